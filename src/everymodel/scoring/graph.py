@@ -1,0 +1,80 @@
+"""A pack: steps joined into a graph. The node "table" is the Batch that the schema has read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.errors import ModelFileError
+from everymodel.scoring.steps.base import STEPS, Batch, Step
+
+TABLE = "table"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step with the names of the nodes that feed it."""
+
+    name: str
+    step: Step
+    inputs: tuple[str, ...] = (TABLE,)
+
+
+class Pack:
+    """Nodes in an order in which inputs come first; the last node is the answer unless `answer` names another."""
+
+    def __init__(self, nodes: Iterable[Node], answer: str | None = None):
+        self.nodes = tuple(nodes)
+        places = {TABLE: 0}
+        self._plan: list[tuple[Step, tuple[int, ...]]] = []
+        for i, node in enumerate(self.nodes, start=1):
+            if node.name in places or not set(node.inputs) <= set(places):
+                raise ModelFileError(f"The step graph is broken at node {node.name!r}: repeated or unknown input.")
+            self._plan.append((node.step, tuple(places[name] for name in node.inputs)))
+            places[node.name] = i
+        self.answer = answer or self.nodes[-1].name
+        if self.answer not in places or self.answer == TABLE:
+            raise ModelFileError(f"The step graph has no node {self.answer!r}.")
+        self._answer = places[self.answer]
+
+    @property
+    def output(self) -> str:
+        """What the answer is: "value", "probabilities", "scores" or "matrix"."""
+        return self._plan[self._answer - 1][0].output
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        values: list[Any] = [batch]
+        for step, places in self._plan[: self._answer]:
+            values.append(step(*[values[i] for i in places]))
+        return values[self._answer]
+
+    def spec(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """(JSON, arrays named "<node>.<field>")."""
+        described, arrays = [], {}
+        for node in self.nodes:
+            settings, own = node.step.spec()
+            described.append(
+                {"name": node.name, "step": node.step.word, "inputs": list(node.inputs), "settings": settings}
+            )
+            arrays.update({f"{node.name}.{key}": value for key, value in own.items()})
+        return {"nodes": described, "answer": self.answer}, arrays
+
+    @classmethod
+    def build(cls, spec: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pack:
+        """The inverse of `spec`; every step validates its arrays."""
+        try:
+            nodes = []
+            for item in spec["nodes"]:
+                if item["step"] not in STEPS:
+                    raise ModelFileError(f"The file uses a step {item['step']!r} that this version does not know.")
+                prefix = f"{item['name']}."
+                own = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+                nodes.append(
+                    Node(item["name"], STEPS[item["step"]].build(item["settings"], own), tuple(item["inputs"]))
+                )
+            return cls(nodes, spec["answer"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(f"The file's step graph cannot be read: {error!r}.") from error
