@@ -88,7 +88,8 @@ class SearchResult:
     pack: Pack
     leaderboard: list[dict[str, Any]]  # rows: model score score_low score_high fit_seconds row_ms weight status ...
     oof: np.ndarray  # (n, k) or (n,) out-of-fold answers of the final blend on the training rows; NaN where none
-    oof_by_model: dict[str, np.ndarray]  # the same for the dummy, the best single and the simple linear model
+    oof_by_model: dict[str, np.ndarray]  # the same for "dummy", "simple" (linear/logistic) and "best_single"
+    packs_by_model: dict[str, Pack]  # packs of the same three, fitted like the final one, to compare on the test rows
     members: list[dict[str, Any]]  # name card weight parameters of each model in the final blend
     failures: list[dict[str, Any]]  # model, reason
     stopped: str  # finished budget trials interrupted memory
