@@ -1,0 +1,65 @@
+"""The model as users hold it: the answer machine, plus what needs scikit-learn or pandas (evaluation, the report)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from everymodel import scoring
+from everymodel.core.errors import TargetError
+
+if TYPE_CHECKING:
+    from everymodel.workflow.types import Evaluation
+
+
+class Model(scoring.Model):
+    """A `scoring.Model` that can also evaluate itself on labelled rows."""
+
+    def evaluate(self, data: Any, target: str | None = None, metric: str | None = None) -> Evaluation:
+        """Every metric with its interval on labelled rows that the model has not seen.
+
+        Parameters
+        ----------
+        data : anything `everymodel.read` takes; must hold the target column(s).
+        target : name of the target column; by default the one the model was fitted with.
+        metric : headline metric; by default the one the model was chosen by.
+
+        Raises
+        ------
+        TargetError
+            When the target column is missing or holds labels that the model does not know.
+        """
+        from everymodel.scoring import table
+        from everymodel.workflow.evaluate import evaluate
+        from everymodel.workflow.read import read
+
+        frame = read(data).frame
+        names = [target] if target else [c.name for c in self.schema.columns if c.role == "target"]
+        missing = [n for n in names if n not in frame.columns]
+        if missing:
+            raise TargetError(
+                f"To evaluate, the data must hold the target column {missing[0]!r}; "
+                f"it has {', '.join(map(str, frame.columns[:20]))}."
+            )
+        values = frame[names[0]] if len(names) == 1 else frame[names]
+        known = values.notna() if len(names) == 1 else values.notna().all(axis=1)
+        frame, values = frame[known], values[known]
+        if not len(frame):
+            raise TargetError(f"No row has a value in the target column {names[0]!r}, so there is nothing to evaluate.")
+        y = table.parse_target(self.schema, values)
+        batch, _ = table.parse(self.schema, frame, unseen="ignore")
+        return evaluate(
+            self.task,
+            y,
+            self.answers(batch),
+            classes=self.classes,
+            metric=metric or self.manifest.get("metric"),
+            source="data",
+            baselines={},
+        )
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Open a .em file. Nothing in it is executed; a damaged or hostile file raises ModelFileError."""
+    plain = scoring.load(path)
+    return Model(plain.schema, plain.pack, plain.manifest)

@@ -1,0 +1,111 @@
+"""From a search result to a Model: intervals, background rows and provenance join the pack."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.schema import Schema
+from everymodel.core.seeds import derive
+from everymodel.scoring.steps.base import Batch
+from everymodel.workflow.model import Model
+from everymodel.workflow.types import SearchResult
+
+LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
+BACKGROUND_ROWS = 64
+# Steps that keep rows of the training data inside the model; their files say so.
+_ROWS_INSIDE = {"neighbors", "kernel", "gaussian_process"}
+
+
+def conformal_intervals(y: np.ndarray, oof: np.ndarray) -> dict[str, list[float]]:
+    """Half-widths of split-conformal prediction intervals from out-of-fold residuals.
+
+    The ceil((n + 1) * level)-th smallest absolute residual covers a new row with probability >= level when rows are
+    exchangeable (Vovk et al. 2005; Lei et al. 2018). Levels that need more rows than there are get the largest one.
+    """
+    residuals = np.sort(np.abs(np.asarray(y, float).ravel() - np.asarray(oof, float).ravel()))
+    residuals = residuals[np.isfinite(residuals)]
+    if not len(residuals):
+        return {}
+    ranks = [min(int(np.ceil((len(residuals) + 1) * level)), len(residuals)) for level in LEVELS]
+    return {"levels": list(LEVELS), "half_widths": [float(residuals[rank - 1]) for rank in ranks]}
+
+
+def background(batch: Batch, schema: Schema, seed: int) -> dict[str, list[Any]]:
+    """Synthetic reference rows: each column drawn by itself from its distribution, so no training row is kept.
+
+    Numbers are interpolated between neighbouring quantiles; levels are drawn by frequency; text is left empty.
+    """
+    random = np.random.default_rng(derive(seed, "background"))
+    made: dict[str, list[Any]] = {}
+    for column in schema.features:
+        values = batch.columns[column.name]
+        if column.kind == "text":
+            made[column.name] = [""] * BACKGROUND_ROWS
+        elif column.kind in ("category", "boolean"):
+            made[column.name] = random.choice(values, BACKGROUND_ROWS).tolist()
+        else:
+            known = values[np.isfinite(values)]
+            drawn = (
+                np.quantile(known, random.uniform(size=BACKGROUND_ROWS))
+                if len(known)
+                else np.full(BACKGROUND_ROWS, np.nan)
+            )
+            gaps = random.uniform(size=BACKGROUND_ROWS) < np.mean(~np.isfinite(values))
+            drawn = np.round(drawn) if column.integer else drawn
+            made[column.name] = [None if gap else float(v) for v, gap in zip(drawn, gaps)]
+    return made
+
+
+def versions() -> dict[str, str]:
+    """Versions of what trained the model. They are a record; none of them is needed to answer."""
+    found = {"python": platform.python_version()}
+    for package in ("everymodel", "numpy", "scikit-learn", "lightgbm", "catboost", "xgboost", "pandas"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def assemble(
+    result: SearchResult,
+    schema: Schema,
+    batch: Batch,
+    y: np.ndarray,
+    *,
+    name: str,
+    metric: str,
+    seed: int,
+    fingerprint: str,
+    findings: list[dict[str, Any]],
+    suspect: bool,
+) -> Model:
+    """A Model that answers, described by a manifest without any training row."""
+    manifest: dict[str, Any] = {
+        "name": name,
+        "title": f"{name}: {', '.join(m['model'] for m in result.members[:3])}",
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "task": schema.task,
+        "metric": metric,
+        "classes": list(schema.classes),
+        "members": result.members,
+        "findings": findings,
+        "suspect": suspect,
+        "contains_training_rows": any(node.step.word in _ROWS_INSIDE for node in result.pack.nodes),
+        "background": background(batch, schema, seed),
+        "provenance": {
+            "data_fingerprint": fingerprint,
+            "rows": len(y),
+            "seed": seed,
+            "versions": versions(),
+            "parent": None,
+        },
+    }
+    if schema.task == "regression" and np.ndim(y) == 1:
+        manifest["intervals"] = conformal_intervals(y, result.oof)
+    return Model(schema, result.pack, manifest)

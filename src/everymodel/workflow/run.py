@@ -1,0 +1,577 @@
+"""The whole story: read, split, understand, search, evaluate, pack, report. The only file that calls all stages.
+
+The test part is set aside before anything looks at it: columns, ranges, categories, leaks and models are learnt from
+the training part alone, and `evaluate` is the first and only reader of the rest.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+import tempfile
+import time as clocks
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from everymodel.core.clock import Clock, seconds
+from everymodel.core.errors import ParameterError, TargetError
+from everymodel.core.files import atomic_write
+from everymodel.core.finding import Finding
+from everymodel.core.schema import TASKS
+from everymodel.core.settings import Settings
+from everymodel.scoring import table
+from everymodel.scoring.metrics import METRICS, default_metric
+from everymodel.workflow.model import Model
+from everymodel.workflow.story import plain, story
+from everymodel.workflow.types import Evaluation, Listener, Problem, Progress, SearchResult, Split, Table, Understanding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_BUDGET = 60.0
+
+
+class Figure(float):
+    """A metric's value that remembers its confidence interval."""
+
+    low: float
+    high: float
+
+    def __new__(cls, value: float, low: float, high: float) -> Figure:
+        made = super().__new__(cls, value)
+        made.low, made.high = low, high
+        return made
+
+    def __repr__(self) -> str:
+        return f"{float(self):.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+@dataclass
+class Run:
+    """What `fit` gives back. `model` answers, `leaderboard` shows what was tried, `report` writes it all down."""
+
+    model: Model
+    leaderboard: pd.DataFrame
+    findings: list[Finding]
+    evaluation: Evaluation
+    story: dict[str, Any]
+    folder: Path
+    search: SearchResult = field(repr=False)
+
+    @property
+    def metrics(self) -> dict[str, Figure]:
+        """Metric name to value with `.low` and `.high`, from rows that no choice has seen (see `story["split"]`)."""
+        return {m.name: Figure(m.value, m.low, m.high) for m in self.evaluation.metrics}
+
+    @property
+    def headline(self) -> str:
+        return self.story["headline"]
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write one self-contained HTML page and return its path."""
+        from everymodel.workflow.evaluate import report
+
+        report(self.story, path)
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<p><b>{html.escape(self.headline)}</b></p>{self.leaderboard.head(10).to_html(index=False)}"
+
+    def __str__(self) -> str:
+        return f"{self.headline}\n\n{self.leaderboard.head(10).to_string(index=False)}\n\nRun folder: {self.folder}"
+
+
+def fit(
+    data: Any,
+    target: str | list[str] | None = None,
+    task: str | None = None,
+    models: list[str] | str | None = None,
+    budget: str | float | None = None,
+    trials: int | None = None,
+    metric: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    test_size: float = 0.2,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    split: str | None = None,
+    keep_suspects: bool | list[str] = False,
+    resume: bool = False,
+    unseen: str = "warn",
+    segments: list[str] | str | None = None,
+    fairness: str | None = None,
+    costs: dict[str, float] | None = None,
+    prefer: str | None = None,
+    learning_curve: bool = False,
+    progress: bool | Listener | None = None,
+    verbose: bool = False,
+) -> Run:
+    """From a table to a chosen, honestly tested model.
+
+    Parameters
+    ----------
+    data : path, URL of a database, DataFrame (pandas, polars), Arrow table, dict, list of dicts, or "-" (standard input).
+    target : column to predict; a list of 0/1 columns for multilabel.
+    task : "regression", "binary", "multiclass" or "multilabel"; found out when not given.
+    models : names of the models to try (`everymodel models` lists them); all that suit by default.
+    budget : wall time for the whole call, such as 60, "60s" or "5m". Default "60s" unless `trials` is given.
+    trials : limit by number of candidates instead: the same seed then gives the same result on any machine.
+    metric : what to optimise, in scikit-learn's words. Default: rmse, roc_auc (binary), log_loss (multiclass).
+    group : column whose values must not be shared by training and test rows (patients, customers).
+    time : column to split by: the last rows are the test, folds go forward.
+    test_size : share of rows that only the final evaluation reads; 0 trains on all rows and reports cross-validation.
+    seed : the one seed.
+    out : run folder, or a file name ending in .em for the model (the run folder then lies in ./everymodel_runs).
+    split : column that says train or test (or a fold name) for each row.
+    keep_suspects : keep columns that seem to give the target away (True or their names); the score is marked suspect.
+    resume : go on with the run in `out`; finished candidates are not fitted again.
+    unseen : policy for categories that were never seen: "warn", "error" or "ignore".
+    segments, fairness : columns to evaluate by.
+    costs : binary: {"false_positive": 1, "false_negative": 5} chooses the threshold on out-of-fold answers.
+    prefer : "accurate" (default), "fast" or "simple".
+    learning_curve : also fit the best model on growing parts of the training rows.
+    progress : True, False, or a function that takes `Progress` events. Default: shown in a terminal.
+
+    Raises
+    ------
+    ReadError, TargetError, DataError, ParameterError, BudgetError : each says what came, what was expected, what to do.
+    """
+    limit = seconds(budget)
+    if limit is None and trials is None:
+        limit = DEFAULT_BUDGET
+    clock = Clock(limit)
+    _check_options(task, metric, test_size, trials, prefer, unseen)
+    listener = _listener(progress)
+    timing: dict[str, float] = {}
+
+    with _stage("read", timing, listener):
+        source = _read(data)
+        frame = source.frame
+        targets = _targets(frame, target, source.source)
+        folder, model_path = _places(out, targets[0], resume)
+
+    with _stage("split", timing, listener):
+        parts, rows = _split(frame, targets, task, group, time, split, test_size, seed)
+    train = rows.iloc[parts.train]
+
+    with _stage("understand", timing, listener):
+        understanding = _understand(train, target, task, group, time, split, unseen, keep_suspects)
+        if not understanding.keep.all():
+            train, parts = train[understanding.keep], _without(parts, understanding.keep)
+        schema, findings = understanding.schema, [*source.findings, *understanding.findings]
+        batch, _ = table.parse(schema, train, unseen="ignore")
+        y = _labels(schema, train, targets)
+        metric = metric or default_metric(schema.task)
+    problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed)
+
+    with _stage("search", timing, listener):
+        result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint)
+
+    with _stage("evaluate", timing, listener):
+        suspect = bool(understanding.suspects) and bool(keep_suspects)
+        name = targets[0] if len(targets) == 1 else "labels"
+        model = _assemble(result, schema, batch, y, name, metric, seed, source.fingerprint, findings, suspect)
+        _choose_threshold(model, y, result, costs)
+        evaluation, seen, more = _evaluate(
+            model, result, rows, parts, targets, y, metric, segments, fairness, costs, seed
+        )
+        findings += more
+        _describe(model, evaluation, findings)
+        explanations = _explain(model, seen, clock, limit, seed)
+        if learning_curve:
+            evaluation.curves["learning"] = _learning_curve(problem, result, clock)
+
+    with _stage("save", timing, listener):
+        model.save(folder / "model.em")
+        if model_path:
+            model.save(model_path)
+        told = story(
+            source,
+            findings,
+            parts,
+            problem,
+            result,
+            evaluation,
+            explanations,
+            timing,
+            limit,
+            model_path or folder / "model.em",
+            frame,
+            suspect,
+        )
+        with atomic_write(folder / "story.json") as stream:
+            stream.write(json.dumps(told, default=plain, allow_nan=False, indent=1).encode())
+    return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)
+
+
+def look(data: Any, target: str | list[str] | None = None, **options: Any) -> Understanding:
+    """Read a table and say what is in it: kinds of columns, findings, leaks (`everymodel look`)."""
+    source = _read(data)
+    if target is not None:
+        _targets(source.frame, target, source.source)
+    from everymodel.workflow.understand import understand
+
+    found = understand(source.frame, target, **options)
+    found.findings[:0] = source.findings
+    return found
+
+
+def advise(data: Any, target: str | list[str], **options: Any) -> list[dict[str, Any]]:
+    """Models for this table, most suitable first, with reasons, warnings and expected seconds (`everymodel advise`)."""
+    from everymodel.workflow.advise import advise as rank
+
+    source = _read(data)
+    _targets(source.frame, target, source.source)
+    from everymodel.workflow.understand import understand
+
+    return rank(understand(source.frame, target, **options), source.frame)
+
+
+# ---- the stages, each in a few lines -------------------------------------------------------------------------------
+
+
+def _read(data: Any) -> Table:
+    from everymodel.workflow.read import read
+
+    return data if isinstance(data, Table) else read(data)
+
+
+def _check_options(
+    task: str | None, metric: str | None, test_size: float, trials: int | None, prefer: str | None, unseen: str
+) -> None:
+    def must(good: bool, name: str, came: Any, expected: str) -> None:
+        if not good:
+            raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
+
+    must(task is None or task in TASKS, "task", task, f"one of {', '.join(TASKS)}")
+    must(metric is None or metric in METRICS, "metric", metric, f"one of {', '.join(METRICS)}")
+    number = isinstance(test_size, int | float) and not isinstance(test_size, bool)
+    must(number and 0 <= test_size < 1, "test_size", test_size, "a share from 0 to below 1, such as 0.2")
+    must(trials is None or (isinstance(trials, int) and trials > 0), "trials", trials, "a whole number above 0")
+    must(prefer in (None, "accurate", "fast", "simple"), "prefer", prefer, "accurate, fast or simple")
+    must(unseen in ("warn", "error", "ignore"), "unseen", unseen, "warn, error or ignore")
+
+
+def _targets(frame: pd.DataFrame, target: str | list[str] | None, source: str) -> list[str]:
+    import difflib
+
+    names = [str(c) for c in frame.columns]
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    if target is None:
+        raise TargetError(
+            f"fit needs the column to predict: target=NAME (--target NAME). The columns of {source} are {shown}."
+        )
+    wanted = [target] if isinstance(target, str) else list(target)
+    for name in wanted:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise TargetError(f"There is no column {name!r} in {source}. {hint}Its columns are {shown}.")
+    return wanted
+
+
+def _places(out: str | os.PathLike[str] | None, target: str, resume: bool) -> tuple[Path, Path | None]:
+    """(run folder, model file or None), made and proven writable before any work starts."""
+    model_path = Path(out) if out is not None and str(out).endswith(".em") else None
+    if model_path is not None and not model_path.parent.is_dir():
+        raise ParameterError(f"out={str(out)!r}: the folder {model_path.parent} does not exist. Make it first.")
+    if out is not None and model_path is None:
+        folder = Path(out)
+    else:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        word = re.sub(r"[^A-Za-z0-9_-]+", "_", target)[:40] or "run"
+        folder = Path(Settings.load().runs_folder) / f"{stamp}-{word}"
+    if resume and not folder.is_dir():
+        raise ParameterError(f"resume: there is no run folder {folder}. Name it with out=FOLDER (--resume FOLDER).")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place in {folder, model_path.parent if model_path else folder}:
+            with tempfile.TemporaryFile(dir=place):
+                pass
+    except OSError as error:
+        raise ParameterError(
+            f"Cannot write to {error.filename or folder}: {error.strerror}. Choose another place with out=."
+        ) from error
+    return folder, model_path
+
+
+def _split(
+    frame: pd.DataFrame,
+    targets: list[str],
+    task: str | None,
+    group: str | None,
+    time: str | None,
+    column: str | None,
+    test_size: float,
+    seed: int,
+) -> tuple[Split, pd.DataFrame]:
+    """Splits on the target and the columns that steer the split, without looking at any other; rows with a target."""
+    from everymodel.workflow.split import split
+    from everymodel.workflow.understand import understand
+
+    steering = [c for c in (group, time, column) if c is not None]
+    for name in steering:
+        if name not in frame.columns:
+            raise ParameterError(
+                f"There is no column {name!r} to split by. The columns are {', '.join(map(str, frame.columns[:12]))}."
+            )
+    narrow = frame[list(dict.fromkeys([*targets, *steering]))]
+    wanted = targets if len(targets) > 1 else targets[0]
+    first = understand(narrow, wanted, task=task, group=group, time=time, split=column)
+    rows = frame[first.keep]
+    parts = split(first, rows, test_size=test_size, seed=seed, group=group, time=time, column=column)
+    return parts, rows
+
+
+def _understand(
+    train: pd.DataFrame,
+    target: str | list[str] | None,
+    task: str | None,
+    group: str | None,
+    time: str | None,
+    split: str | None,
+    unseen: str,
+    keep_suspects: bool | list[str],
+) -> Understanding:
+    from dataclasses import replace
+
+    from everymodel.workflow.understand import understand
+
+    found = understand(train, target, task=task, group=group, time=time, split=split, keep_suspects=keep_suspects)
+    found.schema = replace(found.schema, unseen=unseen)
+    return found
+
+
+def _without(parts: Split, keep: np.ndarray) -> Split:
+    """The split when only the training rows in `keep` (n_train,) bool remain; folds are renumbered."""
+    from dataclasses import replace
+
+    place = np.cumsum(keep) - 1
+    folds = [(place[a[keep[a]]], place[b[keep[b]]]) for a, b in parts.folds]
+    return replace(parts, train=parts.train[keep], folds=folds)
+
+
+def _labels(schema: Any, frame: pd.DataFrame, targets: list[str]) -> np.ndarray:
+    return table.parse_target(schema, frame[targets[0]] if len(targets) == 1 else frame[targets])
+
+
+def _search(
+    problem: Problem,
+    models: list[str] | str | None,
+    clock: Clock,
+    trials: int | None,
+    folder: Path,
+    resume: bool,
+    listener: Listener | None,
+    prefer: str | None,
+    fingerprint: str,
+) -> SearchResult:
+    from everymodel.workflow.automl import search
+
+    # What is kept back pays for the evaluation, the explanations and the file.
+    kept = (
+        0.0
+        if clock.limit is None
+        else min(0.02 * clock.limit, 20.0) + min(2.5, 0.05 * clock.limit) + _explain_seconds(clock.limit)
+    )
+    inner = Clock(None if clock.limit is None else max(clock.left() - kept, 0.3 * clock.limit))
+    return search(
+        problem,
+        models=[models] if isinstance(models, str) else models,
+        clock=inner,
+        trials=trials,
+        folder=folder,
+        resume=resume,
+        listener=listener,
+        cores=Settings.load().cores(),
+        prefer=prefer,
+        fingerprint=fingerprint,
+    )
+
+
+def _assemble(
+    result: SearchResult,
+    schema: Any,
+    batch: Any,
+    y: np.ndarray,
+    name: str,
+    metric: str,
+    seed: int,
+    fingerprint: str,
+    findings: list[Finding],
+    suspect: bool,
+) -> Model:
+    from everymodel.workflow.pack import assemble
+
+    told = [f.to_dict() for f in findings]
+    return assemble(
+        result,
+        schema,
+        batch,
+        y,
+        name=name,
+        metric=metric,
+        seed=seed,
+        fingerprint=fingerprint,
+        findings=told,
+        suspect=suspect,
+    )
+
+
+def _choose_threshold(model: Model, y: np.ndarray, result: SearchResult, costs: dict[str, float] | None) -> None:
+    """With costs given, the binary decision threshold is chosen on out-of-fold answers, never on the test rows."""
+    if not costs:
+        return
+    if model.task != "binary":
+        raise ParameterError(f"costs choose the threshold of a binary task; this one is {model.task}.")
+    from everymodel.workflow.evaluate import choose_threshold
+
+    known = np.isfinite(result.oof[:, 1])
+    model.manifest["threshold"] = choose_threshold(y[known], result.oof[known, 1], costs)
+    model.manifest["costs"] = dict(costs)
+
+
+def _evaluate(
+    model: Model,
+    result: SearchResult,
+    rows: pd.DataFrame,
+    parts: Split,
+    targets: list[str],
+    y: np.ndarray,
+    metric: str,
+    segments: list[str] | str | None,
+    fairness: str | None,
+    costs: dict[str, float] | None,
+    seed: int,
+) -> tuple[Evaluation, tuple[Any, np.ndarray], list[Finding]]:
+    """The one reading of the test part. Without one, out-of-fold answers on the training rows take its place."""
+    from everymodel.workflow.evaluate import evaluate
+
+    findings: list[Finding] = []
+    if len(parts.test):
+        frame = rows.iloc[parts.test]
+        y = _labels(model.schema, frame, targets)
+        batch, _ = table.parse(model.schema, frame, unseen="ignore")
+        answers, baselines = model.answers(batch), {k: p(batch) for k, p in result.packs_by_model.items()}
+        findings += _shared_rows(rows.iloc[parts.train], frame, targets)
+        source = "test"
+    else:
+        known = np.isfinite(result.oof).reshape(len(y), -1).all(axis=1)
+        frame = rows.iloc[parts.train][known]
+        batch, _ = table.parse(model.schema, frame, unseen="ignore")
+        answers, y = result.oof[known], y[known]
+        baselines = {k: v[known] for k, v in result.oof_by_model.items()}
+        source = "cross-validation"
+    columns = [segments] if isinstance(segments, str) else segments or []
+    for name in [*columns, *([fairness] if fairness else [])]:
+        if name not in frame.columns:
+            raise ParameterError(f"There is no column {name!r} to evaluate by.")
+    evaluation = evaluate(
+        model.task,
+        y,
+        answers,
+        classes=model.classes,
+        metric=metric,
+        source=source,
+        baselines=baselines,
+        segments={name: frame[name].to_numpy() for name in columns} or None,
+        fairness={fairness: frame[fairness].to_numpy()} if fairness else None,
+        costs=costs,
+        threshold=model.manifest.get("threshold"),
+        seed=seed,
+    )
+    return evaluation, (batch, y), findings
+
+
+def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, targets: list[str]) -> list[Finding]:
+    """Rows of the test part whose features stand in the training part too: they flatter the score."""
+    import pandas as pd
+
+    features = [c for c in train.columns if c not in targets]
+    if not features:
+        return []
+    prints = [pd.util.hash_pandas_object(part[features].astype(str), index=False) for part in (train, test)]
+    count = int(prints[1].isin(set(prints[0])).sum())
+    if not count:
+        return []
+    share = count / len(test)
+    return [
+        Finding(
+            "shared_rows",
+            "warning" if share > 0.01 else "info",
+            f"{count} of {len(test)} test rows ({share:.1%}) have the same features as a training row.",
+            "Remove duplicates, or split by the column that says which rows belong together (group=...).",
+            data={"rows": count, "share": share},
+        )
+    ]
+
+
+def _describe(model: Model, evaluation: Evaluation, findings: list[Finding]) -> None:
+    model.manifest["metrics"] = [
+        {"name": m.name, "value": m.value, "low": m.low, "high": m.high, "source": evaluation.source}
+        for m in evaluation.metrics
+    ]
+    model.manifest["headline"] = evaluation.headline
+    model.manifest["findings"] = [f.to_dict() for f in findings]
+
+
+def _explain_seconds(limit: float | None) -> float:
+    return 8.0 if limit is None else min(8.0, 0.05 * limit)
+
+
+def _explain(
+    model: Model, seen: tuple[Any, np.ndarray], clock: Clock, limit: float | None, seed: int
+) -> dict[str, Any]:
+    from everymodel.workflow.evaluate import explain
+
+    allowed = min(_explain_seconds(limit), clock.left() - 0.3)
+    if allowed < 0.2 or model.task == "multilabel" or np.ndim(seen[1]) > 1:
+        return {}
+    batch, y = seen
+    if len(y) > 20_000:
+        rows = np.sort(np.random.default_rng(seed).choice(len(y), 20_000, replace=False))
+        batch, y = batch.take(rows), y[rows]
+    return explain(model, batch, y, seed=seed, seconds=allowed)
+
+
+def _learning_curve(problem: Problem, result: SearchResult, clock: Clock) -> list[dict[str, float]]:
+    """Cross-validated score of the best single model on growing parts of the training rows."""
+    from everymodel.workflow.automl import learning_curve
+
+    return learning_curve(problem, result, clock=clock)
+
+
+# ---- small things --------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _stage(name: str, timing: dict[str, float], listener: Listener | None) -> Iterator[None]:
+    if listener:
+        listener(Progress(name))
+    started = clocks.perf_counter()
+    yield
+    timing[name] = round(clocks.perf_counter() - started, 3)
+
+
+def _listener(progress: bool | Listener | None) -> Listener | None:
+    if callable(progress):
+        return progress
+    from everymodel.workflow.progress import terminal_listener
+
+    return terminal_listener(progress)
+
+
+def _frame(leaderboard: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(leaderboard)
