@@ -1,0 +1,7 @@
+"""Stage 1: a table from whatever holds one."""
+
+from __future__ import annotations
+
+from everymodel.workflow.read.sources import read
+
+__all__ = ["read"]

@@ -1,0 +1,7 @@
+"""Stage 2: what the columns are, what the task is, and what is wrong with the data."""
+
+from __future__ import annotations
+
+from everymodel.workflow.understand.table import understand
+
+__all__ = ["understand"]
