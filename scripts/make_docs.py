@@ -45,7 +45,9 @@ def model_page(name: str, cards: list[Card]) -> str:
     parts.append(f"**Choose it** {first.choose}\n\n**Not** {first.avoid}" if first.choose else "")
     for card in cards:
         parts.append(f"## `everymodel.{card.class_name}`")
-        parts.append(f"{card.kind.capitalize()} for {', '.join(card.tasks)}. The class is `{card.class_path.replace(':', '.')}`.")
+        parts.append(
+            f"{card.kind.capitalize()} for {', '.join(card.tasks)}. The class is `{card.class_path.replace(':', '.')}`."
+        )
         needs = [f"{k.replace('_', ' ')}: {v}" for k, v in card.needs.items()]
         if needs:
             parts.append("Preparation and limits: " + "; ".join(needs) + ".")
@@ -55,12 +57,20 @@ def model_page(name: str, cards: list[Card]) -> str:
             rows = []
             for p in card.parameters:
                 scale = " (log)" if p.log else ""
-                span = ", ".join(map(str, p.choices)) if p.choices else f"{p.low} to {p.high}{scale}" if p.low is not None else ""
+                span = (
+                    ", ".join(map(str, p.choices))
+                    if p.choices
+                    else f"{p.low} to {p.high}{scale}"
+                    if p.low is not None
+                    else ""
+                )
                 rows.append([f"`{p.name}`", p.type, span, f"`{p.default}`", p.text])
             parts.append(table(["parameter", "type", "range", "default", "meaning"], rows))
         if card.waivers:
             rows = [[f"`{check}`", reason] for check, reason in card.waivers.items()]
-            parts.append("Checks of scikit-learn's contract that this class does not meet:\n\n" + table(["check", "why"], rows))
+            parts.append(
+                "Checks of scikit-learn's contract that this class does not meet:\n\n" + table(["check", "why"], rows)
+            )
     if first.references:
         parts.append("## References\n\n" + "\n".join(f"- {r}" for r in first.references))
     return "\n\n".join(p for p in parts if p) + "\n"
@@ -88,8 +98,13 @@ def write_reference() -> None:
     from everymodel.workflow.understand import CODES
 
     rows = [[f"`{code}`", sentence] for code, sentence in sorted(CODES.items())]
-    (folder / "findings.md").write_text("# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows))
-    rows = [[f"`{name}`", *(str(getattr(m, k, None) or m.get(k, "")) for k in ("better", "tasks"))] for name, m in METRICS.items()]
+    (folder / "findings.md").write_text(
+        "# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows)
+    )
+    rows = [
+        [f"`{name}`", *(str(getattr(m, k, None) or m.get(k, "")) for k in ("better", "tasks"))]
+        for name, m in METRICS.items()
+    ]
     (folder / "metrics.md").write_text("# Metrics\n\n" + table(["name", "better", "tasks"], rows))
     (folder / "command-line.md").write_text("# Command line\n\n" + "\n\n".join(command_help()))
 
@@ -166,7 +181,9 @@ def write_gallery() -> None:
         (folder / f"{path.stem}.md").write_text(page)
         rows.append(f"- [{page.splitlines()[0].removeprefix('# ')}]({path.stem}.md)")
         print(f"gallery: {path.name}", flush=True)
-    (folder / "index.md").write_text("# Gallery\n\nEvery page was made by running its script.\n\n" + "\n".join(rows) + "\n")
+    (folder / "index.md").write_text(
+        "# Gallery\n\nEvery page was made by running its script.\n\n" + "\n".join(rows) + "\n"
+    )
 
 
 def main() -> None:

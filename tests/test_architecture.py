@@ -48,7 +48,10 @@ def test_files_stay_readable(path):
 
 def test_stub_is_fresh():
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "make_stubs.py"), "--check"], capture_output=True, text=True, timeout=120
+        [sys.executable, str(ROOT / "scripts" / "make_stubs.py"), "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
