@@ -24,7 +24,7 @@ from everymodel.interfaces.cli.shell import examples
 
 app = typer.Typer(
     name="everymodel",
-    help="Every model in machine learning behind one interface: from a table to a chosen, honestly tested, served model.",
+    help="Every model behind one interface: from a table to a chosen, honestly tested, saved and served model.",
     epilog=examples(
         "everymodel look houses.csv --target price",
         "everymodel fit houses.csv --target price --budget 60s --out price.em",

@@ -1,0 +1,322 @@
+"""The OpenAPI document and the JSON schema of a row, from the schema in the model file; no training row is in them."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any
+
+from everymodel import __version__
+from everymodel.core.schema import Column, Schema
+from everymodel.scoring import Model
+
+_LEVELS_SHOWN = 200
+
+
+def example_value(column: Column) -> Any:
+    """A typical cell of a column, made from its range or levels."""
+    if column.kind == "boolean":
+        return column.levels[1] if len(column.levels) == 2 else True
+    if column.kind == "category":
+        return column.levels[0] if column.levels else ""
+    if column.kind == "text":
+        return "some text"
+    if column.low is None or column.high is None:
+        return None if column.kind == "date" else 0
+    middle = (column.low + column.high) / 2
+    if column.kind == "date":
+        return _date(middle, column.date_format, (column.low % 86400, column.high % 86400) == (0, 0))
+    if column.integer:
+        return round(middle)
+    spread = (column.high - column.low) or abs(middle) or 1.0
+    return round(middle, max(0, 2 - math.floor(math.log10(spread))))
+
+
+def example_row(schema: Schema) -> dict[str, Any]:
+    return {c.name: example_value(c) for c in schema.features}
+
+
+def _date(seconds: float, pattern: str | None, whole_day: bool) -> str:
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
+    if pattern:
+        return moment.strftime(pattern)
+    return moment.date().isoformat() if whole_day else moment.replace(microsecond=0).isoformat()
+
+
+def column_schema(column: Column, unseen: str) -> dict[str, Any]:
+    """JSON schema (2020-12) of one cell. Ranges are what was seen at fit, not limits, so they stand in words."""
+    said: dict[str, Any] = {"examples": [example_value(column)]}
+    words = []
+    if column.kind == "number":
+        # Numbers written as text are read by the same rules as at fit: "1,200", "45%", "(3)".
+        said["type"] = ["number", "string", "null"]
+        if column.low is not None and column.high is not None:
+            said["x-seen"] = {"low": column.low, "high": column.high}
+            words.append(
+                f"{'Whole numbers' if column.integer else 'Numbers'} from {column.low:g} to {column.high:g} were seen."
+            )
+        if column.percent:
+            words.append("A plain number is a share: 0.45 is 45 %.")
+    elif column.kind == "boolean":
+        said["type"] = ["boolean", "string", "number", "null"]
+        if len(column.levels) == 2:
+            words.append(f"{column.levels[0]!r} or {column.levels[1]!r}; true and false are understood.")
+    elif column.kind == "date":
+        said["type"] = ["string", "null"]
+        words.append(
+            f"A date written as {column.date_format}." if column.date_format else "A date or time in ISO 8601."
+        )
+        if column.low is not None and column.high is not None:
+            said["x-seen"] = {"low": _date(column.low, None, False), "high": _date(column.high, None, False)}
+    elif column.kind == "category":
+        shown = list(column.levels[:_LEVELS_SHOWN])
+        if unseen == "error" and len(column.levels) <= _LEVELS_SHOWN:
+            # Levels may have been numbers or true/false in the user's table; their canonical text is what counts.
+            said["anyOf"] = [{"enum": [*shown, None]}, {"type": ["number", "boolean"]}]
+        else:
+            said["type"] = ["string", "number", "boolean", "null"]
+        said["x-levels"] = shown
+        if len(column.levels) > _LEVELS_SHOWN:
+            words.append(f"{len(column.levels)} levels are known; the most frequent {_LEVELS_SHOWN} are listed.")
+        words.append(
+            "A level that is not known is refused." if unseen == "error" else "A level that is not known counts as new."
+        )
+    else:
+        said["type"] = ["string", "null"]
+    if column.missing:
+        words.append(f"{column.missing:.1%} were missing at fit.")
+    if words:
+        said["description"] = " ".join(words)
+    return said
+
+
+def row_schema(schema: Schema) -> dict[str, Any]:
+    """JSON schema of one row."""
+    return {
+        "type": "object",
+        "description": "One row. The order of the fields does not matter, and fields that are not known are ignored.",
+        "properties": {c.name: column_schema(c, schema.unseen) for c in schema.features},
+        "required": [c.name for c in schema.features],
+        "additionalProperties": True,
+        "examples": [example_row(schema)],
+    }
+
+
+def prediction_schema(model: Model) -> dict[str, Any]:
+    """JSON schema of the answer for one row."""
+    labels = [str(c).lower() if isinstance(c, bool) else str(c) for c in model.classes or ()]
+    if model.task == "regression":
+        value: dict[str, Any] = {"type": ["number", "array"], "description": "The predicted value."}
+    elif model.task == "multilabel":
+        value = {
+            "type": "object",
+            "description": "1 for each label that applies, else 0.",
+            "properties": {c: {"type": "integer", "enum": [0, 1]} for c in labels},
+        }
+    else:
+        plain = [c.item() if hasattr(c, "item") else c for c in model.classes]
+        value = {"enum": plain, "description": "The predicted class."}
+    said: dict[str, Any] = {
+        "type": "object",
+        "required": ["prediction"],
+        "properties": {
+            "prediction": value,
+            "explanation": {
+                "type": "object",
+                "description": "What each column adds to the answer, if explain was asked for.",
+            },
+        },
+    }
+    if model.task == "regression":
+        said["properties"]["interval"] = {
+            "type": "object",
+            "description": "Bounds that hold the true value with the given level, if interval was asked for.",
+            "properties": {k: {"type": "number"} for k in ("level", "low", "high")},
+        }
+    else:
+        said["properties"]["probabilities"] = {
+            "type": "object",
+            "description": "Probability of each class, if proba was asked for.",
+            "properties": {c: {"type": "number", "minimum": 0, "maximum": 1} for c in labels},
+        }
+    return said
+
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["type", "code", "message", "param", "fields", "request_id"],
+            "properties": {
+                "type": {"enum": ["invalid_request", "server_error"]},
+                "code": {"type": "string", "description": "A stable word for programs."},
+                "message": {"type": "string", "description": "What came, what was expected and what to do."},
+                "param": {"type": ["string", "null"], "description": "Where in the request: row.age, rows[3].age."},
+                "fields": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {"row": {"type": ["integer", "null"]}, "field": {}, "came": {}, "allowed": {}},
+                    },
+                },
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
+
+
+def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the server of `model`."""
+    schema = model.schema
+    row = example_row(schema)
+    options: dict[str, Any] = {
+        "explain": {
+            "type": ["boolean", "integer"],
+            "default": False,
+            "description": "What each column adds to the answer; a number keeps the strongest ones.",
+        },
+        "missing_columns": {
+            "enum": ["error", "impute"],
+            "default": "error",
+            "description": "What to do when a row lacks a field: refuse it, or treat the field as missing.",
+        },
+        "unseen": {
+            "enum": ["warn", "error", "ignore", None],
+            "default": None,
+            "description": f"What to do with categories never seen at fit; null: as chosen at fit ({schema.unseen}).",
+        },
+    }
+    if model.task == "regression":
+        options["interval"] = {
+            "type": ["boolean", "number"],
+            "default": False,
+            "description": "Add an interval; true means the level 0.9.",
+        }
+    else:
+        options["proba"] = {"type": "boolean", "default": False, "description": "Add the probability of each class."}
+    asked = {"interval": 0.9} if model.task == "regression" else {"proba": True}
+
+    def answers(*codes: int, schema: dict[str, Any] | None = None, text: str = "The answer.") -> dict[str, Any]:
+        head = {"X-Request-Id": {"schema": {"type": "string"}, "description": "Yours if you sent one, else made here."}}
+        said: dict[str, Any] = {
+            "200": {"description": text, "headers": head, "content": {"application/json": {"schema": schema or {}}}}
+        }
+        for code in codes:
+            said[str(code)] = {"$ref": f"#/components/responses/E{code}"}
+        return said
+
+    def get(summary: str, word: str, **more: Any) -> dict[str, Any]:
+        return {"get": {"summary": summary, "operationId": word, "responses": answers(**more)}}
+
+    meanings = {
+        400: "The body is not JSON.",
+        408: "The body did not arrive in time.",
+        409: "This model cannot do that.",
+        413: f"More than {max_rows} rows or {max_bytes} bytes.",
+        415: "The body is not said to be JSON.",
+        422: "A row or option is not valid; `fields` names each cell, what came and what is allowed.",
+        500: "The server failed; its log has the reason under the request id.",
+    }
+    ref = {"$ref": "#/components/schemas/Prediction"}
+    notes = {
+        "notes": {
+            "type": "array",
+            "description": "Cells that were taken in another way than they came, such as levels never seen.",
+            "items": {"type": "object"},
+        },
+        "request_id": {"type": "string"},
+    }
+    card = model.card()
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": str(card.get("title") or card.get("name") or "everymodel"),
+            "version": __version__,
+            "description": str(card.get("headline") or "A model served by everymodel."),
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/v1/predict": {
+                "post": {
+                    "summary": "Answer one row or many",
+                    "operationId": "predict",
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            "application/json": {
+                                "schema": {"$ref": "#/components/schemas/PredictRequest"},
+                                "examples": {
+                                    "one": {"summary": "One row", "value": {"row": row, **asked}},
+                                    "many": {"summary": "Many rows", "value": {"rows": [row, row]}},
+                                },
+                            }
+                        },
+                    },
+                    "responses": answers(
+                        400,
+                        408,
+                        409,
+                        413,
+                        415,
+                        422,
+                        500,
+                        text="A prediction for one row, predictions in the order of the rows for many.",
+                        schema={
+                            "anyOf": [
+                                {
+                                    "allOf": [ref, {"type": "object", "properties": notes}],
+                                    "description": "For one row.",
+                                },
+                                {
+                                    "type": "object",
+                                    "description": "For many rows.",
+                                    "required": ["predictions"],
+                                    "properties": {"predictions": {"type": "array", "items": ref}, **notes},
+                                },
+                            ]
+                        },
+                    ),
+                }
+            },
+            "/v1/model": get("The model's card", "model", schema={"type": "object"}),
+            "/v1/model/schema": get("JSON schema of a row", "schema", schema={"type": "object"}),
+            "/healthz": get("Whether the server is up", "health", schema={"type": "object"}),
+            "/metrics": {
+                "get": {
+                    "summary": "Counters in Prometheus' text format",
+                    "operationId": "metrics",
+                    "responses": {"200": {"description": "The counters.", "content": {"text/plain": {}}}},
+                }
+            },
+        },
+        "components": {
+            "schemas": {
+                "Row": row_schema(schema),
+                "PredictRequest": {
+                    "type": "object",
+                    "properties": {
+                        "row": {"$ref": "#/components/schemas/Row"},
+                        "rows": {
+                            "type": "array",
+                            "items": {"$ref": "#/components/schemas/Row"},
+                            "maxItems": max_rows,
+                        },
+                        **options,
+                    },
+                    "oneOf": [{"required": ["row"]}, {"required": ["rows"]}],
+                },
+                "Prediction": prediction_schema(model),
+                "Error": _ERROR,
+            },
+            "responses": {
+                f"E{code}": {
+                    "description": text,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+                }
+                for code, text in meanings.items()
+            },
+        },
+    }

@@ -1,0 +1,91 @@
+"""Opens a model file and runs the application under uvicorn until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+
+import uvicorn
+
+from everymodel.core.errors import ParameterError
+from everymodel.core.settings import Settings
+from everymodel.interfaces.server.app import Limits, make_app
+from everymodel.interfaces.server.openapi import example_row
+from everymodel.scoring import load
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; ParameterError when the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except socket.gaierror as error:
+        raise ParameterError(f"--host {host}: {error.strerror}. Use 127.0.0.1 or 0.0.0.0.") from error
+    except OverflowError as error:
+        raise ParameterError(f"--port {port}: expected a number from 0 to 65535.") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = "another program listens there. Choose another --port, or --port 0 for a free one"
+        elif error.errno == errno.EACCES:
+            reason = "you may not use it. Choose a --port above 1023"
+        else:
+            reason = error.strerror or str(error)
+        raise ParameterError(f"Cannot serve on {host}:{port}: {reason}.") from error
+    return listener
+
+
+def serve(
+    path: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    max_rows: int = 10_000,
+    max_body: int = 16 * 1024 * 1024,
+    grace: float = 30.0,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> None:
+    """Serve the model file at `path`; returns after SIGTERM or Ctrl-C, when running requests have been answered."""
+    model = load(path)
+    app = make_app(model, Limits(body_bytes=max_body, rows=max_rows, threads=Settings.load().cores()))
+    listener = listen(host, port)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        log_level="info" if verbose else "warning",
+        access_log=verbose,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(grace)),
+    )
+    if not quiet:
+        _greet(path, host, listener.getsockname()[1], example_row(model.schema))
+    with listener:
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # uvicorn passes the signal on when it has stopped in good order
+            pass
+    if not quiet:
+        print("Stopped.", file=sys.stderr)
+
+
+def _greet(path: str, host: str, port: int, row: dict) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    base = f"http://{shown}:{port}"
+    body = json.dumps({"row": dict(list(row.items()))}, ensure_ascii=False)
+    if len(body) > 600:
+        body = '{"row": {...}}'
+    body = body.replace("'", "'\\''")
+    print(
+        f"Serving {path} on {base} (Ctrl-C stops)\n"
+        f"  try it in a browser   {base}/docs\n"
+        f"  API description       {base}/openapi.json\n"
+        f"  one prediction        curl {base}/v1/predict -H 'Content-Type: application/json' -d '{body}'",
+        file=sys.stderr,
+        flush=True,
+    )
