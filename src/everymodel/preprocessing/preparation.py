@@ -1,0 +1,349 @@
+"""From the rows that the schema read to the matrix that a model takes, by the words of the model's card."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.card import Card
+from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.schema import Column, Schema
+from everymodel.preprocessing.categories import LevelColumns, TargetMeans, level_counts, lookup
+from everymodel.preprocessing.dates import DateParts
+from everymodel.preprocessing.impute import Imputer
+from everymodel.preprocessing.scale import Scaler
+from everymodel.preprocessing.skew import Unskewer
+from everymodel.scoring.graph import TABLE, Node
+from everymodel.scoring.steps.base import Batch, Sparse, Step
+from everymodel.scoring.steps.prepare import Join, Lookup, Numbers
+
+SCALINGS = ("none", "standard", "range", "robust")
+CATEGORIES = ("onehot", "codes", "native")
+NATIVE_LEVELS = 250  # histogram boosters keep at most 255 bins for a column
+DENSE_LEVELS, SPARSE_LEVELS = 50, 1000  # one-hot columns for one category
+TARGET_COLUMNS = 10  # means of the target for one category with many classes
+
+
+class Preparation:
+    """Learn how to turn batches into a feature matrix, and emit the steps that do it.
+
+    Parameters
+    ----------
+    schema : Schema
+        Its feature columns are read.
+    scaling : {"none", "standard", "range", "robust"}
+        Anything but "none" is for models that add things up: skewed columns are straightened (not for "range") and
+        dates become cycles.
+    missing : bool
+        The model takes NaN itself, so numbers are not filled.
+    categories : {"onehot", "codes", "native"}
+        "onehot": a column per frequent level. "codes": the mean of the target (cross-fitted on training rows).
+        "native": codes 0, 1, ... of levels, most frequent first, listed in `native_`.
+    sparse : bool
+        A CSR matrix may be given, which happens where there is text or many levels.
+    non_negative : bool
+        Every number must be at least 0 (scaling is then "range").
+    task : {"regression", "binary", "multiclass", "multilabel"}, optional
+        Default the schema's.
+    seed : int
+
+    Attributes
+    ----------
+    feature_names_, origins_ : list of str
+        Of each matrix column: its name, and the table column it was made from.
+    native_ : list of int
+        Matrix columns that hold level codes.
+    key : tuple
+        Equal keys on equal training rows give equal results.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        scaling: str = "none",
+        missing: bool = False,
+        categories: str = "onehot",
+        sparse: bool = False,
+        non_negative: bool = False,
+        task: str | None = None,
+        seed: int = 0,
+    ):
+        if scaling not in SCALINGS:
+            raise ParameterError(f"scaling={scaling!r} is not known: expected one of {list(SCALINGS)}.")
+        if categories not in CATEGORIES:
+            raise ParameterError(f"categories={categories!r} is not known: expected one of {list(CATEGORIES)}.")
+        self.schema = schema
+        self.scaling = "range" if non_negative else scaling
+        self.missing = missing
+        self.categories = categories
+        self.sparse = sparse
+        self.non_negative = non_negative
+        self.task = task or schema.task
+        self.seed = seed
+
+    @classmethod
+    def for_card(cls, card: Card, schema: Schema, task: str | None = None, seed: int = 0) -> Preparation:
+        """What the card says that the model needs."""
+        words = {w: card.need(w) for w in ("scaling", "missing", "categories", "sparse", "non_negative")}
+        return cls(schema, task=task, seed=seed, **words)
+
+    @property
+    def key(self) -> tuple:
+        kinds = {c.kind for c in self.schema.features}
+        # Words that make no difference to these columns are left out, so that more models can share a matrix.
+        categories = self.categories if "category" in kinds else "none"
+        sparse = self.sparse and bool(kinds & {"category", "text"})
+        features = "\x1f".join(f"{c.name}\x1e{c.kind}\x1e{len(c.levels)}" for c in self.schema.features)
+        digest = hashlib.sha256(features.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return (self.scaling, self.missing, categories, sparse, self.non_negative, self.task, self.seed, digest)
+
+    # ------------------------------------------------------------------ learning
+
+    def fit(self, batch: Batch, y: np.ndarray | None = None) -> Preparation:
+        self.fit_transform(batch, y)
+        return self
+
+    def fit_transform(self, batch: Batch, y: np.ndarray | None = None) -> Any:
+        """Learn from the training rows and return their matrix (n, p).
+
+        Only here are target means cross-fitted; `transform` on the same rows gives other numbers in those columns.
+
+        Parameters
+        ----------
+        batch : Batch of n training rows
+        y : as in `Problem.y`: numbers (n,) or (n, t), codes (n,) or 0/1 (n, k)
+
+        Returns
+        -------
+        ndarray (n, p) float64, or scipy.sparse.csr_matrix
+
+        Raises
+        ------
+        DataError
+            If no feature column varies in these rows.
+        """
+        self._nodes: list[Node] = []
+        self._value: dict[str, Any] = {TABLE: batch}
+        self._names: dict[str, list[tuple[str, str]]] = {}  # node -> (feature, origin) of its columns
+        targets, words = target_columns(y, self.task) if y is not None else (None, [])
+
+        self._numbers(batch)
+        self._dates(batch)
+        levels = self._categories(batch, targets, words)
+        dense = self._join("dense", [n.name for n in self._nodes])
+        self.native_ = [j for j, (f, o) in enumerate(self._names.get(dense, [])) if f == o and o in self._native]
+        if dense:
+            dense = self._finish(dense, y)
+        last = dense
+        if levels is not None:
+            step = levels.step(sparse=self.sparse and len(levels.words_) > 200)
+            if step is not None:
+                self._add("levels", step, (TABLE,), [(self._level_name(c, w), c) for c, w in levels.words_])
+                last = self._join("all", [n for n in (dense, "levels") if n])
+        if not last:
+            raise DataError(
+                f"None of the {len(self.schema.features)} feature columns holds more than one value in the "
+                f"{batch.n} training rows: there is nothing to learn from. Check the columns that were left out, or "
+                "give more rows."
+            )
+        names = self._names[last]
+        self.feature_names_ = [name for name, _ in names]
+        self.origins_ = [origin for _, origin in names]
+        matrix = self._value[last]
+        del self._value, self._names, self._native
+        return as_training_matrix(matrix)
+
+    def _of(self, *kinds: str) -> list[Column]:
+        return [c for c in self.schema.features if c.kind in kinds]
+
+    def _add(self, name: str, step: Step, inputs: tuple[str, ...], names: list[tuple[str, str]], value: Any = None):
+        """Append a node, with the value it has for the training rows (run here unless given)."""
+        self._nodes.append(Node(name, step, inputs))
+        self._value[name] = step(*[self._value[i] for i in inputs]) if value is None else value
+        self._names[name] = names
+        # Matrices that only fed this node are not needed again.
+        for used in inputs:
+            if used != TABLE:
+                del self._value[used]
+        return name
+
+    def _join(self, name: str, inputs: list[str]) -> str:
+        if len(inputs) < 2:
+            return inputs[0] if inputs else ""
+        return self._add(name, Join(), tuple(inputs), [pair for i in inputs for pair in self._names[i]])
+
+    def _numbers(self, batch: Batch) -> None:
+        columns = []
+        for column in self._of("number", "boolean"):
+            values = batch.columns[column.name]
+            seen = values[np.isfinite(values)]
+            # A column of one value and gaps still tells something by its gaps.
+            if len(seen) and (len(seen) < len(values) or seen.min() < seen.max()):
+                columns.append(column.name)
+        if columns:
+            self._add("numbers", Numbers(tuple(columns)), (TABLE,), [(name, name) for name in columns])
+
+    def _dates(self, batch: Batch) -> None:
+        columns = [c.name for c in self._of("date")]
+        parts = DateParts(columns, cycles=self.scaling != "none").fit(batch)
+        step = parts.step()
+        if step is not None:
+            self._add("dates", step, (TABLE,), list(zip(parts.get_feature_names_out(), parts.columns_)))
+
+    def _categories(self, batch: Batch, targets: np.ndarray | None, words: list[str]) -> LevelColumns | None:
+        """Add the lookup node, and return what is left for one-hot columns."""
+        self._native: set[str] = set()
+        plain: list[tuple[str, str, np.ndarray]] = []  # feature, column, table
+        means: list[Column] = []
+        hot: list[Column] = []
+        for column in self._of("category"):
+            name = column.name
+            counts = level_counts(batch.columns[name], len(column.levels))
+            seen = int((counts[2:] > 0).sum())
+            groups = seen + (counts[1] > 0)
+            if groups < 2:
+                continue
+            if groups == 2:
+                plain.append((name, name, pair_table(counts, self.missing)))
+            elif self.categories == "native" and seen <= NATIVE_LEVELS:
+                self._native.add(name)
+                plain.append((name, name, rank_table(counts, self.missing)))
+            elif self.categories == "onehot" or (self.categories == "codes" and groups <= max(3, len(words))):
+                hot.append(column)
+                if groups > (SPARSE_LEVELS if self.sparse else DENSE_LEVELS):
+                    means.append(column)
+            else:
+                means.append(column)
+            if column in means:
+                plain.append((f"{name}:frequency", name, frequency_table(counts)))
+        if targets is None or targets.shape[1] == 0:
+            means = []
+        parts: list[Lookup] = []
+        values: list[np.ndarray] = []
+        names: list[tuple[str, str]] = []
+        if plain:
+            parts.append(lookup([c for _, c, _ in plain], [t for _, _, t in plain]))
+            values.append(parts[-1](batch))
+            names += [(feature, origin) for feature, origin, _ in plain]
+        if means and targets is not None:
+            width = max(1, min(targets.shape[1], 100 // len(means)))
+            learner = TargetMeans([c.name for c in means], [len(c.levels) for c in means], seed=self.seed)
+            values.append(learner.fit_transform(batch, targets[:, :width]))
+            parts.append(learner.step())
+            names += [(f"{c.name}:mean{w}", c.name) for c in means for w in words[:width]]
+        if parts:
+            self._add("codes", _merge(parts), (TABLE,), names, np.concatenate(values, axis=1))
+        if not hot:
+            return None
+        limit = SPARSE_LEVELS if self.sparse else DENSE_LEVELS
+        return LevelColumns([c.name for c in hot], [len(c.levels) for c in hot], limit).fit(batch)
+
+    def _level_name(self, column: str, word: int | str) -> str:
+        return f"{column}={self.schema.column(column).levels[word]}" if isinstance(word, int) else f"{column}=({word})"
+
+    def _finish(self, dense: str, y: np.ndarray | None) -> str:
+        """Fill, straighten and scale the dense columns."""
+        names = list(self._names[dense])
+        if not self.missing:
+            imputer = Imputer("median").fit(self._value[dense], y)
+            names += [(f"{names[j][0]}:missing", names[j][1]) for j in imputer.indicators_]
+            dense = self._add("filled", imputer.step(), (dense,), names)
+        if self.scaling in ("standard", "robust"):
+            unskewer = Unskewer().fit(self._value[dense])
+            keep = ~np.isin(unskewer.places_, self.native_)
+            step = unskewer.step()
+            if step is not None and keep.any():
+                step = replace(step, **{k: getattr(step, k)[keep] for k in ("places", "power", "unit", "low", "high")})
+                dense = self._add("straight", step, (dense,), names)
+        if self.scaling != "none":
+            step = Scaler(self.scaling).fit(self._value[dense]).step()
+            if self.native_:
+                center, factor = step.center.copy(), step.factor.copy()
+                center[self.native_], factor[self.native_] = 0.0, 1.0
+                step = replace(step, center=center, factor=factor)
+            dense = self._add("scaled", step, (dense,), names)
+        return dense
+
+    # ------------------------------------------------------------------ answering
+
+    def transform(self, batch: Batch) -> Any:
+        """Run the emitted steps on other rows -> (n, p)."""
+        values: dict[str, Any] = {TABLE: batch}
+        left = [i for node in self._nodes for i in node.inputs]
+        for node in self._nodes:
+            values[node.name] = node.step(*[values[i] for i in node.inputs])
+            for used in node.inputs:
+                left.remove(used)
+                if used != TABLE and used not in left:
+                    del values[used]
+        return as_training_matrix(values[self._nodes[-1].name])
+
+    def nodes(self, prefix: str = "") -> list[Node]:
+        """The steps for the scoring graph; the last one is the feature matrix."""
+        return [
+            Node(prefix + n.name, n.step, tuple(i if i == TABLE else prefix + i for i in n.inputs)) for n in self._nodes
+        ]
+
+
+def as_training_matrix(matrix: np.ndarray | Sparse) -> Any:
+    """What training libraries read: C-ordered float64, or a scipy CSR matrix."""
+    if isinstance(matrix, Sparse):
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape=matrix.shape)
+    return np.ascontiguousarray(matrix, dtype=np.float64)
+
+
+def target_columns(y: np.ndarray, task: str | None) -> tuple[np.ndarray, list[str]]:
+    """What means are taken of -> (n, w) and a word for each column; the most frequent classes come first."""
+    y = np.asarray(y)
+    if task == "multiclass":
+        counts = np.bincount(y.astype(np.int64))
+        chosen = np.argsort(-counts, kind="stable")[:TARGET_COLUMNS]
+        chosen = chosen[counts[chosen] > 0]
+        return (y[:, None] == chosen).astype(np.float64), [f"[{c}]" for c in chosen]
+    if task == "binary":
+        return (y[:, None] == 1).astype(np.float64), [""]
+    wide = y.reshape(len(y), -1).astype(np.float64)
+    if wide.shape[1] == 1:
+        return wide, [""]
+    return wide[:, :TARGET_COLUMNS], [f"[{j}]" for j in range(min(wide.shape[1], TARGET_COLUMNS))]
+
+
+def pair_table(counts: np.ndarray, missing: bool) -> np.ndarray:
+    """Two levels (or one and missing) to 0 and 1; anything else to the share of ones, or NaN where allowed."""
+    known = np.flatnonzero(counts[1:] > 0) + 1
+    table = np.full(len(counts), np.nan if missing else counts[known[1]] / counts[known].sum())
+    table[known] = (0.0, 1.0)
+    return table
+
+
+def rank_table(counts: np.ndarray, missing: bool) -> np.ndarray:
+    """Levels seen in training to 0, 1, ... by frequency; others to NaN where allowed, else missing has its own code."""
+    order = np.argsort(-counts[2:], kind="stable")
+    order = order[counts[2:][order] > 0]
+    other = np.nan if missing else float(len(order)) if counts[1] > 0 else 0.0
+    table = np.full(len(counts), other)
+    table[order + 2] = np.arange(len(order))
+    return table
+
+
+def frequency_table(counts: np.ndarray) -> np.ndarray:
+    """The logarithm of one more than how often a level was seen."""
+    table = np.log1p(counts)
+    table[0] = 0.0
+    return table
+
+
+def _merge(parts: Sequence[Lookup]) -> Lookup:
+    starts = np.cumsum([0, *(len(p.table) for p in parts[:-1])])
+    return Lookup(
+        tuple(name for p in parts for name in p.columns),
+        np.concatenate([p.offsets + start for p, start in zip(parts, starts)]),
+        np.concatenate([p.table for p in parts]),
+    )

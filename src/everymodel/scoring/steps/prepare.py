@@ -1,0 +1,375 @@
+"""Steps that turn a Batch into the matrix that models read: picked, filled, encoded, straightened and scaled.
+
+They are written by `everymodel.preprocessing`, which learns what they hold and runs these very steps on the training
+rows, so that training and answering cannot differ. A single row takes short cuts (one gather instead of a loop over
+columns) that do the same arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everymodel.scoring.steps.base import Batch, Sparse, Step, need, step
+
+DAY = 86400.0
+# What `Dates` can say of a moment; "days" counts days since 1970 with the time of day as a fraction.
+DATE_PARTS = (
+    "days", "year", "month", "day", "weekday", "yearday", "hour", "minute",
+    "month_sin", "month_cos", "weekday_sin", "weekday_cos", "yearday_sin", "yearday_cos", "hour_sin", "hour_cos",
+)  # fmt: skip
+_ROWS = 4096  # rows copied at once, so that a stripe of the matrix stays in the processor's cache
+
+
+def gather(batch: Batch, columns: tuple[str, ...]) -> np.ndarray:
+    """The named number columns side by side -> (n, p) float64."""
+    found = [batch.columns[name] for name in columns]
+    if batch.n == 1:
+        return np.concatenate(found).reshape(1, -1).astype(np.float64, copy=False)
+    matrix = np.empty((batch.n, len(found)))
+    for start in range(0, batch.n, _ROWS):
+        stripe = matrix[start : start + _ROWS]
+        for j, values in enumerate(found):
+            stripe[:, j] = values[start : start + _ROWS]
+    return matrix
+
+
+def _whole(values: np.ndarray, low: int, high: int, what: str) -> None:
+    need(values.ndim == 1 and values.dtype.kind in "iu", f"{what} are not whole numbers")
+    need(values.size == 0 or (int(values.min()) >= low and int(values.max()) < high), f"{what} are out of range")
+
+
+def _names(columns: Any) -> None:
+    need(isinstance(columns, list | tuple) and len(columns) > 0, "a step names no column")
+    need(all(isinstance(name, str) for name in columns), "column names are not text")
+
+
+@step("numbers")
+class Numbers(Step):
+    """Number, boolean or date columns as they are; infinite cells become missing. -> (n, p)."""
+
+    columns: tuple[str, ...]
+
+    def check(self) -> None:
+        _names(self.columns)
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        matrix = gather(batch, self.columns)  # (n, p)
+        endless = np.isinf(matrix)
+        if endless.any():
+            matrix = np.where(endless, np.nan, matrix)
+        return matrix
+
+
+@step("sparse_numbers")
+class SparseNumbers(Step):
+    """Number columns that are mostly zero, times a factor each, kept sparse; missing and infinite cells count as zero.
+
+    factor (p,). -> Sparse (n, p).
+    """
+
+    columns: tuple[str, ...]
+    factor: np.ndarray
+
+    def check(self) -> None:
+        _names(self.columns)
+        need(self.factor.shape == (len(self.columns),) and np.isfinite(self.factor).all(), "factors do not fit")
+
+    def __call__(self, batch: Batch) -> Sparse:
+        rows, places, data = [], [], []
+        for j, name in enumerate(self.columns):
+            values = batch.columns[name]
+            row = np.flatnonzero((values != 0) & np.isfinite(values))
+            rows.append(row)
+            places.append(np.full(len(row), j))
+            data.append(values[row] * self.factor[j])
+        row = np.concatenate(rows)
+        order = np.argsort(row, kind="stable")  # columns were visited in order, so they stay sorted within a row
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=batch.n))])
+        shape = (batch.n, len(self.columns))
+        return Sparse(np.concatenate(data)[order], np.concatenate(places)[order], indptr, shape)
+
+
+def civil(days: Any) -> tuple[Any, Any, Any, Any]:
+    """(year, month 1-12, day 1-31, day of the year 0-365) of days since 1970, for one whole number or an array.
+
+    Counts in eras of 400 years that begin on 1 March, so that leap days come last (H. Hinnant, chrono-compatible
+    low-level date algorithms).
+    """
+    shifted = days + 719468
+    era = shifted // 146097
+    of_era = shifted - era * 146097
+    year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    month = (5 * of_year + 2) // 153
+    day = of_year - (153 * month + 2) // 5 + 1
+    late = month >= 10  # January and February belong to the next civil year
+    full = year + era * 400 + late
+    leap = ((full % 4 == 0) & (full % 100 != 0)) | (full % 400 == 0)
+    yearday = of_year - 306 * late + (59 + leap) * (1 - late)
+    return full, month + 3 - 12 * late, day, yearday
+
+
+def _part(word: str, seconds: Any, known: dict[str, Any]) -> Any:
+    """One part of a moment, for a number or an array; `known` keeps what the parts share."""
+    if not known:
+        days = np.floor(seconds / DAY)
+        days = int(days) if isinstance(seconds, float) else days.astype(np.int64)
+        known["seconds"] = seconds - days * DAY
+        known["days"] = days
+        known["year"], known["month"], known["day"], known["yearday"] = civil(days)
+    base = word.partition("_")[0]
+    if word == "days":
+        return seconds / DAY
+    if base == "weekday":
+        value, period, first = (known["days"] + 3) % 7, 7.0, 0
+    elif base == "hour":
+        # A cycle turns all day long; the plain part is a whole hour.
+        value = known["seconds"] / 3600.0 if word != "hour" else known["seconds"] // 3600.0
+        period, first = 24.0, 0
+    elif base == "minute":
+        value, period, first = known["seconds"] // 60.0 % 60.0, 60.0, 0
+    else:
+        value = known[base]
+        period, first = (12.0, 1) if base == "month" else (365.25, 0)
+    if word.endswith("_sin"):
+        return np.sin((value - first) * (2 * np.pi / period))
+    if word.endswith("_cos"):
+        return np.cos((value - first) * (2 * np.pi / period))
+    return value
+
+
+@step("dates")
+class Dates(Step):
+    """Parts of moments: output j is `parts[j]` of column `columns[j]`; missing stays missing. -> (n, p)."""
+
+    columns: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    def check(self) -> None:
+        _names(self.columns)
+        need(len(self.parts) == len(self.columns), "date parts do not match their columns")
+        need(set(self.parts) <= set(DATE_PARTS), "a date part is unknown")
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        known: dict[str, dict[str, Any]] = {name: {} for name in self.columns}
+        matrix = np.empty((batch.n, len(self.columns)))
+        safe: dict[str, Any] = {}
+        lost: dict[str, Any] = {}
+        for name in known:
+            seconds = batch.columns[name]
+            if batch.n == 1:  # plain numbers are ten times faster here than arrays of one
+                value = float(seconds[0])
+                lost[name] = not -1e14 < value < 1e14  # also not a number; beyond this there is no calendar
+                safe[name] = 0.0 if lost[name] else value
+            else:
+                lost[name] = ~(np.abs(seconds) < 1e14)
+                safe[name] = np.where(lost[name], 0.0, seconds) if lost[name].any() else seconds
+        for j, (name, word) in enumerate(zip(self.columns, self.parts)):
+            matrix[:, j] = _part(word, safe[name], known[name])
+            if batch.n == 1:
+                if lost[name]:
+                    matrix[0, j] = np.nan
+            else:
+                matrix[lost[name], j] = np.nan
+        return matrix
+
+
+@step("lookup")
+class Lookup(Step):
+    """Level codes to numbers: output j is `table[offsets[j] + 2 + code]` of column `columns[j]`. -> (n, p).
+
+    A column has one stretch of the table per output: unseen (code -2), missing (-1), then its levels. A column may be
+    named several times, for several encodings of it. offsets (p,) int, table (total,) float64, NaN allowed.
+    """
+
+    columns: tuple[str, ...]
+    offsets: np.ndarray
+    table: np.ndarray
+
+    def check(self) -> None:
+        _names(self.columns)
+        need(self.table.ndim == 1 and self.table.dtype == np.float64, "a lookup table is not a list of numbers")
+        need(not np.isinf(self.table).any(), "a lookup table is not finite")
+        need(self.offsets.shape == (len(self.columns),), "a lookup table does not match its columns")
+        _whole(self.offsets, 0, len(self.table) - 1, "offsets")
+        need(bool((np.diff(self.offsets) >= 2).all()), "stretches of a lookup table overlap")
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        if batch.n == 1:
+            codes = np.concatenate([batch.columns[name] for name in self.columns])  # (p,)
+            return self.table.take(codes + (self.offsets + 2), mode="clip").reshape(1, -1)
+        matrix = np.empty((batch.n, len(self.columns)))
+        ends = np.append(self.offsets[1:], len(self.table))
+        for j, name in enumerate(self.columns):
+            stretch = self.table[self.offsets[j] : ends[j]]
+            # Clipped: a code beyond the table can only come from a damaged file, and must not crash.
+            matrix[:, j] = stretch.take(batch.columns[name] + 2, mode="clip")
+        return matrix
+
+
+@step("onehot")
+class OneHot(Step):
+    """Level codes to columns of 0 and 1: code c of column j puts a 1 at `places[offsets[j] + 2 + c]` (-1: nowhere).
+
+    offsets (q,) int, places (total,) int, width = number of output columns. -> (n, width), Sparse where `sparse`.
+    """
+
+    columns: tuple[str, ...]
+    offsets: np.ndarray
+    places: np.ndarray
+    width: int
+    sparse: bool = False
+
+    def check(self) -> None:
+        _names(self.columns)
+        need(isinstance(self.width, int) and 0 < self.width < 2**31, "a one-hot width is not a number of columns")
+        _whole(self.places, -1, self.width, "one-hot places")
+        need(self.offsets.shape == (len(self.columns),), "one-hot places do not match their columns")
+        _whole(self.offsets, 0, max(len(self.places) - 1, 0), "offsets")
+        need(bool((np.diff(self.offsets) >= 2).all()), "stretches of one-hot places overlap")
+
+    def __call__(self, batch: Batch) -> np.ndarray | Sparse:
+        if batch.n == 1:
+            codes = np.concatenate([batch.columns[name] for name in self.columns])  # (q,)
+            hot = self.places.take(codes + (self.offsets + 2), mode="clip")
+            hot = hot[hot >= 0]
+            if self.sparse:
+                return Sparse(np.ones(len(hot)), hot, np.array([0, len(hot)]), (1, self.width))
+            row = np.zeros((1, self.width))
+            row[0, hot] = 1.0
+            return row
+        ends = np.append(self.offsets[1:], len(self.places))
+        stretches = [self.places[a:b] for a, b in zip(self.offsets, ends)]
+        if self.sparse:
+            hot = np.empty((batch.n, len(self.columns)), dtype=np.int64)
+            for j, name in enumerate(self.columns):
+                hot[:, j] = stretches[j].take(batch.columns[name] + 2, mode="clip")
+            there = hot >= 0
+            indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+            return Sparse(np.ones(int(indptr[-1])), hot[there], indptr, (batch.n, self.width))
+        matrix = np.zeros((batch.n, self.width))
+        flat, starts = matrix.reshape(-1), np.arange(batch.n) * self.width
+        for j, name in enumerate(self.columns):
+            hot = stretches[j].take(batch.columns[name] + 2, mode="clip")
+            there = hot >= 0
+            flat[starts[there] + hot[there]] = 1.0
+        return matrix
+
+
+@step("impute")
+class Impute(Step):
+    """Missing cells become `fill` (p,); for each of `indicators` (m,) a column at the end says 1 where it was missing.
+
+    (n, p) -> (n, p + m).
+    """
+
+    fill: np.ndarray
+    indicators: np.ndarray
+
+    def check(self) -> None:
+        need(self.fill.ndim == 1 and np.isfinite(self.fill).all(), "fill values are not finite")
+        _whole(self.indicators, 0, len(self.fill), "indicators")
+
+    def __call__(self, matrix: np.ndarray) -> np.ndarray:
+        lost = np.isnan(matrix)
+        if lost.any():
+            matrix = np.where(lost, self.fill, matrix)
+        if len(self.indicators):
+            matrix = np.concatenate([matrix, lost[:, self.indicators]], axis=1, dtype=np.float64)
+        return matrix
+
+
+@step("power")
+class Power(Step):
+    """The Yeo-Johnson transform of some columns, which makes long tails short. (n, p) -> (n, p).
+
+    places (m,) column numbers; x is first clipped to low..high (m,) and divided by unit (m,), then
+    sign(x) * ((1 + |x|)^e - 1) / e, with e = power (m,) where x >= 0, else 2 - power; log(1 + |x|) where e = 0.
+    """
+
+    places: np.ndarray
+    power: np.ndarray
+    unit: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def check(self) -> None:
+        _whole(self.places, 0, 2**31, "columns to straighten")
+        for values in (self.power, self.unit, self.low, self.high):
+            need(values.shape == self.places.shape and np.isfinite(values).all(), "powers do not fit")
+        need(bool((self.unit > 0).all()), "a unit is not positive")
+
+    def __call__(self, matrix: np.ndarray) -> np.ndarray:
+        out = matrix.copy()
+        x = np.minimum(np.maximum(matrix[:, self.places], self.low), self.high) / self.unit  # (n, m)
+        out[:, self.places] = yeo_johnson(x, self.power)
+        return out
+
+
+def yeo_johnson(x: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """(n, m) with powers (m,) -> (n, m)."""
+    size = np.log1p(np.abs(x))
+    e = np.where(x >= 0, power, 2.0 - power)
+    flat = np.abs(e) < 1e-9
+    curved = np.expm1(e * size) / np.where(flat, 1.0, e)
+    return np.copysign(np.where(flat, size, curved), x)
+
+
+@step("scale")
+class Scale(Step):
+    """(x - center) * factor by column, then nothing ("linear"), clipped to 0..1 ("unit") or
+    softly to -3..3 ("soft": x / sqrt(1 + (x/3)^2)). center, factor (p,). (n, p) -> (n, p).
+    """
+
+    center: np.ndarray
+    factor: np.ndarray
+    kind: str = "linear"
+
+    def check(self) -> None:
+        need(self.kind in ("linear", "unit", "soft"), f"scaling {self.kind!r} is unknown")
+        need(self.center.ndim == 1 and self.center.shape == self.factor.shape, "scaling does not fit")
+        need(bool(np.isfinite(self.center).all() and np.isfinite(self.factor).all()), "scaling is not finite")
+
+    def __call__(self, matrix: np.ndarray) -> np.ndarray:
+        out = matrix - self.center
+        out *= self.factor
+        if self.kind == "unit":
+            np.minimum(np.maximum(out, 0.0, out=out), 1.0, out=out)
+        elif self.kind == "soft":
+            out /= np.sqrt(1.0 + (out / 3.0) ** 2)
+        return out
+
+
+@step("join")
+class Join(Step):
+    """All inputs side by side; sparse as soon as one of them is."""
+
+    def __call__(self, *blocks: np.ndarray | Sparse) -> np.ndarray | Sparse:
+        if not any(isinstance(block, Sparse) for block in blocks):
+            return np.concatenate(blocks, axis=1)
+        return beside([block if isinstance(block, Sparse) else thin(block) for block in blocks])
+
+
+def thin(matrix: np.ndarray) -> Sparse:
+    """A dense matrix without its zeros; NaN stays."""
+    there = matrix != 0
+    indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return Sparse(matrix[there], np.nonzero(there)[1], indptr, matrix.shape)
+
+
+def beside(blocks: list[Sparse]) -> Sparse:
+    """Sparse matrices side by side, without sorting: each block's share of a row has its place."""
+    n = blocks[0].shape[0]
+    counts = [np.diff(block.indptr) for block in blocks]
+    indptr = np.concatenate([[0], np.cumsum(sum(counts))]).astype(np.int64)
+    data, indices = np.empty(indptr[-1]), np.empty(indptr[-1], dtype=np.int64)
+    start, width = indptr[:-1].copy(), 0
+    for block, count in zip(blocks, counts):
+        places = np.arange(len(block.data)) + np.repeat(start - block.indptr[:-1], count)  # (nnz,)
+        data[places] = block.data
+        indices[places] = block.indices + width
+        start += count
+        width += block.shape[1]
+    return Sparse(data, indices, indptr, (n, width))
