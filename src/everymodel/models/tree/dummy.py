@@ -32,7 +32,7 @@ CARD = {
                     "default": "prior",
                     "choices": ["prior", "most_frequent", "uniform"],
                     "tune": False,
-                    "text": "'prior' answers with the class frequencies, 'most_frequent' with certainty for the commonest.",
+                    "text": "'prior' answers with the class frequencies, 'most_frequent' with the commonest class.",
                 },
             },
             "tiny": [{"strategy": "prior"}, {"strategy": "most_frequent"}],

@@ -32,10 +32,8 @@ def linked(scores: np.ndarray, link: str) -> np.ndarray:
     """Scores (n,) or (n, k) to probabilities (n, k); see LinearProbabilities for the links."""
     if link == "softmax":
         return softmax(scores)
-    if link == "huber":  # scikit-learn's modified Huber loss: the score itself, clipped
-        shares = (np.clip(scores, -1.0, 1.0) + 1.0) / 2.0
-    else:
-        shares = sigmoid(scores)
+    # Scikit-learn's modified Huber loss: the score itself, clipped.
+    shares = (np.clip(scores, -1.0, 1.0) + 1.0) / 2.0 if link == "huber" else sigmoid(scores)
     if link == "each":
         return shares
     if shares.ndim == 1:

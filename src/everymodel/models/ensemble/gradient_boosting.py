@@ -1,0 +1,253 @@
+"""Gradient boosting on histograms: scikit-learn's own booster, always there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from everymodel.models._place import codes_of
+from everymodel.models._trees import finite
+from everymodel.scoring.steps.trees import Trees
+
+CARD = {
+    "name": "gradient_boosting",
+    "title": "Gradient boosting (histograms)",
+    "summary": "Adds up shallow decision trees, each correcting the ones before, on columns cut into 255 bins.",
+    "choose": "Tables of more than a few hundred rows with mixed columns and missing values; needs no other package.",
+    "avoid": "A few dozen rows; relations that must go on beyond the values seen.",
+    "gives": ["probabilities"],
+    "needs": {"missing": True, "categories": "native"},
+    "cost": {"scale": 5e-6, "rows_power": 0.85, "columns_power": 0.7},
+    "references": [
+        "Friedman (2001), Greedy function approximation: a gradient boosting machine. Ann. Statist. 29(5).",
+        "Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree. NeurIPS 30.",
+    ],
+    "advice": ["accurate", "interactions", "missing_values", "categories", "big_data", "medium_data"],
+    "priority": 50,
+    "classes": {
+        "classifier": {
+            "class": "sklearn.ensemble:HistGradientBoostingClassifier",
+            "tasks": ["binary", "multiclass"],
+            "parameters": {
+                "max_iter": {
+                    "type": "int",
+                    "default": 200,
+                    "low": 1,
+                    "high": 10000,
+                    "tune": False,
+                    "text": "Most rounds (one tree per class); fewer where validation rows stop the fit early.",
+                },
+                "learning_rate": {
+                    "type": "float",
+                    "default": 0.1,
+                    "low": 0.01,
+                    "high": 0.5,
+                    "log": True,
+                    "text": "Weight of each new tree: smaller is more accurate and slower.",
+                },
+                "max_leaf_nodes": {
+                    "type": "int",
+                    "default": 31,
+                    "low": 2,
+                    "high": 255,
+                    "log": True,
+                    "text": "Most leaves of a tree: how many columns may act together.",
+                },
+                "min_samples_leaf": {
+                    "type": "int",
+                    "default": 20,
+                    "low": 1,
+                    "high": 300,
+                    "log": True,
+                    "text": "Fewest rows in a leaf.",
+                },
+                "l2_regularization": {
+                    "type": "float",
+                    "default": 0.0,
+                    "low": 0.0,
+                    "high": 100.0,
+                    "text": "How strongly leaf values are pulled towards zero.",
+                },
+                "max_features": {
+                    "type": "float",
+                    "default": 1.0,
+                    "low": 0.1,
+                    "high": 1.0,
+                    "text": "Share of the columns looked at for each split.",
+                },
+            },
+            "presets": [
+                {"max_iter": 1000, "learning_rate": 0.08},
+                {"max_iter": 1000, "learning_rate": 0.05, "max_features": 0.5, "min_samples_leaf": 8},
+            ],
+            "tiny": [{"max_iter": 8, "max_leaf_nodes": 7, "min_samples_leaf": 5, "random_state": 0}],
+        },
+        "regressor": {
+            "class": "sklearn.ensemble:HistGradientBoostingRegressor",
+            "tasks": ["regression"],
+            "gives": [],
+            "parameters": {
+                "max_iter": {
+                    "type": "int",
+                    "default": 200,
+                    "low": 1,
+                    "high": 10000,
+                    "tune": False,
+                    "text": "Most trees; fewer where validation rows stop the fit early.",
+                },
+                "learning_rate": {
+                    "type": "float",
+                    "default": 0.1,
+                    "low": 0.01,
+                    "high": 0.5,
+                    "log": True,
+                    "text": "Weight of each new tree: smaller is more accurate and slower.",
+                },
+                "max_leaf_nodes": {
+                    "type": "int",
+                    "default": 31,
+                    "low": 2,
+                    "high": 255,
+                    "log": True,
+                    "text": "Most leaves of a tree: how many columns may act together.",
+                },
+                "min_samples_leaf": {
+                    "type": "int",
+                    "default": 20,
+                    "low": 1,
+                    "high": 300,
+                    "log": True,
+                    "text": "Fewest rows in a leaf.",
+                },
+                "l2_regularization": {
+                    "type": "float",
+                    "default": 0.0,
+                    "low": 0.0,
+                    "high": 100.0,
+                    "text": "How strongly leaf values are pulled towards zero.",
+                },
+                "max_features": {
+                    "type": "float",
+                    "default": 1.0,
+                    "low": 0.1,
+                    "high": 1.0,
+                    "text": "Share of the columns looked at for each split.",
+                },
+                "loss": {
+                    "type": "choice",
+                    "default": "squared_error",
+                    "choices": ["squared_error", "absolute_error", "poisson", "gamma"],
+                    "tune": False,
+                    "text": "What is made small: squared error, absolute error, or the loss of a count or amount.",
+                },
+            },
+            "presets": [
+                {"max_iter": 1000, "learning_rate": 0.08},
+                {"max_iter": 1000, "learning_rate": 0.05, "max_features": 0.5, "min_samples_leaf": 8},
+            ],
+            "tiny": [{"max_iter": 8, "max_leaf_nodes": 7, "min_samples_leaf": 5, "random_state": 0}],
+        },
+    },
+}
+
+
+def fit(
+    model: Any,
+    X: np.ndarray,
+    y: np.ndarray,
+    *,
+    valid: tuple[np.ndarray, np.ndarray] | None = None,
+    stop: Callable[[], bool] | None = None,
+    threads: int = 1,
+    native: Sequence[int] = (),
+) -> Any:
+    """Add trees until the loss on `valid` has not fallen for a while, `stop` says so, or max_iter rounds are made.
+
+    Threads are OpenMP's: the caller limits them. The library has no callback, so rounds are made in growing parts.
+    """
+    few = [int(i) for i in native if np.nanmax(X[:, i], initial=0) < model.max_bins]  # its bins hold no more levels
+    few = [i for i in few if not np.isnan(X[:, i]).all()]
+    model.set_params(categorical_features=few or None)
+    given = {}
+    if valid is not None and hasattr(model, "predict_proba"):
+        known = np.isin(valid[1], np.unique(y))
+        valid = (valid[0][known], valid[1][known]) if known.any() else None
+    if valid is not None:
+        given = {"X_val": valid[0], "y_val": valid[1]}
+        patience = int(min(100, max(10, round(2.0 / model.learning_rate))))
+        model.set_params(early_stopping=True, n_iter_no_change=patience)
+    else:
+        model.set_params(early_stopping=False)
+    total = model.max_iter
+    if stop is None:
+        return model.fit(X, y, **given)
+    model.set_params(warm_start=True)
+    size = min(20, total)
+    while True:
+        model.set_params(max_iter=size)
+        model.fit(X, y, **given)
+        if size >= total or model.n_iter_ < size or stop():
+            break
+        size = min(total, size + max(20, size // 2))
+    return model.set_params(warm_start=False, max_iter=total)
+
+
+def refit_parameters(model: Any) -> dict[str, Any]:
+    """As many rounds as the validation rows asked for."""
+    scores = np.asarray(model.validation_score_)
+    best = int(np.argmax(scores)) if len(scores) else model.n_iter_  # entry 0 is before the first round
+    return {"max_iter": max(best, 1)}
+
+
+def pack(model: Any, n_classes: int | None = None) -> Trees:
+    """The fitted model as a scoring step, equal bit for bit in its sums."""
+    p = model.n_features_in_
+    order, known = np.arange(p), {}
+    if model.is_categorical_ is not None:
+        # The library puts the categorical columns first and numbers the levels it has seen.
+        order = np.concatenate([np.flatnonzero(model.is_categorical_), np.flatnonzero(~model.is_categorical_)])
+        for j, levels in enumerate(model._preprocessor.named_transformers_["encoder"].categories_):
+            levels = np.asarray(levels, dtype=np.float64)
+            known[j] = levels[~np.isnan(levels)].astype(np.int64)
+    trees = [_tree(predictor, order, known) for round_ in model._predictors for predictor in round_]
+    outputs = model.n_trees_per_iteration_
+    base = np.asarray(model._baseline_prediction, dtype=np.float64).reshape(-1)
+    settings: dict[str, Any] = {"gives": "value"}
+    if hasattr(model, "classes_"):
+        codes, k = codes_of(model, n_classes)
+        settings = {"gives": "probabilities", "link": "softmax" if outputs > 1 else "sigmoid"}
+        if len(codes) != k:
+            settings |= {"places": codes.astype(np.int32), "classes": k}
+    elif model.loss in ("poisson", "gamma"):
+        settings["link"] = "exp"
+    return Trees.of(trees, p, outputs=outputs, groups=np.arange(len(trees)) % outputs, base=base, **settings)
+
+
+def _tree(predictor: Any, order: np.ndarray, known: dict[int, np.ndarray]) -> dict[str, Any]:
+    """One TreePredictor for Trees.of."""
+    nodes = predictor.nodes
+    leaf = nodes["is_leaf"].astype(bool)
+    left = np.where(leaf, -1, nodes["left"].astype(np.int64))
+    right = np.where(leaf, -1, nodes["right"].astype(np.int64))
+    missing = nodes["missing_go_to_left"].astype(np.int8)
+    categories = {}
+    for i in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf):
+        words = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][i]]
+        bits = np.unpackbits(np.asarray(words).astype("<u4").view(np.uint8), bitorder="little")
+        levels = known[int(nodes["feature_idx"][i])]
+        goes_left = bits[: len(levels)].astype(bool)
+        if missing[i]:
+            # Levels never seen go where NaN goes. Turned round, that is to the right, as our step has it.
+            left[i], right[i], missing[i], goes_left = right[i], left[i], 0, ~goes_left
+        categories[int(i)] = levels[goes_left]
+    return {
+        "left": left,
+        "right": right,
+        "feature": order[np.where(leaf, 0, nodes["feature_idx"])],
+        "threshold": finite(nodes["num_threshold"]),
+        "missing": missing,
+        "value": nodes["value"],
+        "categories": categories,
+    }
