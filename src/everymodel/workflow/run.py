@@ -27,9 +27,9 @@ from everymodel.core.finding import Finding
 from everymodel.core.schema import TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
-from everymodel.scoring.metrics import METRICS, default_metric
+from everymodel.scoring.metrics import resolve
 from everymodel.workflow.model import Model
-from everymodel.workflow.story import plain, story
+from everymodel.workflow.story import story
 from everymodel.workflow.types import Evaluation, Listener, Problem, Progress, SearchResult, Split, Table, Understanding
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def fit(
 
     Parameters
     ----------
-    data : path, URL of a database, DataFrame (pandas, polars), Arrow table, dict, list of dicts, or "-" (standard input).
+    data : path, database URL, DataFrame (pandas, polars), Arrow table, dict, list of dicts, or "-" (standard input).
     target : column to predict; a list of 0/1 columns for multilabel.
     task : "regression", "binary", "multiclass" or "multilabel"; found out when not given.
     models : names of the models to try (`everymodel models` lists them); all that suit by default.
@@ -169,9 +169,9 @@ def fit(
         if not understanding.keep.all():
             train, parts = train[understanding.keep], _without(parts, understanding.keep)
         schema, findings = understanding.schema, [*source.findings, *understanding.findings]
-        batch, _ = table.parse(schema, train, unseen="ignore")
+        batch, _ = table.parse(schema, train, unseen="ignore", bad="missing")
         y = _labels(schema, train, targets)
-        metric = metric or default_metric(schema.task)
+        metric = resolve(metric, schema.task).name
     problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed)
 
     with _stage("search", timing, listener):
@@ -181,11 +181,13 @@ def fit(
         suspect = bool(understanding.suspects) and bool(keep_suspects)
         name = targets[0] if len(targets) == 1 else "labels"
         model = _assemble(result, schema, batch, y, name, metric, seed, source.fingerprint, findings, suspect)
-        _choose_threshold(model, y, result, costs)
+        choice = _choose_threshold(model, y, result, costs)
         evaluation, seen, more = _evaluate(
             model, result, rows, parts, targets, y, metric, segments, fairness, costs, seed
         )
         findings += more
+        if choice:
+            evaluation.curves["threshold_choice"] = choice
         _describe(model, evaluation, findings)
         explanations = _explain(model, seen, clock, limit, seed)
         if learning_curve:
@@ -210,7 +212,7 @@ def fit(
             suspect,
         )
         with atomic_write(folder / "story.json") as stream:
-            stream.write(json.dumps(told, default=plain, allow_nan=False, indent=1).encode())
+            stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)
 
 
@@ -254,7 +256,8 @@ def _check_options(
             raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
 
     must(task is None or task in TASKS, "task", task, f"one of {', '.join(TASKS)}")
-    must(metric is None or metric in METRICS, "metric", metric, f"one of {', '.join(METRICS)}")
+    if metric is not None and task is not None:
+        resolve(metric, task)
     number = isinstance(test_size, int | float) and not isinstance(test_size, bool)
     must(number and 0 <= test_size < 1, "test_size", test_size, "a share from 0 to below 1, such as 0.2")
     must(trials is None or (isinstance(trials, int) and trials > 0), "trials", trials, "a whole number above 0")
@@ -428,17 +431,22 @@ def _assemble(
     )
 
 
-def _choose_threshold(model: Model, y: np.ndarray, result: SearchResult, costs: dict[str, float] | None) -> None:
+def _choose_threshold(
+    model: Model, y: np.ndarray, result: SearchResult, costs: dict[str, float] | None
+) -> dict[str, Any] | None:
     """With costs given, the binary decision threshold is chosen on out-of-fold answers, never on the test rows."""
     if not costs:
-        return
+        return None
     if model.task != "binary":
         raise ParameterError(f"costs choose the threshold of a binary task; this one is {model.task}.")
-    from everymodel.workflow.evaluate import choose_threshold
+    from everymodel.workflow.evaluate import threshold_choice
 
-    known = np.isfinite(result.oof[:, 1])
-    model.manifest["threshold"] = choose_threshold(y[known], result.oof[known, 1], costs)
+    answers = result.oof[:, 1] if result.oof.ndim == 2 else result.oof
+    known = np.isfinite(answers)
+    choice = threshold_choice(y[known], answers[known], costs)
+    model.manifest["threshold"] = float(choice["threshold"])
     model.manifest["costs"] = dict(costs)
+    return choice
 
 
 def _evaluate(
@@ -449,6 +457,7 @@ def _evaluate(
     targets: list[str],
     y: np.ndarray,
     metric: str,
+    group: str | None,
     segments: list[str] | str | None,
     fairness: str | None,
     costs: dict[str, float] | None,
@@ -461,14 +470,14 @@ def _evaluate(
     if len(parts.test):
         frame = rows.iloc[parts.test]
         y = _labels(model.schema, frame, targets)
-        batch, _ = table.parse(model.schema, frame, unseen="ignore")
+        batch, _ = table.parse(model.schema, frame, unseen="ignore", bad="missing")
         answers, baselines = model.answers(batch), {k: p(batch) for k, p in result.packs_by_model.items()}
         findings += _shared_rows(rows.iloc[parts.train], frame, targets)
         source = "test"
     else:
         known = np.isfinite(result.oof).reshape(len(y), -1).all(axis=1)
         frame = rows.iloc[parts.train][known]
-        batch, _ = table.parse(model.schema, frame, unseen="ignore")
+        batch, _ = table.parse(model.schema, frame, unseen="ignore", bad="missing")
         answers, y = result.oof[known], y[known]
         baselines = {k: v[known] for k, v in result.oof_by_model.items()}
         source = "cross-validation"
@@ -488,6 +497,7 @@ def _evaluate(
         fairness={fairness: frame[fairness].to_numpy()} if fairness else None,
         costs=costs,
         threshold=model.manifest.get("threshold"),
+        groups=frame[group].to_numpy() if group else None,
         seed=seed,
     )
     return evaluation, (batch, y), findings

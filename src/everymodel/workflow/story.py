@@ -37,7 +37,7 @@ def story(
     schema = problem.schema
     target = ", ".join(c.name for c in schema.columns if c.role == "target")
     name = Path(source.source).name or source.source
-    return {
+    told = {
         "title": f"{target} from {name}" if not name.startswith("<") else f"Predicting {target}",
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "version": __version__,
@@ -76,6 +76,7 @@ def story(
         "headline": evaluation.headline,
         "suspect": suspect,
     }
+    return plain(told)
 
 
 def _how_to(path: Path, schema: Schema) -> dict[str, str]:
@@ -83,9 +84,10 @@ def _how_to(path: Path, schema: Schema) -> dict[str, str]:
     row: dict[str, Any] = {}
     for c in schema.features:
         row[c.name] = c.levels[0] if c.levels else "..." if c.kind != "number" else c.low
-    body = json.dumps({"row": row}, default=plain)
+    body = json.dumps({"row": plain(row)})
     return {
-        "python": f'import everymodel as em\n\nmodel = em.load("{path}")\nmodel.predict(new_rows)  # a table, or one row as a dict',
+        "python": f'import everymodel as em\n\nmodel = em.load("{path}")\n'
+        "model.predict(new_rows)  # a table, or one row as a dict",
         "cli": f"everymodel predict {path} new_rows.csv -o answers.csv",
         "rest": f"everymodel serve {path}\n"
         f"curl -s localhost:8000/v1/predict -H 'content-type: application/json' -d {_quoted(body)}",
@@ -99,12 +101,15 @@ def _quoted(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """JSON for numpy values, dates and paths."""
-    if isinstance(value, np.generic):
-        value = value.item()
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return str(value)
+    """`value` as JSON can hold it: numpy values and dates turned, what is not finite becomes None."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
