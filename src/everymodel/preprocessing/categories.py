@@ -1,7 +1,7 @@
 """Turn level codes into numbers: one column per level, means of the target, frequencies, or plain codes.
 
-Codes come from the schema: 0, 1, ... most frequent first, -1 missing, -2 never seen. A table (levels + 2,) has its entry
-for unseen at 0, for missing at 1, and for level c at c + 2.
+Codes come from the schema: 0, 1, ... most frequent first, -1 missing, -2 never seen. A table (levels + 2,) has its
+entry for unseen at 0, for missing at 1, and for level c at c + 2.
 """
 
 from __future__ import annotations

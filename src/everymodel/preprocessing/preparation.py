@@ -17,6 +17,7 @@ from everymodel.preprocessing.dates import DateParts
 from everymodel.preprocessing.impute import Imputer
 from everymodel.preprocessing.scale import Scaler
 from everymodel.preprocessing.skew import Unskewer
+from everymodel.preprocessing.text import TextProfile, TextTopics, TextVocabulary
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
 from everymodel.scoring.steps.prepare import Join, Lookup, Numbers
@@ -25,6 +26,7 @@ SCALINGS = ("none", "standard", "range", "robust")
 CATEGORIES = ("onehot", "codes", "native")
 NATIVE_LEVELS = 250  # histogram boosters keep at most 255 bins for a column
 DENSE_LEVELS, SPARSE_LEVELS = 50, 1000  # one-hot columns for one category
+DENSE_TERMS, SPARSE_TERMS = 6000, 20_000  # words, and as many runs of characters, kept of one text column
 TARGET_COLUMNS = 10  # means of the target for one category with many classes
 
 
@@ -135,16 +137,18 @@ class Preparation:
         self._numbers(batch)
         self._dates(batch)
         levels = self._categories(batch, targets, words)
-        dense = self._join("dense", [n.name for n in self._nodes])
+        terms = self._text(batch)
+        dense = self._join("dense", [n.name for n in self._nodes if n.name in self._value and n.name not in terms])
         self.native_ = [j for j, (f, o) in enumerate(self._names.get(dense, [])) if f == o and o in self._native]
         if dense:
             dense = self._finish(dense, y)
-        last = dense
+        blocks = [dense] if dense else []
         if levels is not None:
-            step = levels.step(sparse=self.sparse and len(levels.words_) > 200)
+            step = levels.step(sparse=self.sparse and (len(levels.words_) > 200 or bool(terms)))
             if step is not None:
-                self._add("levels", step, (TABLE,), [(self._level_name(c, w), c) for c, w in levels.words_])
-                last = self._join("all", [n for n in (dense, "levels") if n])
+                names = [(self._level_name(c, w), c) for c, w in levels.words_]
+                blocks.append(self._add("levels", step, (TABLE,), names))
+        last = self._join("all", [*blocks, *terms])
         if not last:
             raise DataError(
                 f"None of the {len(self.schema.features)} feature columns holds more than one value in the "
@@ -242,6 +246,29 @@ class Preparation:
             return None
         limit = SPARSE_LEVELS if self.sparse else DENSE_LEVELS
         return LevelColumns([c.name for c in hot], [len(c.levels) for c in hot], limit).fit(batch)
+
+    def _text(self, batch: Batch) -> list[str]:
+        """Add nodes for text columns, and return those that stay sparse."""
+        columns = [c.name for c in self._of("text")]
+        profile = TextProfile(columns).fit(batch)
+        step = profile.step()
+        if step is not None:
+            self._add("text", step, (TABLE,), list(zip(profile.get_feature_names_out(), profile.columns_)))
+        sparse = []
+        for i, name in enumerate(columns):
+            size = SPARSE_TERMS if self.sparse else DENSE_TERMS
+            learner = TextVocabulary(name, size, size, seed=self.seed).fit(batch)
+            step = learner.step()
+            if step is None:
+                continue
+            terms = self._add(f"terms{i}", step, (TABLE,), [(t, name) for t in learner.get_feature_names_out()])
+            if self.sparse:
+                sparse.append(terms)
+                continue
+            topics = TextTopics(seed=self.seed).fit(self._value[terms])
+            names = [(f"{name}:topic{j + 1}", name) for j in range(topics.axes_.shape[1])]
+            self._add(f"topics{i}", topics.step(), (terms,), names)
+        return sparse
 
     def _level_name(self, column: str, word: int | str) -> str:
         return f"{column}={self.schema.column(column).levels[word]}" if isinstance(word, int) else f"{column}=({word})"

@@ -7,6 +7,9 @@ columns) that do the same arithmetic.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,11 @@ DATE_PARTS = (
     "days", "year", "month", "day", "weekday", "yearday", "hour", "minute",
     "month_sin", "month_cos", "weekday_sin", "weekday_cos", "yearday_sin", "yearday_cos", "hour_sin", "hour_cos",
 )  # fmt: skip
+TEXT_STATS = ("characters", "words", "digits", "capitals", "marks")
+TEXT_LIMIT = 20_000  # characters of one cell that are read: a cell of five megabytes must not stop a server
+GRAM_BITS = 12  # per character in the key of an n-gram: alphabets of 4095, five characters in 60 bits
+GRAM_SIZES = (3, 4, 5)
+_TEXT = 500_000  # characters broken into n-grams at once
 _ROWS = 4096  # rows copied at once, so that a stripe of the matrix stays in the processor's cache
 
 
@@ -373,3 +381,203 @@ def beside(blocks: list[Sparse]) -> Sparse:
         start += count
         width += block.shape[1]
     return Sparse(data, indices, indptr, (n, width))
+
+
+# ---------------------------------------------------------------------- text
+
+_WORD = re.compile(r"\w+")
+_DIGIT = re.compile(r"\d")
+_CAPITAL = re.compile("[A-Z\u00c0-\u00de\u0391-\u03a9\u0410-\u042f]")  # Latin, Greek, Cyrillic
+_MARK = re.compile(r"[^\w\s]")
+
+
+def tidy(cell: str) -> str:
+    """The form in which text is broken up: lower case, the first TEXT_LIMIT characters."""
+    return cell[:TEXT_LIMIT].lower()
+
+
+def tokens(cell: str, pairs: bool) -> list[str]:
+    """Words of a cell, and with `pairs` every two words in a row joined by a space."""
+    words = _WORD.findall(tidy(cell))
+    return words + [f"{a} {b}" for a, b in pairwise(words)] if pairs else words
+
+
+def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """(first row, row after the last, row, key) of every run of 3, 4 and 5 characters, in chunks of rows.
+
+    Each cell is read with a space before and behind. A character is its place in the sorted `alphabet` (of code points)
+    plus one, 0 if it is not there; a run's key packs these in 12 bits each, the size of the run above them. All runs of
+    all cells are made by shifts of one long array.
+    """
+    start = 0
+    while start < len(cells):
+        stop, size = start, 0
+        texts: list[str] = []
+        while stop < len(cells) and (size < _TEXT or stop == start):
+            texts.append(" " + tidy(cells[stop]) + " ")
+            size += len(texts[-1])
+            stop += 1
+        joined = "".join(texts).encode("utf-32-le", "surrogatepass")
+        points = np.frombuffer(joined, dtype="<u4").astype(np.int64)  # (characters,)
+        places = np.searchsorted(alphabet, points)
+        places[places == len(alphabet)] = 0
+        codes = np.where(alphabet[places] == points, places + 1, 0)
+        row = np.repeat(np.arange(start, stop), [len(text) for text in texts])
+        rows, keys = [], []
+        key = codes
+        for run in range(2, max(GRAM_SIZES) + 1):
+            key = (key[:-1] << GRAM_BITS) | codes[run - 1 :]
+            if run in GRAM_SIZES:
+                whole = row[: len(key)] == row[run - 1 :]  # runs must not reach into the next cell
+                rows.append(row[: len(key)][whole])
+                keys.append(key[whole] | ((run - 2) << (GRAM_BITS * 5)))
+        yield start, stop, np.concatenate(rows), np.concatenate(keys)
+        start = stop
+
+
+def counted(row: np.ndarray, column: np.ndarray, n: int, width: int) -> Sparse:
+    """How often each (row, column) occurs, as a sparse matrix (n, width)."""
+    key, count = np.unique(row * width + column, return_counts=True)
+    row, column = np.divmod(key, width)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))])
+    return Sparse(count.astype(np.float64), column, indptr, (n, width))
+
+
+@step("text_terms")
+class TextTerms(Step):
+    """A text column to weighted terms: words (and pairs of words), then runs of 3 to 5 characters. -> Sparse (n, v).
+
+    A term that occurs t times weighs (1 + log t) * weight[term]; the words of a row have length 1 together, and so have
+    its runs. words: vocabulary in the order of columns; keys: sorted n-gram keys (see `grams`), their columns follow;
+    alphabet: sorted code points; weight (words + keys,) float64: inverse document frequencies.
+    """
+
+    column: str
+    words: tuple[str, ...]
+    pairs: bool
+    alphabet: np.ndarray
+    keys: np.ndarray
+    weight: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_places", {word: i for i, word in enumerate(self.words)})
+
+    def check(self) -> None:
+        need(isinstance(self.column, str), "a text step names no column")
+        need(isinstance(self.words, list | tuple), "words are not a list")
+        need(all(isinstance(word, str) for word in self.words), "words are not text")
+        for values in (self.alphabet, self.keys):
+            need(values.ndim == 1 and values.dtype == np.int64, "runs of characters are not whole numbers")
+            need(bool((np.diff(values) > 0).all()), "runs of characters are not sorted")
+        need(len(self.alphabet) < 2**GRAM_BITS, "the alphabet is too large")
+        need(len(self.keys) == 0 or len(self.alphabet) > 0, "runs of characters need an alphabet")
+        need(self.weight.shape == (len(self.words) + len(self.keys),), "weights do not match the terms")
+        need(bool(np.isfinite(self.weight).all()), "weights are not finite")
+
+    def __call__(self, batch: Batch) -> Sparse:
+        cells = batch.columns[self.column]
+        if not len(cells):
+            return Sparse(np.empty(0), np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64), (0, len(self.weight)))
+        blocks = []
+        if len(self.words):
+            blocks.append(self._words(cells))
+        if len(self.keys):
+            blocks.append(self._grams(cells))
+        return beside(blocks) if len(blocks) > 1 else blocks[0]
+
+    def _words(self, cells: np.ndarray) -> Sparse:
+        find = self._places.get  # type: ignore[attr-defined]
+        found: list[int] = []
+        counts = np.empty(len(cells), dtype=np.int64)
+        for i, cell in enumerate(cells):
+            known = [place for place in map(find, tokens(cell, self.pairs)) if place is not None]
+            found += known
+            counts[i] = len(known)
+        row = np.repeat(np.arange(len(cells)), counts)
+        column = np.array(found, dtype=np.int64)
+        return self._weighted(counted(row, column, len(cells), len(self.words)), self.weight[: len(self.words)])
+
+    def _grams(self, cells: np.ndarray) -> Sparse:
+        parts = []
+        for start, stop, row, key in grams(cells, self.alphabet):
+            place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+            known = self.keys[place] == key
+            parts.append(counted(row[known] - start, place[known], stop - start, len(self.keys)))
+        return self._weighted(_under(parts, len(self.keys)), self.weight[len(self.words) :])
+
+    @staticmethod
+    def _weighted(terms: Sparse, weight: np.ndarray) -> Sparse:
+        data = (1.0 + np.log(terms.data)) * weight[terms.indices]
+        counts = np.diff(terms.indptr)
+        row = np.repeat(np.arange(len(counts)), counts)
+        length = np.sqrt(np.bincount(row, data**2, minlength=len(counts)))
+        length[length == 0] = 1.0
+        terms.data = data / length[row]
+        return terms
+
+
+def _under(parts: Sequence[Sparse], width: int) -> Sparse:
+    """Sparse matrices one below the other."""
+    ends = np.cumsum([0, *(len(part.data) for part in parts)])
+    indptr = np.concatenate([[0], *(part.indptr[1:] + end for part, end in zip(parts, ends))])
+    data, indices = (np.concatenate([getattr(part, f) for part in parts]) for f in ("data", "indices"))
+    return Sparse(data, indices, indptr, (len(indptr) - 1, width))
+
+
+@step("project")
+class Project(Step):
+    """A sparse matrix times `axes` (v, d) float32 -> (n, d) float64."""
+
+    axes: np.ndarray
+
+    def check(self) -> None:
+        need(self.axes.ndim == 2 and self.axes.dtype == np.float32, "axes are not a matrix of short floats")
+        need(bool(np.isfinite(self.axes).all()), "axes are not finite")
+
+    def __call__(self, terms: Sparse) -> np.ndarray:
+        n, d = terms.shape[0], self.axes.shape[1]
+        out = np.zeros((n, d))
+        filled = np.flatnonzero(np.diff(terms.indptr))
+        # A stripe of about a million products at a time; reduceat wants rows that are not empty.
+        start = 0
+        while start < len(filled):
+            limit = terms.indptr[filled[start]] + max(1_000_000 // d, 1)
+            stop = max(start + 1, int(np.searchsorted(terms.indptr[filled + 1], limit, side="right")))
+            rows = filled[start:stop]
+            low, high = terms.indptr[rows[0]], terms.indptr[rows[-1] + 1]
+            products = terms.data[low:high, None] * self.axes[terms.indices[low:high]]  # (stripe, d)
+            out[rows] = np.add.reduceat(products, terms.indptr[rows] - low, axis=0)
+            start = stop
+        return out
+
+
+@step("text_stats")
+class TextStats(Step):
+    """Plain figures of a text: log(1 + characters), log(1 + words), and shares of digits, capitals and marks.
+
+    Output j is `parts[j]` of column `columns[j]`. -> (n, p).
+    """
+
+    columns: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    def check(self) -> None:
+        _names(self.columns)
+        need(len(self.parts) == len(self.columns), "text figures do not match their columns")
+        need(set(self.parts) <= set(TEXT_STATS), "a text figure is unknown")
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        out = np.empty((batch.n, len(self.columns)))
+        for j, (name, part) in enumerate(zip(self.columns, self.parts)):
+            out[:, j] = [_figure(part, cell) for cell in batch.columns[name]]
+        return out
+
+
+def _figure(part: str, cell: str) -> float:
+    if part == "characters":
+        return float(np.log1p(len(cell)))
+    read = cell[:TEXT_LIMIT]
+    if part == "words":
+        return float(np.log1p(len(_WORD.findall(read))))
+    pattern = {"digits": _DIGIT, "capitals": _CAPITAL, "marks": _MARK}[part]
+    return len(pattern.findall(read)) / max(len(read), 1)
