@@ -2,33 +2,71 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
+from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, read
 
 EXAMPLES = examples(
-    "everymodel advise houses.csv --target price", "everymodel advise churn.parquet -t churn --top 3 --json"
+    "everymodel advise houses.csv --target price",
+    "everymodel advise churn.parquet -t churn --top 3 --json",
 )
 
 
 @guarded
 def command(
-    data: Annotated[str, typer.Argument(help="The table.")],
+    data: Data,
     target: Annotated[str, typer.Option("--target", "-t", help="The column to be predicted.")],
-    top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many models to show.")] = 8,
+    top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many models to show.")] = 6,
+    task: Annotated[
+        str | None, typer.Option(help="regression, binary, multiclass or multilabel; found out by default.")
+    ] = None,
+    sheet: Sheet = None,
+    query: Query = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Rank the models by how well they suit a table, with reasons, seconds and warnings."""
-    import everymodel as em
+    """Rank the models by how well they suit a table, with reasons, expected seconds and warnings."""
+    with working(f"Reading {draw.clean(data)}", quiet or as_json):
+        import everymodel as em
 
-    with working(f"Reading {data}", quiet or as_json):
-        advice = em.advise(data, target)
+        source = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
+        advice = em.advise(source, target, **({"task": task} if task else {}))
     if as_json:
         emit(advice[:top])
         return
-    for item in advice[:top]:
-        console().print(item["model"], item["suits"], "; ".join(item["reasons"]))
+    show(advice, top, quiet)
+
+
+def show(advice: list[dict[str, Any]], top: int, quiet: bool = False) -> None:
+    from rich.padding import Padding
+
+    out = console()
+    for i, item in enumerate(advice[:top], 1):
+        head = draw.text(f"{i}. {item.get('title') or item['model']}", "bold")
+        head.append(
+            f"  {draw.bar(item['suits'], 10)} {item['suits']:.0%}", style="green" if item["suits"] > 0.5 else ""
+        )
+        if item.get("seconds") is not None:
+            head.append(f"  about {draw.number(item['seconds'])} s", style="dim")
+        if item.get("title"):
+            head.append(f"  --model {draw.clean(item['model'])}", style="cyan")
+        out.print(head)
+        if quiet:
+            continue
+        for reason in item.get("reasons", []):
+            out.print(Padding(draw.text(f"+ {reason}", "green"), (0, 0, 0, 3)))
+        for warning in item.get("warnings", []):
+            out.print(Padding(draw.text(f"- {warning}", "yellow"), (0, 0, 0, 3)))
+    wrong = [item for item in advice[top:] if item.get("warnings") and item["suits"] < 0.3]
+    if wrong and not quiet:
+        out.print()
+        out.print(draw.heading("Rather not"))
+        for item in wrong[:5]:
+            out.print(Padding(draw.text(f"{item['model']}: {item['warnings'][0]}", "dim"), (0, 0, 0, 3)))

@@ -1,22 +1,73 @@
-"""everymodel card."""
+"""everymodel card: what a saved model is, how good it is and where it comes from."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-import typer
+from everymodel.interfaces.cli import draw
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded
+from everymodel.interfaces.cli.source import ModelFile
 
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded
-
-EXAMPLES = examples("everymodel card price.em")
+EXAMPLES = examples("everymodel card price.em", "everymodel card price.em --json")
 
 
 @guarded
-def command(
-    model: Annotated[str, typer.Argument(help="The model file (.em).")] = "",
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-) -> None:
-    """card."""
-    emit({})
+def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbose: Verbose = False) -> None:
+    """Show a model's card: what it predicts, from what, how well, and where it comes from."""
+    from everymodel import scoring
+
+    loaded = scoring.load(model)
+    card = loaded.card()
+    if as_json:
+        emit(card)
+        return
+    out = console()
+    out.print(draw.heading(draw.clean(card.get("title") or card.get("name") or model)))
+    if card.get("headline"):
+        out.print(draw.text(card["headline"]))
+    if card.get("suspect"):
+        out.print(draw.text("Its score is suspect: columns that seem to give the target away were kept.", "bold red"))
+    if quiet:
+        return
+    out.print()
+    provenance = card.get("provenance") or {}
+    out.print(
+        draw.pairs(
+            [
+                ("predicts", target(loaded)),
+                ("made of", members(card.get("members"))),
+                ("trained on", f"{provenance['rows']:,} rows" if isinstance(provenance.get("rows"), int) else ""),
+                ("created", card.get("created")),
+                ("written by", f"everymodel {card.get('everymodel')}" if card.get("everymodel") else ""),
+                ("seed", provenance.get("seed")),
+                ("data fingerprint", provenance.get("data_fingerprint")),
+                (
+                    "training rows inside",
+                    "yes: this kind of model is made of them" if card.get("contains_training_rows") else "none",
+                ),
+            ]
+        )
+    )
+    if card.get("metrics"):
+        out.print()
+        out.print(draw.metrics(card["metrics"]))
+    out.print()
+    out.print(draw.heading("What a row must hold"))
+    for part in draw.columns(loaded.schema):
+        out.print(part)
+
+
+def target(model: Any) -> str:
+    from everymodel.interfaces.cli.look import task_in_words
+
+    return task_in_words(model.schema).removeprefix("To predict: ")
+
+
+def members(told: Any) -> str:
+    """ "lightgbm 60 %, ridge 40 %"."""
+    return ", ".join(
+        draw.clean(m.get("model") or m.get("name") or "?", 40)
+        + (f" {m['weight']:.0%}" if isinstance(m.get("weight"), float) else "")
+        for m in told or []
+        if isinstance(m, dict)
+    )

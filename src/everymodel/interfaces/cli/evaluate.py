@@ -1,22 +1,65 @@
-"""everymodel evaluate."""
+"""everymodel evaluate: how good a saved model is on labelled rows."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded
+from everymodel.interfaces.cli import draw
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
+from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, Separator, Sheet, read
 
-EXAMPLES = examples("everymodel evaluate price.em")
+EXAMPLES = examples(
+    "everymodel evaluate price.em sold_in_june.csv",
+    "everymodel evaluate churn.em labelled.parquet --target left --json",
+)
 
 
 @guarded
 def command(
-    model: Annotated[str, typer.Argument(help="The model file (.em).")] = "",
+    model: ModelFile,
+    data: Data,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="The column with the truth; default the one it was fitted on.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="The headline metric; default the one it was chosen by.")] = None,
+    sheet: Sheet = None,
+    query: Query = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """evaluate."""
-    emit({})
+    """Measure a saved model on rows that it has not seen, every metric with its interval."""
+    with working("Evaluating", quiet or as_json):
+        import everymodel as em
+
+        loaded = em.load(model)
+        table = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
+        evaluation = loaded.evaluate(table.frame, target=target, **({"metric": metric} if metric else {}))
+    if as_json:
+        emit(evaluation)
+        return
+    out = console()
+    out.print(draw.text(evaluation.headline, "bold"))
+    if quiet:
+        return
+    out.print()
+    out.print(draw.metrics(evaluation.metrics))
+    confusion = evaluation.curves.get("confusion")
+    if confusion is not None and loaded.task != "regression" and len(loaded.classes) <= 12:
+        out.print()
+        _confusion(confusion, loaded.classes)
+
+
+def _confusion(confusion: Any, classes: Any) -> None:
+    matrix = confusion.get("matrix", confusion) if isinstance(confusion, dict) else confusion
+    if len(matrix) != len(classes):
+        return
+    made = draw.table("truth \\ said", *[draw.clean(c, 14) for c in classes], right=range(1, len(classes) + 1))
+    for i, (label, row) in enumerate(zip(classes, matrix)):
+        cells = [draw.text(draw.number(v), "green" if i == j else "red" if v else "dim") for j, v in enumerate(row)]
+        made.add_row(draw.text(draw.clean(label, 20)), *cells)
+    console().print(made)

@@ -2,40 +2,278 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import signal
+import time as clocks
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded, say
+from everymodel.core.errors import ParameterError
+from everymodel.interfaces.cli import draw
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, say
+from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, check_writable, read, size
 
 EXAMPLES = examples(
     "everymodel fit houses.csv --target price --budget 60s --out price.em",
     "everymodel fit churn.csv -t churn --model logistic --model random_forest --report churn.html",
+    "everymodel fit visits.csv -t ill --group patient --metric average_precision --cost fp=1,fn=5",
+    "everymodel fit houses.csv -t price --trials 20 --run-folder run1",
+    "everymodel fit houses.csv -t price --budget 5m --resume run1",
 )
+_SPLIT, _SEARCH, _TEST, _FILES = "Splitting", "Searching", "Testing", "Files"
 
 
 @guarded
 def command(
-    data: Annotated[str, typer.Argument(help="The table.")],
-    target: Annotated[str | None, typer.Option("--target", "-t", help="The column to be predicted.")] = None,
+    data: Data,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="The column to predict; repeat it for several 0/1 columns (multilabel)."),
+    ] = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", "-b", help="Wall time for everything: 60s, 5m, 1h30m.")
+        str | None,
+        typer.Option("--budget", "-b", help="Wall time for everything, such as 60s, 5m, 1h30m. Default 60s."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Only these models; may be repeated.")
+        list[str] | None,
+        typer.Option("--model", "-m", help="Only this model; may be repeated (see: everymodel models)."),
     ] = None,
-    out: Annotated[str | None, typer.Option("--out", "-o", help="Where to save the model (.em).")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="regression, binary, multiclass or multilabel; found out by default.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="What to optimise: rmse mae r2 roc_auc log_loss accuracy f1 ...", rich_help_panel=_SEARCH),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Limit by number of candidates: the same seed gives the same result.", rich_help_panel=_SEARCH
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The one seed.", rich_help_panel=_SEARCH)] = 0,
+    prefer: Annotated[
+        str | None, typer.Option(help="accurate (default), fast or simple.", rich_help_panel=_SEARCH)
+    ] = None,
+    keep_suspects: Annotated[
+        bool,
+        typer.Option(
+            "--keep-suspects", help="Keep columns that seem to give the target away.", rich_help_panel=_SEARCH
+        ),
+    ] = False,
+    unseen: Annotated[
+        str, typer.Option(help="Categories never seen at fit: warn, error or ignore.", rich_help_panel=_SEARCH)
+    ] = "warn",
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column whose values stay together (patients, customers).", rich_help_panel=_SPLIT),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column to split by time: the last rows are the test.", rich_help_panel=_SPLIT)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Column that says train or test for each row.", rich_help_panel=_SPLIT)
+    ] = None,
+    test_size: Annotated[
+        float,
+        typer.Option(help="Share of rows for the one test; 0 trains on all rows.", rich_help_panel=_SPLIT),
+    ] = 0.2,
+    segments: Annotated[
+        list[str] | None,
+        typer.Option("--segments", help="Column to evaluate by; may be repeated.", rich_help_panel=_TEST),
+    ] = None,
+    fairness: Annotated[
+        str | None, typer.Option(help="Column to measure fairness gaps by.", rich_help_panel=_TEST)
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(help="Binary: cost of each mistake, such as fp=1,fn=5.", rich_help_panel=_TEST),
+    ] = None,
+    learning_curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also fit on growing parts of the rows.", rich_help_panel=_TEST)
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", help="Where to save the model (.em).", rich_help_panel=_FILES)
+    ] = None,
+    report: Annotated[str | None, typer.Option(help="Where to write the HTML report.", rich_help_panel=_FILES)] = None,
+    run_folder: Annotated[
+        str | None, typer.Option(help="Where the run keeps its files; made if need be.", rich_help_panel=_FILES)
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Go on with the run in this folder.", rich_help_panel=_FILES),
+    ] = None,
+    sheet: Sheet = None,
+    query: Query = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Find the best model for a table within a time budget, and test it once on rows that no choice has seen."""
-    import everymodel as em
+    started = clocks.monotonic()
+    from everymodel.core.clock import seconds
 
-    run = em.fit(data, target=target, budget=budget, models=model or None)
+    limit = seconds(budget)
+    check_writable(out, "--out")
+    check_writable(report, "--report")
+    if resume and run_folder and Path(resume) != Path(run_folder):
+        raise ParameterError(f"--resume {resume} and --run-folder {run_folder} name two folders. Give one of them.")
+    if resume and not Path(resume).is_dir():
+        raise ParameterError(f"--resume {resume}: there is no such run folder.")
+    _check_models(model)
+    costs = _costs(cost)
+    signal.signal(signal.SIGTERM, _stop)  # a scheduler's signal keeps the best so far, like Ctrl-C
+
+    from everymodel.interfaces.cli.progress import FitProgress
+
+    shown = limit if limit is not None or trials is not None else 60.0
+    with FitProgress(shown, quiet=quiet, started=started) as progress:
+        import everymodel as em
+
+        source: Any = data
+        if any(v is not None for v in (sheet, query, separator, encoding)):
+            source = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
+        run = em.fit(
+            source,
+            target=target[0] if target and len(target) == 1 else target or None,
+            task=task,
+            models=model or None,
+            budget=budget,
+            trials=trials,
+            metric=metric,
+            group=group,
+            time=time,
+            test_size=test_size,
+            seed=seed,
+            out=resume or run_folder,
+            split=split,
+            keep_suspects=keep_suspects,
+            resume=resume is not None,
+            unseen=unseen,
+            segments=segments or None,
+            fairness=fairness,
+            costs=costs,
+            prefer=prefer,
+            learning_curve=learning_curve,
+            progress=progress,
+            verbose=verbose,
+        )
     if out:
         run.model.save(out)
+    if report:
+        run.report(report)
+    took = clocks.monotonic() - started
+    files = {"model": out or str(Path(run.folder) / "model.em"), "report": report, "run_folder": str(run.folder)}
     if as_json:
-        emit({"headline": run.headline, "leaderboard": run.leaderboard.to_dict("records"), "model": out})
-        return
-    say(run.headline)
+        emit(told(run, files, took))
+    elif quiet:
+        print(draw.clean(run.headline, 2000))
+    else:
+        show(run, files, took, data, target)
+    if run.search.stopped == "interrupted":
+        say(f"Stopped on request; the best so far is kept in {files['model']}.", as_json)
+        raise typer.Exit(130)
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _check_models(names: list[str] | None) -> None:
+    """A misspelt model is said before the data is read."""
+    from everymodel import catalog
+
+    for name in names or []:
+        catalog.find(name)
+
+
+def _costs(words: str | None) -> dict[str, float] | None:
+    """ "fp=1,fn=5" as the costs that `em.fit` takes."""
+    if words is None:
+        return None
+    names = {"fp": "false_positive", "fn": "false_negative"}
+    costs = {}
+    for part in words.split(","):
+        name, _, value = part.partition("=")
+        name = names.get(name.strip().lower(), name.strip().lower())
+        try:
+            costs[name] = float(value)
+        except ValueError:
+            costs[name] = float("nan")
+        if name not in names.values() or not 0 <= costs[name] < float("inf"):
+            raise ParameterError(f"--cost {words}: expected the cost of each mistake, such as fp=1,fn=5.")
+    return {"false_positive": 1.0, "false_negative": 1.0, **costs}
+
+
+def told(run: Any, files: dict[str, Any], took: float) -> dict[str, Any]:
+    """A run for programs."""
+    story = run.story
+    return {
+        "headline": run.headline,
+        "task": story["task"],
+        "target": story["target"],
+        "metric": story["metric"],
+        "suspect": story.get("suspect", False),
+        "metrics": run.evaluation.metrics,
+        "source": run.evaluation.source,
+        "split": story["split"],
+        "leaderboard": run.search.leaderboard,
+        "members": run.search.members,
+        "failures": run.search.failures,
+        "findings": draw.ranked(run.findings),
+        "stopped": run.search.stopped,
+        "timing": story["timing"],
+        "seconds": round(took, 2),
+        "files": files,
+    }
+
+
+def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[str] | None) -> None:
+    """What was found, how good it is, what to look at, where it is, what to do next."""
+    import os
+    import shlex
+
+    from rich.panel import Panel
+
+    out, story = console(), run.story
+    split = story["split"]
+    tested = f"tested on {split['test']:,}" if split["test"] else "cross-validated"
+    title = f"{draw.clean(story['target'], 40)} · {story['task']} · {split['train']:,} rows trained, {tested}"
+    suspect = story.get("suspect")
+    out.print(
+        Panel(
+            draw.text(run.headline, "bold"), title=title, title_align="left", border_style="red" if suspect else "green"
+        )
+    )
+    if suspect:
+        out.print(draw.text("This score is suspect: columns that seem to give the target away were kept.", "bold red"))
+    out.print(draw.heading(f"Tried {len(run.search.leaderboard)}, best first (cross-validated {story['metric']})"))
+    out.print(draw.leaderboard(run.search.leaderboard, story["metric"]))
+    if run.search.failures:
+        names = draw.several([f.get("model", "?") for f in run.search.failures])
+        out.print(draw.text(f"{len(run.search.failures)} did not work: {names}; the report has the reasons.", "yellow"))
+    matter = [f for f in draw.ranked(run.findings) if f["severity"] != "info"]
+    if matter:
+        out.print()
+        out.print(draw.heading("What matters about the data"))
+        for part in draw.findings(matter, 5):
+            out.print(part)
+    out.print()
+    rows: list[tuple[str, Any]] = [("model", f"{files['model']} ({size(files['model'])})")]
+    if files["report"]:
+        rows.append(("report", f"{files['report']} ({size(files['report'])})"))
+    rows += [("run folder", files["run_folder"]), ("took", f"{took:.1f} s")]
+    out.print(draw.pairs(rows))
+    out.print()
+    saved = shlex.quote(os.path.relpath(files["model"]) if not os.path.isabs(files["model"]) else files["model"])
+    out.print(draw.heading("Next"))
+    steps = [f"everymodel predict {saved} new.csv -o out.csv"]
+    steps.append(f"everymodel explain {saved} {shlex.quote(data) if data != '-' else 'new.csv'} --row 0")
+    if not files["report"]:
+        steps.append(f"everymodel report {shlex.quote(files['run_folder'])} -o report.html")
+    steps.append(f"everymodel serve {saved}")
+    for step in steps:
+        out.print(draw.text(f"  {step}", "cyan"), soft_wrap=True)

@@ -2,36 +2,124 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded
+from everymodel.core.errors import CapabilityError, ParameterError
+from everymodel.interfaces.cli import draw
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded, say, working
+from everymodel.interfaces.cli.source import (
+    WRITABLE,
+    Data,
+    Encoding,
+    ModelFile,
+    Query,
+    Separator,
+    Sheet,
+    check_writable,
+    read,
+    write_table,
+)
 
 EXAMPLES = examples(
-    "everymodel predict price.em new.csv -o out.csv", "everymodel predict churn.em new.csv --proba --json"
+    "everymodel predict price.em new.csv -o out.csv",
+    "everymodel predict price.em new.csv --interval 0.9 --with-data -o out.parquet",
+    "cat new.csv | everymodel predict churn.em - --proba > out.csv",
 )
 
 
 @guarded
 def command(
-    model: Annotated[str, typer.Argument(help="The model file (.em).")],
-    data: Annotated[str, typer.Argument(help="The rows; - for standard input.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Where to write; - for standard output.")] = "-",
+    model: ModelFile,
+    data: Data,
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", help=f"Where to write ({' '.join(WRITABLE)}); - is CSV on standard output."),
+    ] = "-",
     proba: Annotated[bool, typer.Option("--proba", help="Add the probability of each class.")] = False,
+    interval: Annotated[
+        float | None, typer.Option(help="Add bounds that hold the true value with this level, such as 0.9.")
+    ] = None,
+    with_data: Annotated[bool, typer.Option("--with-data", help="Write the rows too, before the answers.")] = False,
+    impute_missing: Annotated[
+        bool, typer.Option("--impute-missing", help="Treat columns that are not there as missing cells.")
+    ] = False,
+    unseen: Annotated[
+        str | None, typer.Option(help="Categories never seen at fit: warn, error or ignore; default as at fit.")
+    ] = None,
+    sheet: Sheet = None,
+    query: Query = None,
+    separator: Separator = None,
+    encoding: Encoding = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Answer every row of a table."""
-    import everymodel as em
+    """Answer every row of a table, in its order."""
+    check_writable(out, "--out", WRITABLE)
+    if unseen not in (None, "warn", "error", "ignore"):
+        raise ParameterError(f"--unseen {unseen}: expected warn, error or ignore.")
+    with working("Answering", quiet or as_json or out == "-"):
+        from everymodel import scoring
 
-    loaded = em.load(model)
-    frame = em.read(data).frame
-    answers = loaded.predict(frame).to_frame("prediction")
-    if proba:
-        answers = answers.join(loaded.predict_proba(frame).add_prefix("probability_"))
-    if as_json:
+        loaded = scoring.load(model)
+        if proba and loaded.task == "regression":
+            raise CapabilityError(f"{model} predicts a number, so it has no probabilities. Use --interval 0.9 instead.")
+        if interval is not None and loaded.task != "regression":
+            raise CapabilityError(f"{model} predicts classes, so it has no interval. Use --proba instead.")
+        frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
+        answers, notes = answer(loaded, frame, proba, interval, "impute" if impute_missing else "error", unseen)
+    for line in summary(notes):
+        say(line, quiet)
+    if with_data:
+        import pandas as pd
+
+        clash = [c for c in answers.columns if c in frame.columns]
+        renamed = answers.rename(columns={c: f"{c}_predicted" for c in clash})
+        answers = pd.concat([frame.reset_index(drop=True), renamed], axis=1)
+    if as_json and out == "-":
         emit(answers.to_dict("records"))
         return
-    answers.to_csv("/dev/stdout" if out == "-" else out, index=False)
+    write_table(answers, out)
+    if out != "-":
+        if as_json:
+            emit({"out": out, "rows": len(answers), "notes": notes[:100], "notes_in_all": len(notes)})
+        else:
+            say(f"{len(answers):,} answers are in {out}.", quiet)
+
+
+def answer(
+    model: Any, frame: Any, proba: bool, level: float | None, missing_columns: str, unseen: str | None
+) -> tuple[Any, list[dict[str, Any]]]:
+    """(frame of answers in the order of the rows, notes on cells taken in another way than they came)."""
+    import pandas as pd
+
+    from everymodel.scoring import table
+
+    batch, notes = table.parse(model.schema, frame, missing_columns=missing_columns, unseen=unseen)
+    raw = model.answers(batch)
+    decided = model.decide(raw)
+    if decided.ndim == 2:
+        names = [f"prediction_{c}" for c in model.classes] or [f"prediction_{i}" for i in range(decided.shape[1])]
+        made = pd.DataFrame(decided, columns=names)
+    else:
+        made = pd.DataFrame({"prediction": decided})
+    if proba:
+        made = made.join(pd.DataFrame(raw, columns=[f"probability_{c}" for c in model.classes]))
+    if level is not None:
+        low, high = model.interval(raw, level)
+        made["low"], made["high"] = low, high
+    return made, notes
+
+
+def summary(notes: list[dict[str, Any]]) -> list[str]:
+    """One line per column and action instead of one per cell."""
+    counts: dict[tuple[str, str], list[Any]] = {}
+    for note in notes:
+        counts.setdefault((str(note.get("field")), str(note.get("action"))), []).append(note.get("came"))
+    lines = []
+    for (field, action), came in list(counts.items())[:20]:
+        shown = draw.several(list(dict.fromkeys(map(str, came))))
+        lines.append(f"Note: {draw.clean(field)}: {len(came):,} cells ({shown}) {draw.clean(action)}.")
+    return lines

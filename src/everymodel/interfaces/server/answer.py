@@ -12,7 +12,7 @@ from everymodel.interfaces.server.errors import Problem
 from everymodel.scoring import Model, table
 
 
-class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
+class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):  # pyright: ignore[reportGeneralTypeIssues]
     """One row or many, and what to say about each."""
 
     row: dict[str, Any] | None = None

@@ -1,0 +1,201 @@
+"""How things look in a terminal. Every word that comes from data or a file passes `clean` and is never markup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+_MARKS = {"error": ("✖", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+def clean(value: Any, most: int = 400) -> str:
+    """Text for a terminal: escape codes and other control characters are shown, not obeyed; long text is cut."""
+    text = "".join(c if c.isprintable() else "�" for c in str(value))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def number(value: Any) -> str:
+    """A number as people write it: 4 significant digits, thousands separated."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return clean(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if value and not 1e-4 <= abs(value) < 1e15:
+        return f"{value:.3g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def between(low: Any, high: Any) -> str:
+    """ "(1.2 to 1.5)", or nothing where there is no interval."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"({number(low)} to {number(high)})"
+
+
+def several(words: Sequence[Any], most: int = 3) -> str:
+    """ "a, b, c and 4 more"."""
+    shown = ", ".join(clean(w, 40) for w in words[:most])
+    return shown + (f" and {len(words) - most:,} more" if len(words) > most else "")
+
+
+def text(value: Any, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(clean(value), style=style)
+
+
+def table(*heads: str, right: Iterable[int] = (), wrap: Iterable[int] = ()) -> Table:
+    """An empty table; columns numbered in `right` hold figures, those in `wrap` may break lines."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    right, wrap = set(right), set(wrap)
+    for i, head in enumerate(heads):
+        made.add_column(
+            head,
+            justify="right" if i in right else "left",
+            no_wrap=i not in wrap,
+            overflow="fold" if i in wrap else "ellipsis",
+        )
+    return made
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A bar of `share` (0 to 1) of `width` cells, in eighths."""
+    eighths = round(max(0.0, min(1.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + ("▏▎▍▌▋▊▉"[rest - 1] if rest else "")
+
+
+def ranked(findings: Sequence[Any]) -> list[dict[str, Any]]:
+    """Findings as dicts, worst first; the order within a severity is kept."""
+    told = [f if isinstance(f, dict) else f.to_dict() for f in findings]
+    return sorted(told, key=lambda f: _ORDER.get(f["severity"], 3))
+
+
+def findings(told: Sequence[dict[str, Any]], most: int | None = None) -> Iterable[RenderableType]:
+    """One block per finding: mark, message, code; then the advice."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    for finding in told[:most]:
+        mark, style = _MARKS.get(finding["severity"], ("·", ""))
+        body = Text(clean(finding["message"], 600))
+        body.append(f"  {clean(finding['code'])}", style="dim")
+        if finding.get("advice"):
+            body.append("\n" + clean(finding["advice"], 400), style="dim italic")
+        block = Table.grid(padding=(0, 1))
+        block.add_column(width=1)
+        block.add_column(overflow="fold")
+        block.add_row(Text(mark, style=style), body)
+        yield Padding(block, (0, 0, 0, 1))
+    if most is not None and len(told) > most:
+        yield Text(f"   and {len(told) - most} more", style="dim")
+
+
+def column_content(column: Any) -> str:
+    """In few words, what a column holds."""
+    import datetime
+
+    if column.kind == "number" and column.low is not None and column.high is not None:
+        sign = " %" if column.percent else ""
+        scale = 100 if column.percent else 1
+        return f"{number(column.low * scale)} to {number(column.high * scale)}{sign}"
+    if column.kind == "date" and column.low is not None and column.high is not None:
+        start = datetime.datetime(1970, 1, 1)
+        ends = []
+        for seconds in (column.low, column.high):
+            try:
+                ends.append((start + datetime.timedelta(seconds=seconds)).date().isoformat())
+            except OverflowError:
+                ends.append("?")
+        return " to ".join(ends)
+    if column.kind in ("category", "boolean") and column.levels:
+        return several(column.levels)
+    return clean(column.reason, 60) if column.reason else ""
+
+
+def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
+    """The columns of a schema: target first, then features, then what is left out."""
+    made = table("column", "kind", "missing", "what is in it", "role", right=[2], wrap=[0, 3])
+    order = {"target": 0, "group": 1, "time": 1, "split": 1, "segment": 1, "feature": 2, "ignored": 3}
+    listed = sorted(schema.columns, key=lambda c: order.get(c.role, 2))
+    for column in listed[:most]:
+        role = "" if column.role == "feature" else column.role
+        style = {"target": "bold green", "ignored": "dim"}.get(column.role, "")
+        content = column_content(column)
+        if column.role == "ignored" and column.reason:
+            content = clean(column.reason, 120)
+        missing = "" if not column.missing else "<0.1 %" if column.missing < 0.001 else f"{column.missing:.1%}"
+        made.add_row(
+            text(column.name, style),
+            text(column.kind, style),
+            text(missing, "yellow" if column.missing > 0.2 else style),
+            text(content, style),
+            text(role, style),
+        )
+    yield made
+    if len(listed) > most:
+        yield text(f"and {len(listed) - most:,} more columns (--all shows them)", "dim")
+
+
+def leaderboard(rows: Sequence[dict[str, Any]], metric: str, most: int = 8) -> RenderableType:
+    """What the search tried, best first; bars show the weight in the final blend."""
+    made = table("model", metric, "", "fit s", "ms a row", "weight", right=[1, 3, 4])
+    for row in rows[:most]:
+        weight = row.get("weight") or 0.0
+        made.add_row(
+            text(row.get("model", "?"), "bold" if weight else ""),
+            text(number(row.get("score"))),
+            text(between(row.get("score_low"), row.get("score_high")), "dim"),
+            text(number(row.get("fit_seconds"))),
+            text(number(row.get("row_ms"))),
+            text(f"{bar(weight, 8)} {weight:.0%}" if weight else "", "green"),
+        )
+    return made
+
+
+def metrics(rows: Sequence[Any]) -> RenderableType:
+    """Metrics with their intervals and what they mean."""
+    made = table("metric", "value", "interval", "in words", right=[1], wrap=[3])
+    for m in rows:
+        m = m if isinstance(m, dict) else vars(m)
+        made.add_row(
+            text(m["name"]),
+            text(number(m["value"])),
+            text(between(m.get("low"), m.get("high")), "dim"),
+            text(m.get("text", ""), "dim"),
+        )
+    return made
+
+
+def heading(words: str) -> Text:
+    from rich.text import Text
+
+    return Text(words, style="bold")
+
+
+def pairs(rows: Iterable[tuple[str, Any]]) -> RenderableType:
+    """Names and values in two columns; empty values are left out."""
+    from rich.table import Table
+
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        if value not in (None, "", [], (), {}):
+            made.add_row(name, text(value, ""))
+    return made
