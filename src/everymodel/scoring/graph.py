@@ -12,6 +12,7 @@ from everymodel.core.errors import ModelFileError
 from everymodel.scoring.steps.base import STEPS, Batch, Step
 
 TABLE = "table"
+MAX_NODES = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,22 @@ class Pack:
     def build(cls, spec: dict[str, Any], arrays: dict[str, np.ndarray]) -> Pack:
         """The inverse of `spec`; every step validates its arrays."""
         try:
+            if len(spec["nodes"]) > MAX_NODES or not spec["nodes"]:
+                raise ModelFileError(f"The step graph has {len(spec['nodes'])} nodes; expected 1 to {MAX_NODES}.")
+            fields: dict[str, dict[str, np.ndarray]] = {}
+            for key, value in arrays.items():
+                name, _, field = key.rpartition(".")  # names of nodes may hold dots, names of fields do not
+                fields.setdefault(name, {})[field] = value
             nodes = []
             for item in spec["nodes"]:
                 if item["step"] not in STEPS:
                     raise ModelFileError(f"The file uses a step {item['step']!r} that this version does not know.")
-                prefix = f"{item['name']}."
-                own = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+                own = fields.pop(item["name"], {})
                 nodes.append(
                     Node(item["name"], STEPS[item["step"]].build(item["settings"], own), tuple(item["inputs"]))
                 )
+            if fields:
+                raise ModelFileError(f"The file has arrays of unknown nodes: {sorted(fields)[:3]}.")
             return cls(nodes, spec["answer"])
         except (KeyError, TypeError, AttributeError) as error:
             raise ModelFileError(f"The file's step graph cannot be read: {error!r}.") from error

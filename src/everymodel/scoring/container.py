@@ -1,0 +1,393 @@
+"""The .em file: one zip of stored members in a fixed order, so that it can be checked completely before it is read.
+
+    manifest.json       what the model is: format, schema, metrics, provenance (all of it readable by `inspect`)
+    spec.json           steps by our own ids, and how arrays are packed; no Python names
+    arrays.safetensors  the arrays, packed (see `shrink`)
+    probe.json          synthetic rows and the answers they must give
+    checksums.json      SHA-256 of each member above
+
+Members are never compressed, have fixed dates and no attributes; offsets and lengths must add up to the file's size, so
+nothing can hide before, between or after them. A signature would be a sixth member over checksums.json; there is none
+yet, because the standard library cannot make one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.errors import ModelFileError
+from everymodel.core.files import atomic_write
+from everymodel.scoring import tensors
+
+FORMAT = 1  # raised when older programs could not read new files; every older number is read forever
+MEMBERS = ("manifest.json", "spec.json", "arrays.safetensors", "probe.json", "checksums.json")
+CAPS = {
+    "manifest.json": 64 << 20,
+    "spec.json": 64 << 20,
+    "arrays.safetensors": 2**31 - 1,
+    "probe.json": 64 << 20,
+    "checksums.json": 4096,
+}
+MAX_FILE = 2**31 - 1
+MAX_ARRAYS = 4 << 30  # bytes of all arrays after unpacking
+MAX_RATIO = 1000  # of one array's bytes, unpacked to packed; zlib's own limit is 1032
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A file's members, checked and decoded, but not yet made into steps."""
+
+    manifest: dict[str, Any]
+    spec: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    probe: dict[str, Any]
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def encode(
+    manifest: dict[str, Any], spec: dict[str, Any], arrays: Mapping[str, np.ndarray], probe: dict[str, Any]
+) -> bytes:
+    """The bytes of a file; equal contents give equal bytes."""
+    packed, how = shrink(arrays)
+    members = {
+        "manifest.json": _json({**manifest, "format": FORMAT}, indent=1),
+        "spec.json": _json({**spec, "arrays": how}),
+        "arrays.safetensors": tensors.write(packed),
+        "probe.json": _json(probe),
+    }
+    sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
+    members["checksums.json"] = _json(sums)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=False) as file:
+        for name in MEMBERS:
+            if len(members[name]) > CAPS[name]:
+                raise ModelFileError(f"The model is too large for a file: {name} has {len(members[name])} bytes.")
+            info = zipfile.ZipInfo(name, _DATE)
+            info.create_system = 3
+            info.external_attr = 0o600 << 16
+            file.writestr(info, members[name])
+    return stream.getvalue()
+
+
+def write(path: str | os.PathLike[str], raw: bytes) -> None:
+    """Put the bytes where `path` says, all or nothing."""
+    with atomic_write(path) as stream:
+        stream.write(raw)
+
+
+def clean(value: Any) -> Any:
+    """A value as JSON can hold it: NumPy numbers become Python's, NaN and infinity None, tuples lists."""
+    if isinstance(value, dict):
+        return {str(k): clean(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return clean(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    return str(value)
+
+
+def _json(value: Any, indent: int | None = None) -> bytes:
+    separators = (",", ": ") if indent else (",", ":")
+    return json.dumps(clean(value), allow_nan=False, indent=indent, separators=separators).encode()
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read(path: str | os.PathLike[str]) -> Contents:
+    """Open and check a file.
+
+    Raises
+    ------
+    ModelFileError
+        for anything that `encode` could not have written, and for files of a later format.
+    """
+    return decode(_bytes(path))
+
+
+def decode(raw: bytes) -> Contents:
+    """The inverse of `encode`, with every check."""
+    members = _members(raw)
+    sums = tensors.load_json(members["checksums.json"], "checksums.json")
+    if not isinstance(sums, dict) or set(sums) != set(MEMBERS[:-1]):
+        raise ModelFileError("The checksums of the file are not those of its members.")
+    manifest = _manifest(members["manifest.json"])  # before the sums: a later format may count them otherwise
+    for name in MEMBERS[:-1]:
+        if hashlib.sha256(members[name]).hexdigest() != sums[name]:
+            raise ModelFileError(f"The member {name} does not have the checksum it was written with: it was changed.")
+    spec = tensors.load_json(members["spec.json"], "spec.json")
+    probe = tensors.load_json(members["probe.json"], "probe.json")
+    if not isinstance(spec, dict) or not isinstance(probe, dict):
+        raise ModelFileError("The spec or the probe of the file is not a JSON object.")
+    arrays = expand(tensors.read(members["arrays.safetensors"]), spec.pop("arrays", {}))
+    return Contents(manifest, spec, arrays, probe)
+
+
+def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest alone; no array is read and no step is made."""
+    return _manifest(_members(_bytes(path), only=("manifest.json",))["manifest.json"])
+
+
+def _manifest(raw: bytes) -> dict[str, Any]:
+    manifest = tensors.load_json(raw, "manifest.json")
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
+        raise ModelFileError("The file has no manifest that names its format: it is not a model of everymodel.")
+    if manifest["format"] > FORMAT:
+        raise ModelFileError(
+            f"The file has format {manifest['format']}, written by everymodel {manifest.get('everymodel', '?')}; "
+            f"this version reads up to format {FORMAT}. Upgrade with: pip install -U everymodel"
+        )
+    if manifest["format"] < 1:
+        raise ModelFileError(f"The file claims the format {manifest['format']}, which never was.")
+    return manifest
+
+
+def _bytes(path: str | os.PathLike[str]) -> bytes:
+    place = Path(path)
+    try:
+        size = place.stat().st_size
+        if not place.is_file():
+            raise ModelFileError(f"{place} is not a file.")
+        if size > MAX_FILE:
+            raise ModelFileError(f"{place} has {size} bytes; a model file has at most {MAX_FILE}.")
+        return place.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{place} cannot be opened: {error.strerror}. Check the path.") from error
+
+
+def _members(raw: bytes, only: tuple[str, ...] = MEMBERS) -> dict[str, bytes]:
+    """The stored members, after proving that the zip is laid out exactly as `encode` lays it out."""
+    if not raw.startswith(b"PK\x03\x04"):
+        raise ModelFileError("This is not a model file of everymodel (no zip). Models end in .em; fit makes them.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as file:
+            infos = file.infolist()
+            if [i.filename for i in infos] != list(MEMBERS):
+                names = ", ".join(i.filename[:40] for i in infos[:6])
+                raise ModelFileError(f"The file holds {names}; a model file holds {', '.join(MEMBERS)} in this order.")
+            at = directory = 0
+            for info in infos:
+                name = info.filename.encode()
+                plain = (
+                    info.compress_type == zipfile.ZIP_STORED
+                    and info.file_size == info.compress_size
+                    and info.flag_bits == 0
+                    and not info.extra
+                    and not info.comment
+                    and info.external_attr == 0o600 << 16
+                    and info.header_offset == at
+                )
+                if not plain:
+                    raise ModelFileError(
+                        f"The member {info.filename} is compressed, encrypted, a link or out of place."
+                    )
+                if info.file_size > CAPS[info.filename]:
+                    raise ModelFileError(f"The member {info.filename} is larger than a model file allows.")
+                at += 30 + len(name) + info.file_size
+                directory += 46 + len(name)
+            if file.comment or at + directory + 22 != len(raw):
+                raise ModelFileError("There is something before, between or after the members of the file.")
+            return {name: file.read(name) for name in MEMBERS if name in only}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"The file is damaged: {error}.") from error
+
+
+# --- arrays, packed --------------------------------------------------------------------------------------------------
+
+
+def shrink(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Pack arrays without loss: narrow numbers, tables of repeated values, bytes regrouped and deflated.
+
+    Returns what to store, and for each packed array {"dtype", "shape", "as": "plain" | "table", "zip": [...]}, from
+    which `expand` makes the very same arrays again.
+    """
+    stored: dict[str, np.ndarray] = {}
+    how: dict[str, Any] = {}
+    for name, array in arrays.items():
+        array = np.ascontiguousarray(array)
+        note: dict[str, Any] = {"dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
+        table = _table(array)
+        if table is None:
+            _store(stored, note, name, _narrow(array))
+        else:
+            values, codes = table
+            note["table"] = True
+            _store(stored, note, name, codes)
+            values_note: dict[str, Any] = {}
+            _store(stored, values_note, name + "#", _narrow(values))
+            note["values"] = values_note
+        how[name] = note
+    return stored, how
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """The smallest dtype that holds the same values."""
+    if array.size == 0:
+        return array
+    if array.dtype.kind in "iu":
+        low, high = int(array.min()), int(array.max())
+        for word in ("u1", "i1", "<u2", "<i2", "<u4", "<i4"):
+            limits = np.iinfo(word)
+            if limits.min <= low and high <= limits.max and np.dtype(word).itemsize < array.dtype.itemsize:
+                return array.astype(word)
+    if array.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            single = array.astype(np.float32)
+        if np.array_equal(single.astype(np.float64).view(np.int64), array.view(np.int64)):
+            return single
+    return array
+
+
+def _table(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """(distinct values, codes) where that is clearly smaller: floats that repeat, rows of leaves that repeat."""
+    if array.dtype.kind != "f" or array.size < 64 or array.ndim > 2:
+        return None
+    rows = array.view(f"V{array.itemsize * array.shape[1]}").ravel() if array.ndim == 2 else array
+    if array.ndim == 2 and array.shape[1] == 0:
+        return None
+    keys = rows if array.ndim == 2 else array.view(f"<u{array.itemsize}")  # bits, so that -0.0 and NaN survive
+    if array.ndim == 2 and array.shape[1] == 1:
+        keys = array.ravel().view(f"<u{array.itemsize}")
+    found, codes = np.unique(keys, return_inverse=True)
+    width = 1 if len(found) <= 256 else 2 if len(found) <= 65536 else 4
+    row_bytes = array.nbytes // len(array)
+    if len(found) * row_bytes + width * len(array) > 0.7 * array.nbytes:
+        return None
+    values = found.view(array.dtype).reshape(len(found), *array.shape[1:])
+    return values, codes.reshape(-1).astype(f"<u{width}")
+
+
+def _store(stored: dict[str, np.ndarray], note: dict[str, Any], name: str, array: np.ndarray) -> None:
+    note["stored"] = array.dtype.newbyteorder("<").str
+    if array.nbytes >= 512:
+        # Equal bytes of neighbouring numbers lie together, which is what deflate sees best.
+        planes = np.ascontiguousarray(array.reshape(-1)).view(np.uint8).reshape(-1, array.itemsize).T
+        raw = zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
+        if len(raw) < 0.85 * array.nbytes and array.nbytes <= MAX_RATIO * len(raw):
+            note["zip"] = array.size
+            stored[name] = np.frombuffer(raw, dtype=np.uint8)
+            return
+    stored[name] = array
+
+
+_DTYPES = {"<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1", "<i1", "<u1"}
+
+
+def expand(stored: Mapping[str, np.ndarray], how: Any) -> dict[str, np.ndarray]:
+    """The inverse of `shrink`; sizes are checked before anything is unpacked."""
+    if not isinstance(how, dict):
+        raise ModelFileError("The file does not say how its arrays are packed.")
+    used: set[str] = set()
+    arrays: dict[str, np.ndarray] = {}
+    total = 0
+    for name, note in how.items():
+        try:
+            dtype, shape = _dtype(note["dtype"]), tuple(note["shape"])
+            if len(shape) > 8 or not all(type(side) is int and 0 <= side < 2**40 for side in shape):
+                raise ModelFileError(f"The array {name[:80]!r} has an impossible shape.")
+            size = 1
+            for side in shape:
+                size *= side
+            total += size * dtype.itemsize
+            if total > MAX_ARRAYS:
+                raise ModelFileError("The arrays of the file are larger than a model file allows.")
+            table = note.get("table")
+            if table is not None and table is not True:
+                raise ModelFileError(f"The array {name[:80]!r} is described wrongly.")
+            first = _unpack(stored, name, note, used, shape[0] if table and shape else size)
+            array = _from_table(stored, name, note, used, first, shape) if table else first
+            if array.size != size:
+                raise ModelFileError(f"The array {name[:80]!r} does not have the size it should.")
+            array = array.reshape(shape)
+            if array.dtype != dtype:
+                if (array.dtype.kind == "f" and dtype.kind not in "f") or array.dtype.kind == "b":
+                    raise ModelFileError(f"The array {name[:80]!r} changes its kind.")
+                array = array.astype(dtype)
+            arrays[name] = array
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            if isinstance(error, ModelFileError):
+                raise
+            raise ModelFileError(f"The array {name[:80]!r} cannot be unpacked: {error!r}.") from error
+    if used != set(stored):
+        raise ModelFileError("The file holds arrays that no step uses.")
+    return arrays
+
+
+def _from_table(
+    stored: Mapping[str, np.ndarray],
+    name: str,
+    note: dict[str, Any],
+    used: set[str],
+    codes: np.ndarray,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    width = 1
+    for side in shape[1:]:
+        width *= side
+    values = _unpack(stored, name + "#", note["values"], used, None)
+    if codes.dtype.kind != "u" or width == 0 or values.size % width or len(shape) == 0:
+        raise ModelFileError(f"The array {name[:80]!r} has a wrong table.")
+    values = values.reshape(-1, width)
+    if codes.size and int(codes.max()) >= len(values):
+        raise ModelFileError(f"The array {name[:80]!r} points outside its table.")
+    return values[codes]
+
+
+def _dtype(word: Any) -> np.dtype:
+    if not isinstance(word, str) or word not in _DTYPES:
+        raise ModelFileError(f"The file uses an unknown dtype {word!r}.")
+    return np.dtype(word)
+
+
+def _unpack(
+    stored: Mapping[str, np.ndarray], name: str, note: dict[str, Any], used: set[str], size: int | None
+) -> np.ndarray:
+    """One stored array, inflated; `size` is the number of items it must have where that is known."""
+    if name not in stored:
+        raise ModelFileError(f"The array {name[:80]!r} is not in the file.")
+    used.add(name)
+    dtype = _dtype(note["stored"])
+    array = stored[name]
+    items = note.get("zip")
+    if items is None:
+        if array.dtype != dtype or (size is not None and array.size != size):
+            raise ModelFileError(f"The array {name[:80]!r} is not what the file says.")
+        return array.reshape(-1)
+    if type(items) is not int or items <= 0 or (size is not None and items != size) or array.dtype != np.uint8:
+        raise ModelFileError(f"The packed array {name[:80]!r} is described wrongly.")
+    wanted = items * dtype.itemsize
+    if wanted > MAX_RATIO * array.size or wanted > MAX_ARRAYS:
+        raise ModelFileError(f"The packed array {name[:80]!r} would grow more than {MAX_RATIO} times.")
+    machine = zlib.decompressobj()
+    try:
+        raw = machine.decompress(array.tobytes(), wanted)
+        # Some versions of zlib hold the end of the stream back until asked once more.
+        rest = machine.decompress(machine.unconsumed_tail, 1) if not machine.eof else b""
+    except zlib.error as error:
+        raise ModelFileError(f"The packed array {name[:80]!r} is damaged: {error}.") from error
+    if len(raw) != wanted or rest or not machine.eof or machine.unused_data:
+        raise ModelFileError(f"The packed array {name[:80]!r} does not have the length it should.")
+    planes = np.frombuffer(raw, dtype=np.uint8).reshape(dtype.itemsize, items)
+    return np.ascontiguousarray(planes.T).view(dtype).reshape(-1)

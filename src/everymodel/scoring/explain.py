@@ -1,0 +1,133 @@
+"""Why a row got its answer: Shapley values of the raw columns, by permutation sampling."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from everymodel.core.seeds import derive
+from everymodel.scoring import probe, table
+from everymodel.scoring.steps.base import Batch
+
+if TYPE_CHECKING:
+    from everymodel.scoring.model import Model
+
+PERMUTATIONS = 16  # each is also walked backwards
+BACKGROUND = 16  # background rows that stand for "column not known"
+
+
+def explain(
+    model: Model, batch: Batch, *, top: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Contributions of the raw columns to each row's answer.
+
+    A contribution is the average change of the answer when the column's cell takes the place of a background row's
+    cell, over orders in which columns become known (Shapley values, sampled; Štrumbelj & Kononenko 2014). Each order
+    is walked forwards and backwards. Base and contributions add up to the answer exactly.
+
+    The answer explained is the value (regression), the probability of the positive class (binary) or of the predicted
+    class (more classes).
+
+    Returns
+    -------
+    One dict per row: {"answer", "label" (None for regression), "base", "contributions": [{"column", "cell",
+    "contribution"}, ...] largest first, at most `top`, "rest": the sum of the others}.
+    """
+    background = _background(model)
+    answers = _matrix(model.answers(batch))
+    names = [c.name for c in model.schema.features]
+    out = []
+    for row in range(batch.n):
+        column = _explained(model, answers[row])
+        parts = _row(model, batch.take(np.array([row])), background, column, permutations, seed)
+        answer = float(answers[row, column])
+        # What rounding leaves over goes into the base, so that the sum is exact.
+        base = answer - sum(parts)
+        order = sorted(range(len(names)), key=lambda i: -abs(parts[i]))
+        shown = order if top is None else order[:top]
+        labels = list(model.classes)
+        out.append(
+            {
+                "answer": answer,
+                "label": labels[column] if labels else None,
+                "base": base,
+                "contributions": [
+                    {"column": names[i], "cell": _cell(model, batch, names[i], row), "contribution": parts[i]}
+                    for i in shown
+                ],
+                "rest": float(sum(parts[i] for i in order[len(shown) :])),
+            }
+        )
+    return out
+
+
+def _matrix(answers: np.ndarray) -> np.ndarray:
+    return answers.reshape(len(answers), -1)
+
+
+def _explained(model: Model, answers: np.ndarray) -> int:
+    if model.task == "binary" and len(answers) == 2:
+        positive = model.schema.positive
+        return list(model.classes).index(positive) if positive in model.classes else 1
+    return int(np.argmax(answers)) if len(answers) > 1 else 0
+
+
+def _background(model: Model) -> Batch:
+    """Synthetic rows: from the manifest where em.fit has put them, else from the schema's ranges and levels."""
+    told = model.manifest.get("background")
+    cells = told if isinstance(told, dict) and told else probe.rows(model.schema, BACKGROUND + 6, seed=1)
+    names = [c.name for c in model.schema.features]
+    skip = 0 if cells is told else 6  # the first probe rows are extremes
+    columns = {name: list(cells[name])[skip:] for name in names if name in cells}
+    batch, _ = table.parse(model.schema, columns, missing_columns="impute", unseen="ignore", bad="missing")
+    return batch
+
+
+def _row(model: Model, row: Batch, background: Batch, column: int, permutations: int, seed: int) -> list[float]:
+    names = list(row.columns)
+    p, m = len(names), background.n
+    rng = np.random.default_rng(derive(seed, "explain"))
+    orders, picks = [], []
+    for _ in range(permutations):
+        order = rng.permutation(p)
+        pick = int(rng.integers(m))
+        orders += [order, order[::-1]]
+        picks += [pick, pick]
+    # Rows of the walk: for each order the background row, then with 1, 2, ... p cells of the row in place.
+    known = np.zeros((len(orders), p + 1, p), dtype=bool)
+    for i, order in enumerate(orders):
+        rank = np.empty(p, dtype=np.int64)
+        rank[order] = np.arange(p)
+        known[i] = rank[None, :] < np.arange(p + 1)[:, None]
+    flat = known.reshape(-1, p)
+    source = np.repeat(np.array(picks), p + 1)
+    columns = {}
+    for j, name in enumerate(names):
+        there = background.columns[name][source]
+        columns[name] = np.where(flat[:, j], row.columns[name][0], there).astype(there.dtype)
+    walk = _matrix(model.answers(Batch(columns, len(flat))))[:, column].reshape(len(orders), p + 1)
+    steps = np.diff(walk, axis=1)  # (orders, p): change when the i-th column of the order becomes known
+    parts = np.zeros(p)
+    for order, change in zip(orders, steps, strict=True):
+        parts[order] += change
+    parts /= len(orders)
+    return parts.tolist()
+
+
+def _cell(model: Model, batch: Batch, name: str, row: int) -> Any:
+    """The cell as the model read it."""
+    value = batch.columns[name][row]
+    column = model.schema.column(name)
+    if column.kind == "category":
+        return {-1: None, -2: "(unseen)"}.get(int(value), column.levels[int(value)] if value >= 0 else None)
+    if column.kind == "text":
+        return str(value) or None
+    value = float(value)
+    if value != value:
+        return None
+    if column.kind == "boolean":
+        return (column.levels if len(column.levels) == 2 else ("false", "true"))[int(value)]
+    if column.kind == "date":
+        return str(np.datetime64(int(value), "s"))
+    return value

@@ -1,0 +1,314 @@
+"""A fitted model: schema, pack and manifest. It answers rows of any form and gives back what came in."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.errors import CapabilityError, ModelFileError, PackError, ParameterError
+from everymodel.core.schema import Schema
+from everymodel.scoring import container, probe, table
+from everymodel.scoring.graph import Pack
+from everymodel.scoring.steps.base import Batch
+
+
+class Model:
+    """Answers rows; made by `em.fit` or `load`. Holds no state per call, so threads may share it.
+
+    Attributes
+    ----------
+    schema : what rows must look like.
+    pack : the steps that answer.
+    manifest : what is known of the model: metrics, provenance, intervals, threshold, ...
+    """
+
+    def __init__(self, schema: Schema, pack: Pack, manifest: Mapping[str, Any] | None = None):
+        self.schema = schema
+        self.pack = pack
+        self.manifest: dict[str, Any] = dict(manifest or {})
+
+    # --- what it is ---
+
+    @property
+    def task(self) -> str:
+        return self.schema.task or self.manifest.get("task") or "regression"
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """Class labels in the order of the probability columns; for multilabel the label names."""
+        return self.schema.classes
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of what is predicted."""
+        names = [c.name for c in self.schema.columns if c.role == "target"]
+        if names:
+            return names
+        return [str(c) for c in self.classes] if self.task == "multilabel" else ["prediction"]
+
+    def card(self) -> dict[str, Any]:
+        """All that is known of the model, as plain data."""
+        told = {k: v for k, v in self.manifest.items() if k != "background"}
+        told.update(task=self.task, classes=list(self.classes), schema=self.schema.to_dict())
+        return container.clean(told)
+
+    def __repr__(self) -> str:
+        name = self.manifest.get("title") or self.manifest.get("name") or "model"
+        return f"<everymodel.Model {name!r}: {self.task} of {', '.join(self.targets[:3])}>"
+
+    # --- answers ---
+
+    def read(
+        self, data: Any, *, missing_columns: str = "error", unseen: str | None = None
+    ) -> tuple[Batch, list[dict[str, Any]]]:
+        """Rows by the schema, and notes on all that was repaired: see `scoring.table.parse`."""
+        return table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen)
+
+    def answers(self, batch: Batch) -> np.ndarray:
+        """The raw answer: (n,) or (n, t) values, or (n, k) probabilities."""
+        return self.pack(batch)
+
+    def predict(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
+        """Predicted values or class labels, in the form in which the rows came.
+
+        Parameters
+        ----------
+        data : frame (pandas, polars, Arrow), dict (one row, or columns), list of dicts, 2-D array.
+        missing_columns : "error", or "impute" to let missing columns count as empty.
+        unseen : "warn", "error" or "ignore" categories that were never seen; default as chosen at fit.
+
+        Returns
+        -------
+        A Series with the frame's index, one value for one dict, a list for a list of dicts, else an array. Several
+        targets: a frame, a dict per row, or an array (n, t).
+
+        Raises
+        ------
+        SchemaError
+            when rows do not fit; its `fields` name the cells.
+        """
+        batch = self._batch(data, missing_columns, unseen)
+        return _like(data, self.decide(self.answers(batch)), self.targets)
+
+    def decide(self, answers: np.ndarray) -> np.ndarray:
+        """Values or labels (n,) or (n, t) from raw answers."""
+        task = self.task
+        if task == "regression":
+            return answers
+        threshold = self.manifest.get("threshold")
+        if task == "multilabel":
+            limit = 0.5 if self.pack.output == "probabilities" else 0.0
+            return (answers >= np.asarray(limit if threshold is None else threshold)).astype(np.int64)
+        if answers.ndim == 1:  # binary scores
+            codes = (answers > 0.0).astype(np.int64)
+        elif len(self.classes) == 2 and answers.shape[1] == 2:
+            codes = (answers[:, 1] > answers[:, 0] if threshold is None else answers[:, 1] >= threshold).astype(
+                np.int64
+            )
+        else:
+            codes = answers.argmax(axis=1)
+        return self._labels()[codes]
+
+    def _labels(self) -> np.ndarray:
+        labels = self.__dict__.get("_label_array")
+        if labels is None:
+            labels = _array(self.classes)
+            self.__dict__["_label_array"] = labels
+        return labels
+
+    @property
+    def predict_proba(self) -> Callable[..., Any]:
+        """Probabilities of the classes, in the form in which the rows came; the arguments are those of `predict`.
+
+        A frame gives a frame with the class labels as columns, a dict gives {label: probability}, a list a list of
+        these, all else an array (n, k). Models without probabilities do not have this method.
+        """
+        if self.task == "regression" or self.pack.output != "probabilities":
+            raise CapabilityError(
+                f"This model ({self.task}) gives no probabilities. Use predict"
+                + (", or predict_interval for a range." if self.task == "regression" else ".")
+            )
+        return self._predict_proba
+
+    def _predict_proba(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
+        batch = self._batch(data, missing_columns, unseen)
+        return _like_frame(data, self.answers(batch), list(self.classes) or self.targets)
+
+    @property
+    def predict_interval(self) -> Callable[..., Any]:
+        """Ranges that hold the true value with probability `level` (regression, one target).
+
+        predict_interval(data, level=0.9): split-conformal half widths from rows that the model was not fitted on, so
+        the promise holds on average over rows like those seen. Gives "low" and "high" in the form in which the rows came.
+        """
+        told = self.manifest.get("intervals")
+        if self.task != "regression" or not told or not told.get("levels"):
+            raise CapabilityError(
+                f"This model ({self.task}) gives no intervals: they are made for regression by em.fit."
+            )
+        return self._predict_interval
+
+    def _predict_interval(
+        self, data: Any, level: float = 0.9, *, missing_columns: str = "error", unseen: str | None = None
+    ) -> Any:
+        half = self.half_width(level)
+        answers = self.answers(self._batch(data, missing_columns, unseen))
+        if answers.ndim > 1 and answers.shape[1] > 1:
+            raise CapabilityError("Intervals are given for one target; this model predicts several.")
+        answers = answers.reshape(-1)
+        return _like_frame(data, np.column_stack([answers - half, answers + half]), ["low", "high"])
+
+    def half_width(self, level: float) -> float:
+        """Half the width of the interval of probability `level`, between the stored levels by straight lines."""
+        told = self.manifest["intervals"]
+        levels, widths = np.asarray(told["levels"], float), np.asarray(told["half_widths"], float)
+        order = np.argsort(levels)
+        levels, widths = levels[order], widths[order]
+        if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level <= levels[-1]:
+            raise ParameterError(
+                f"level={level!r} is not possible: expected a share up to {levels[-1]:g}, such as 0.9."
+            )
+        return float(np.interp(level, np.concatenate([[0.0], levels]), np.concatenate([[0.0], widths])))
+
+    def explain(
+        self, data: Any, top: int | None = None, *, missing_columns: str = "error", unseen: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Why each row got its answer: one dict per row, see `scoring.explain.explain`."""
+        from everymodel.scoring.explain import explain
+
+        return explain(self, self._batch(data, missing_columns, unseen), top=top)
+
+    def _batch(self, data: Any, missing_columns: str, unseen: str | None) -> Batch:
+        batch, notes = table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen)
+        if notes:
+            first = notes[0]
+            more = f" (and {len(notes) - 1} more such notes)" if len(notes) > 1 else ""
+            warnings.warn(
+                f"{first['field']}: {first['came']!r} {first['action']}{more}. "
+                'Use model.read(data) to see all, or unseen="ignore" to silence this.',
+                table.SchemaWarning,
+                stacklevel=3,
+            )
+        return batch
+
+    # --- the file ---
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one file, all or nothing; an existing file stays whole if anything fails.
+
+        Raises
+        ------
+        PackError
+            when the file that would be written does not answer its probe rows as the model does.
+        OSError
+            when the disk is full or the folder cannot be written.
+        """
+        container.write(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The bytes of the model's file, proven to open and to answer alike."""
+        from everymodel import __version__
+
+        manifest = dict(self.manifest)
+        manifest.setdefault("created", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        manifest.setdefault("everymodel", __version__)
+        manifest.setdefault("contains_training_rows", False)
+        manifest.update(task=self.task, classes=list(self.classes), schema=self.schema.to_dict())
+        spec, arrays = self.pack.spec()
+        raw = container.encode(manifest, spec, arrays, probe.make(self.schema, self.pack))
+        try:
+            open_bytes(raw)
+        except ModelFileError as error:
+            raise PackError(f"The model cannot be saved, because its file would not open again: {error}") from error
+        return raw
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Open a .em file. Nothing in it is executed.
+
+    Raises
+    ------
+    ModelFileError
+        for damaged, hostile or later files, and when the probe rows are answered differently here.
+    """
+    return _open(container.read(path))
+
+
+def open_bytes(raw: bytes) -> Model:
+    """`load` for the bytes of a file."""
+    return _open(container.decode(raw))
+
+
+def _open(contents: container.Contents) -> Model:
+    manifest = contents.manifest
+    told = manifest.get("schema")
+    if not isinstance(told, dict):
+        raise ModelFileError("The file has no schema.")
+    schema = Schema.from_dict(told)
+    try:
+        pack = Pack.build(contents.spec, contents.arrays)
+        probe.replay(schema, pack, contents.probe)
+    except ModelFileError:
+        raise
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+        raise ModelFileError(f"The model in the file cannot be put together: {error!r}.") from error
+    return Model(schema, pack, manifest)
+
+
+# --- giving back what came in ----------------------------------------------------------------------------------------
+
+
+def _array(labels: tuple[Any, ...]) -> np.ndarray:
+    """Labels as an array of their own type: whole numbers stay numbers, mixed ones objects."""
+    kinds = {type(label) for label in labels}
+    if kinds <= {int} or kinds <= {float} or kinds <= {bool}:
+        return np.array(labels)
+    out = np.empty(len(labels), dtype=object)
+    out[:] = labels
+    return out
+
+
+def _like(data: Any, values: np.ndarray, names: list[str]) -> Any:
+    """(n,) or (n, t) values in the form of `data`."""
+    if values.ndim == 2 and values.shape[1] > 1:
+        return _like_frame(data, values, names)
+    values = values.reshape(len(values))
+    kind = table.form(data)
+    if kind in ("row", "series"):
+        return values[0].item() if isinstance(values[0], np.generic) else values[0]
+    if kind == "rows":
+        return values.tolist()
+    if kind == "pandas":
+        return sys.modules["pandas"].Series(values, index=data.index, name=names[0])
+    if kind == "polars":
+        return sys.modules["polars"].Series(names[0], values.tolist())
+    if kind == "arrow":
+        return sys.modules["pyarrow"].array(values.tolist())
+    return values
+
+
+def _like_frame(data: Any, values: np.ndarray, names: list[Any]) -> Any:
+    """(n, k) values in the form of `data`, with a name for each column."""
+    kind = table.form(data)
+    if kind in ("row", "series"):
+        return dict(zip(names, values[0].tolist(), strict=True))
+    if kind == "rows":
+        return [dict(zip(names, row, strict=True)) for row in values.tolist()]
+    if kind == "pandas":
+        return sys.modules["pandas"].DataFrame(values, index=data.index, columns=names)
+    if kind in ("polars", "arrow"):
+        columns = {str(name): values[:, i] for i, name in enumerate(names)}
+        return sys.modules["polars"].DataFrame(columns) if kind == "polars" else sys.modules["pyarrow"].table(columns)
+    return values
+
+
+def to_json(value: Any) -> str:
+    """JSON of an answer, as `card` and `explain` give it."""
+    return json.dumps(container.clean(value))
