@@ -1,0 +1,1 @@
+"""What the search is made of: the crew that fits, the ledger that remembers, the plan, the ensemble."""
