@@ -17,10 +17,10 @@ from everymodel.preprocessing.dates import DateParts
 from everymodel.preprocessing.impute import Imputer
 from everymodel.preprocessing.scale import Scaler
 from everymodel.preprocessing.skew import Unskewer
-from everymodel.preprocessing.text import TextProfile, TextTopics, TextVocabulary
+from everymodel.preprocessing.text import TextProfile, TextScores, TextTopics, TextVocabulary
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
-from everymodel.scoring.steps.prepare import Join, Lookup, Numbers
+from everymodel.scoring.steps.prepare import Join, Lookup, Numbers, Project
 
 SCALINGS = ("none", "standard", "range", "robust")
 CATEGORIES = ("onehot", "codes", "native")
@@ -137,7 +137,7 @@ class Preparation:
         self._numbers(batch)
         self._dates(batch)
         levels = self._categories(batch, targets, words)
-        terms = self._text(batch)
+        terms = self._text(batch, targets, words)
         dense = self._join("dense", [n.name for n in self._nodes if n.name in self._value and n.name not in terms])
         self.native_ = [j for j, (f, o) in enumerate(self._names.get(dense, [])) if f == o and o in self._native]
         if dense:
@@ -247,7 +247,7 @@ class Preparation:
         limit = SPARSE_LEVELS if self.sparse else DENSE_LEVELS
         return LevelColumns([c.name for c in hot], [len(c.levels) for c in hot], limit).fit(batch)
 
-    def _text(self, batch: Batch) -> list[str]:
+    def _text(self, batch: Batch, targets: np.ndarray | None, words: list[str]) -> list[str]:
         """Add nodes for text columns, and return those that stay sparse."""
         columns = [c.name for c in self._of("text")]
         profile = TextProfile(columns).fit(batch)
@@ -265,9 +265,17 @@ class Preparation:
             if self.sparse:
                 sparse.append(terms)
                 continue
-            topics = TextTopics(seed=self.seed).fit(self._value[terms])
+            known = self._value[terms]
+            topics = TextTopics(seed=self.seed).fit(known)
+            axes, values = [topics.axes_], [topics.transform(known)]
             names = [(f"{name}:topic{j + 1}", name) for j in range(topics.axes_.shape[1])]
-            self._add(f"topics{i}", topics.step(), (terms,), names)
+            if targets is not None:
+                scores = TextScores(seed=self.seed)
+                values.append(scores.fit_transform(known, targets))
+                axes.append(scores.axes_)
+                names += [(f"{name}:score{w}", name) for w in words]
+            step = Project(np.ascontiguousarray(np.concatenate(axes, axis=1)))
+            self._add(f"topics{i}", step, (terms,), names, np.concatenate(values, axis=1))
         return sparse
 
     def _level_name(self, column: str, word: int | str) -> str:
