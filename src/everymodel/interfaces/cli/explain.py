@@ -47,47 +47,43 @@ def command(
         if wrong:
             raise ParameterError(f"--row {wrong[0]}: the table has rows 0 to {len(frame) - 1}.")
         rows = row or list(range(min(len(frame), _ROWS)))
-        names = [c.name for c in loaded.schema.features]
-        cells = frame.iloc[rows].to_dict("records")
-        explained = [loaded.explain(cell) for cell in cells]
+        import warnings
+
+        with warnings.catch_warnings():  # unseen categories show in the explanation itself
+            warnings.simplefilter("ignore")
+            explained = loaded.explain(frame.iloc[rows], top=top if row else None)
     if as_json:
-        emit([{"row": r, **_short(e, top)} for r, e in zip(rows, explained)])
-        return
-    if row:
-        for r, cell, e in zip(rows, cells, explained):
-            _one(r, cell, e, top)
+        emit([{"row": r, **e, "contributions": e["contributions"][:top]} for r, e in zip(rows, explained)])
+    elif row:
+        for r, e in zip(rows, explained):
+            _one(r, e)
     else:
-        _average(explained, names, top)
+        _average(explained, top)
 
 
-def _contributions(explained: dict[str, Any]) -> dict[str, float]:
-    return dict(explained["contributions"])
-
-
-def _short(explained: dict[str, Any], top: int) -> dict[str, Any]:
-    strongest = sorted(_contributions(explained).items(), key=lambda item: -abs(item[1]))[:top]
-    return {**explained, "contributions": dict(strongest)}
-
-
-def _one(row: int, cell: dict[str, Any], explained: dict[str, Any], top: int) -> None:
+def _one(row: int, explained: dict[str, Any]) -> None:
     out = console()
-    parts = sorted(_contributions(explained).items(), key=lambda item: -abs(item[1]))
-    what = f" of {draw.clean(explained['output'])}" if explained.get("output") else ""
-    out.print(
-        draw.heading(
-            f"Row {row}: answer{what} {draw.number(explained['answer'])}, usual {draw.number(explained['base'])}"
-        )
-    )
-    out.print(_bars([(f"{name} = {draw.clean(cell.get(name, 'missing'), 24)}", value) for name, value in parts[:top]]))
-    rest = sum(value for _, value in parts[top:])
-    if parts[top:]:
-        out.print(draw.text(f"{len(parts) - top} other columns together: {draw.number(rest)}", "dim"))
+    label = explained["label"]
+    what = "answer" if label is None else f"probability of {draw.clean(label, 40)}"
+    usual = f"usual {draw.number(explained['base'])}"
+    out.print(draw.heading(f"Row {row}: {what} {draw.number(explained['answer'])} ({usual})"))
+    parts = explained["contributions"]
+    out.print(_bars([(f"{p['column']} = {_cell(p['cell'])}", p["contribution"]) for p in parts]))
+    if explained["rest"]:
+        out.print(draw.text(f"all other columns together {draw.number(explained['rest'])}", "dim"))
     out.print()
 
 
-def _average(explained: list[dict[str, Any]], names: list[str], top: int) -> None:
+def _cell(cell: Any) -> str:
+    return "missing" if cell is None else draw.number(cell) if isinstance(cell, float) else draw.clean(cell, 24)
+
+
+def _average(explained: list[dict[str, Any]], top: int) -> None:
     out = console()
-    mean = {name: sum(abs(_contributions(e).get(name, 0.0)) for e in explained) / len(explained) for name in names}
+    mean: dict[str, float] = {}
+    for e in explained:
+        for p in e["contributions"]:
+            mean[p["column"]] = mean.get(p["column"], 0.0) + abs(p["contribution"]) / len(explained)
     out.print(draw.heading(f"How much each column moves the answer, on average over {len(explained)} rows"))
     strongest = sorted(mean.items(), key=lambda item: -item[1])
     out.print(_bars(strongest[:top], signed=False))

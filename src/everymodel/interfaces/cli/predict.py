@@ -66,8 +66,12 @@ def command(
         loaded = scoring.load(model)
         if proba and loaded.task == "regression":
             raise CapabilityError(f"{model} predicts a number, so it has no probabilities. Use --interval 0.9 instead.")
-        if interval is not None and loaded.task != "regression":
-            raise CapabilityError(f"{model} predicts classes, so it has no interval. Use --proba instead.")
+        if interval is not None:
+            if loaded.task != "regression":
+                raise CapabilityError(f"{model} predicts classes, so it has no interval. Use --proba instead.")
+            if not loaded.manifest.get("intervals") or len(loaded.targets) > 1:
+                raise CapabilityError(f"{model} has no intervals in it. Leave --interval out.")
+            loaded.half_width(interval)
         frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
         answers, notes = answer(loaded, frame, proba, interval, "impute" if impute_missing else "error", unseen)
     for line in summary(notes):
@@ -95,31 +99,30 @@ def answer(
     """(frame of answers in the order of the rows, notes on cells taken in another way than they came)."""
     import pandas as pd
 
-    from everymodel.scoring import table
-
-    batch, notes = table.parse(model.schema, frame, missing_columns=missing_columns, unseen=unseen)
+    batch, notes = model.read(frame, missing_columns=missing_columns, unseen=unseen)
     raw = model.answers(batch)
     decided = model.decide(raw)
     if decided.ndim == 2:
-        names = [f"prediction_{c}" for c in model.classes] or [f"prediction_{i}" for i in range(decided.shape[1])]
+        names = [f"prediction_{c}" for c in model.classes or model.targets]
         made = pd.DataFrame(decided, columns=names)
     else:
         made = pd.DataFrame({"prediction": decided})
     if proba:
         made = made.join(pd.DataFrame(raw, columns=[f"probability_{c}" for c in model.classes]))
     if level is not None:
-        low, high = model.interval(raw, level)
-        made["low"], made["high"] = low, high
+        half = model.half_width(level)
+        made["low"], made["high"] = decided - half, decided + half
     return made, notes
 
 
 def summary(notes: list[dict[str, Any]]) -> list[str]:
     """One line per column and action instead of one per cell."""
-    counts: dict[tuple[str, str], list[Any]] = {}
+    counts: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for note in notes:
-        counts.setdefault((str(note.get("field")), str(note.get("action"))), []).append(note.get("came"))
+        counts.setdefault((str(note["field"]), str(note["action"])), []).append(note)
     lines = []
-    for (field, action), came in list(counts.items())[:20]:
-        shown = draw.several(list(dict.fromkeys(map(str, came))))
-        lines.append(f"Note: {draw.clean(field)}: {len(came):,} cells ({shown}) {draw.clean(action)}.")
+    for (field, action), same in list(counts.items())[:20]:
+        shown = draw.several([note["came"] for note in same])
+        cells = sum(note.get("count", 1) for note in same)
+        lines.append(f"Note: {draw.clean(field)}: {cells:,} {'cell' if cells == 1 else 'cells'} ({shown}): {action}.")
     return lines

@@ -9,7 +9,11 @@ import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.interfaces.server.errors import Problem
-from everymodel.scoring import Model, table
+from everymodel.scoring import Model
+from everymodel.scoring.explain import explain
+
+# An explanation asks the model for hundreds of answers.
+EXPLAINED_ROWS = 100
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):  # pyright: ignore[reportGeneralTypeIssues]
@@ -85,18 +89,13 @@ class Answerer:
         rows = [request.row] if one else request.rows or []
         if not rows:
             return {"predictions": []}, 0, 0
-        batch, notes = table.parse(
-            self.model.schema,
-            request.row if one else rows,
-            missing_columns=request.missing_columns,
-            unseen=request.unseen,
-        )
-        answers = self.model.answers(batch)
-        told = self.tell(answers, request.proba, _level(request.interval))
-        if request.explain is not False:
-            top = None if request.explain is True else int(request.explain)
-            for row, said in zip(rows, told):
-                said["explanation"] = self.model.explain(row, top=top)
+        top = _top(request.explain, len(rows))
+        # Always a list: a lone dict whose cells are all lists would be read as columns.
+        batch, notes = self.model.read(rows, missing_columns=request.missing_columns, unseen=request.unseen)
+        told = self.tell(self.model.answers(batch), request.proba, _level(request.interval))
+        if top != 0:
+            for said, why in zip(told, explain(self.model, batch, top=top)):
+                said["explanation"] = why
         if one:
             return ({**told[0], "notes": notes} if notes else told[0]), 1, len(notes)
         return ({"predictions": told, "notes": notes} if notes else {"predictions": told}), len(rows), len(notes)
@@ -104,21 +103,37 @@ class Answerer:
     def tell(self, answers: np.ndarray, proba: bool, level: float | None) -> list[dict[str, Any]]:
         """One dict per row: prediction, and on request probabilities and interval."""
         decided = self.model.decide(answers)
-        if self.task == "multilabel":
-            names = self.labels
+        if decided.ndim == 2 and decided.shape[1] > 1:
+            names = self.labels or self.model.targets
             told = [{"prediction": dict(zip(names, row))} for row in decided.tolist()]
         else:
-            told = [{"prediction": value} for value in decided.tolist()]
+            told = [{"prediction": value} for value in decided.reshape(-1).tolist()]
         if proba:
-            if self.task == "regression":
-                raise CapabilityError("A regression model has no probabilities. Ask for an interval instead.")
+            if self.task == "regression" or self.model.pack.output != "probabilities":
+                raise CapabilityError(f"This model ({self.task}) has no probabilities. Leave proba out.")
             for said, row in zip(told, answers.tolist()):
                 said["probabilities"] = dict(zip(self.labels, row))
         if level is not None:
-            low, high = self.model.interval(answers, level)
-            for said, a, b in zip(told, low.tolist(), high.tolist()):
-                said["interval"] = {"level": level, "low": a, "high": b}
+            half = self._half_width(level)
+            for said, value in zip(told, answers.reshape(-1).tolist()):
+                said["interval"] = {"level": level, "low": value - half, "high": value + half}
         return told
+
+    def _half_width(self, level: float) -> float:
+        if self.task != "regression" or not self.model.manifest.get("intervals") or len(self.model.targets) > 1:
+            raise CapabilityError(f"This model ({self.task}) has no intervals. Leave interval out.")
+        return self.model.half_width(level)
+
+
+def _top(asked: bool | int, rows: int) -> int | None:
+    """How many columns to name in an explanation: 0 none, None all."""
+    if asked is False:
+        return 0
+    if asked is not True and asked < 1:
+        raise ParameterError(f"explain={asked}: expected true, or how many columns to name (1 or more).")
+    if rows > EXPLAINED_ROWS:
+        raise ParameterError(f"explain: {rows} rows came; at most {EXPLAINED_ROWS} are explained in one request.")
+    return None if asked is True else int(asked)
 
 
 def _word(label: Any) -> str:

@@ -17,7 +17,6 @@ from starlette.routing import Route
 from everymodel import __version__
 from everymodel.core.schema import Column
 from everymodel.interfaces.server.errors import Problem, problem
-from everymodel.scoring import table
 
 if TYPE_CHECKING:
     from everymodel.interfaces.server.app import Server
@@ -119,7 +118,7 @@ class Protocol:
                 f"There is no output {sorted(strange)[0]!r}; there is {[o['name'] for o in self.outputs]}.",
             )
         try:
-            batch, notes = table.parse(self.server.model.schema, columns)
+            batch, notes = self.server.model.read(columns)
             answers = self.server.model.answers(batch)
             decided = self.server.model.decide(answers)
         except Exception as error:

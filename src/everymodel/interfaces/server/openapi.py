@@ -39,7 +39,7 @@ def example_row(schema: Schema) -> dict[str, Any]:
 def _date(seconds: float, pattern: str | None, whole_day: bool) -> str:
     moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=seconds)
     if pattern:
-        return moment.strftime(pattern)
+        return moment.strftime(pattern.partition("|")[0])
     return moment.date().isoformat() if whole_day else moment.replace(microsecond=0).isoformat()
 
 
@@ -64,7 +64,9 @@ def column_schema(column: Column, unseen: str) -> dict[str, Any]:
     elif column.kind == "date":
         said["type"] = ["string", "null"]
         words.append(
-            f"A date written as {column.date_format}." if column.date_format else "A date or time in ISO 8601."
+            f"A date written as {column.date_format.replace('|', ' or ')}."
+            if column.date_format
+            else "A date or time in ISO 8601."
         )
         if column.low is not None and column.high is not None:
             said["x-seen"] = {"low": _date(column.low, None, False), "high": _date(column.high, None, False)}
