@@ -48,6 +48,10 @@ class Schema:
     positive: Any = None  # binary: the class whose probability is reported first in words; None = classes[1]
     note: dict[str, Any] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Readers made from a schema are kept on it (names with _); they hold functions and are made anew elsewhere.
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+
     def column(self, name: str) -> Column:
         for column in self.columns:
             if column.name == name:
