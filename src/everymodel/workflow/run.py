@@ -183,7 +183,7 @@ def fit(
         model = _assemble(result, schema, batch, y, name, metric, seed, source.fingerprint, findings, suspect)
         choice = _choose_threshold(model, y, result, costs)
         evaluation, seen, more = _evaluate(
-            model, result, rows, parts, targets, y, metric, segments, fairness, costs, seed
+            model, result, rows, parts, targets, y, metric, group, segments, fairness, costs, seed
         )
         findings += more
         if choice:
