@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 # Spellings of "nothing is known here", lower case. "" is among them.
-NULL_WORDS: frozenset[str] = frozenset(
-    ["", "na", "n/a", "n.a.", "n.a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "#null!", "nil"]
-    + ["none", "-", "--", "---", "–", "—", "?", "??", "missing", "(missing)", "not available", "(null)", "(none)"]
-    + ["1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "#div/0!", "#value!", "#ref!", "#name?", "#num!"]
-)
+# fmt: off
+NULL_WORDS: frozenset[str] = frozenset((
+    "", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "#null!", "nil", "none", "-",
+    "--", "---", "–", "—", "?", "??", "missing", "(missing)", "(null)", "(none)", "1.#ind", "-1.#ind", "1.#qnan",
+    "-1.#qnan", "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#n/a n/a", "not available",
+))
+# fmt: on
 
 # Words for (false, true) that make a column boolean without being told.
 BOOLEAN_WORDS: tuple[tuple[str, str], ...] = (
@@ -237,7 +239,7 @@ def date(cell: Any, format: str | None = None) -> float:
         if len(body) < 8 or not body[:4].isdigit():
             raise ValueError("not a date")
         return _seconds(dt.datetime.fromisoformat(body))
-    if cell is None or isinstance(cell, float | np.floating) and cell != cell:
+    if cell is None or (isinstance(cell, float | np.floating) and cell != cell):
         return _NAN
     if isinstance(cell, dt.datetime):
         return _NAN if cell != cell else _seconds(cell)
@@ -254,7 +256,7 @@ def date(cell: Any, format: str | None = None) -> float:
 
 def _seconds(moment: dt.datetime) -> float:
     if moment.tzinfo is not None:
-        moment = moment.astimezone(dt.timezone.utc).replace(tzinfo=None)
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
     return (moment - _EPOCH) / _SECOND
 
 

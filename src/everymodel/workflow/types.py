@@ -38,6 +38,7 @@ class Understanding:
     rows: int  # rows that can be learned from (target present)
     keep: np.ndarray  # (n,) bool: rows of the frame with a usable target
     suspects: tuple[str, ...] = ()  # columns left out by the leak guard
+    stats: dict[str, dict[str, Any]] = field(default_factory=dict)  # column -> distinct missing quantiles mean std top
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from everymodel.workflow.understand.table import understand
+from everymodel.workflow.understand.codes import CODES
+from everymodel.workflow.understand.table import shared_rows, understand
 
-__all__ = ["understand"]
+__all__ = ["CODES", "shared_rows", "understand"]

@@ -1,0 +1,66 @@
+"""Every finding that reading and understanding can make. A code never changes its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from everymodel.core.finding import Finding
+
+# code -> what it means (the documentation's table is made from this)
+CODES: dict[str, str] = {
+    # columns
+    "missing-values": "Cells are empty or hold a word for nothing; they are imputed, and marked, inside the pipeline.",
+    "empty-columns": "Every cell is missing; the columns are left out.",
+    "constant-columns": "One value throughout, so nothing can be learned from it; the columns are left out.",
+    "near-constant-columns": "Nearly all cells are equal; the columns are kept but seldom help.",
+    "identifiers": "The column names rows rather than describing them; it is left out.",
+    "high-cardinality": "A category has very many levels; the levels are encoded by what they say of the target.",
+    "free-text": "A column of categories turned out to be free text; it is read as words.",
+    "outliers": "Some numbers lie far outside the rest; robust models are advised.",
+    "infinite-values": "Infinite numbers are treated as missing.",
+    # repaired cells
+    "repaired-numbers": "Cells with currency, thousands, percent signs, decimal commas or parentheses were made numbers.",
+    "null-words": "Words such as ? or n/a were read as missing.",
+    "mixed-types": "A column mixes numbers or dates with text; what does not fit is missing, or all is text.",
+    "date-formats": "Dates are written in several ways, or in one that can be read in two ways.",
+    # rows
+    "few-rows": "So few rows that every figure is uncertain.",
+    "more-columns-than-rows": "More columns than rows: strongly regularised models are advised.",
+    "duplicate-rows": "Rows that are equal in every column; in train and test alike they flatter the score.",
+    "conflicting-rows": "Rows equal in every feature have different targets, which bounds what any model can reach.",
+    "shared-rows": "Rows of the test part occur in the training part as well.",
+    # target
+    "target-missing": "Rows without a usable target were left out.",
+    "task-assumed": "The task was inferred from the target; say task= if it is another.",
+    "rare-classes": "Some classes have very few rows, so that little is learned of them.",
+    "single-member-classes": "Rows of classes with a single row were left out: it cannot be learned and tested too.",
+    "imbalance": "One class is far more frequent than another: accuracy misleads.",
+    "skewed-target": "The target has a long tail; a logarithm is tried inside the search.",
+    "target-outliers": "Some targets lie far outside the rest; a robust loss is advised.",
+    # leaks
+    "leak-copy": "The column is the target under another name, spelling or unit.",
+    "leak-missing": "Whether the column is empty tells the target.",
+    "leak-parts": "Columns add up to the target.",
+    "leak-strong": "The column alone predicts the target almost perfectly, far better than any other.",
+    "leak-future": "The column holds dates later than the moment of prediction.",
+    "leak-kept": "Suspect columns were kept, on request or because nothing else was left: the score is suspect.",
+}
+
+REMEDY_KEEP = "Pass keep_suspects=True (--keep-suspects) to keep it."
+
+
+def finding(
+    code: str, severity: str, message: str, advice: str = "", columns: Iterable[str] = (), **data: Any
+) -> Finding:
+    """A Finding whose code is one of CODES."""
+    if code not in CODES:
+        raise KeyError(code)
+    return Finding(code, severity, message, advice, tuple(columns), data)
+
+
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """'a', 'b' and 7 more: names for a message."""
+    names = [str(name) if len(str(name)) <= 40 else str(name)[:37] + "..." for name in names]
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,303 @@
+"""The leak guard: columns that give the target away, found before anything is learned.
+
+It must find copies in any disguise (renamed, rescaled, with errors) and must not accuse a column that is merely good.
+Every test looks at one column and the target on at most SAMPLE rows, and scores 0 (says nothing) to 1 (says all):
+
+- regression: the target's rank is predicted from the two neighbours in the order of the column (leaving the row itself
+  out), or from the other rows of its level; the score is R2 of that. It does not care for units or monotone curves.
+- classes: each level (or neighbourhood) is assigned to the class in which it is most usual; the score is the mean
+  recall, corrected for chance. It does not care how frequent the classes are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.finding import Finding
+from everymodel.core.seeds import derive
+from everymodel.workflow.understand.codes import finding, listed
+from everymodel.workflow.understand.kinds import Seen
+from everymodel.workflow.understand.target import Target
+
+SAMPLE = 20_000
+FEW = 20  # rows; with fewer, chance looks like a leak
+COPY = 0.9995  # score from which a column is the target itself (regression, or any number of levels)
+RENAMED = 0.93  # score from which as many levels as classes are the classes renamed, with a few errors
+STRONG, OTHERS = 0.985, 0.8  # a score this high is suspect where every other column stays this low
+ADVICE = "It is left out unless you pass keep_suspects=True (--keep-suspects): is it known before the outcome is?"
+
+
+@dataclass
+class _Verdict:
+    name: str
+    score: float
+    code: str = ""  # finding code where the column is suspect
+    words: str = ""
+
+
+def guard(
+    seen: list[Seen], goal: Target, *, time: str | None = None, seed: int = 0
+) -> tuple[tuple[str, ...], list[Finding]]:
+    """Suspect features and the findings that name them.
+
+    Parameters
+    ----------
+    seen : every column but the targets, examined over the rows of the frame; only those with role "feature" are judged,
+        and the one called `time`, which others are compared with.
+    """
+    rows = np.flatnonzero(goal.keep)
+    if len(rows) > SAMPLE:
+        rows = np.sort(np.random.default_rng(derive(seed, "leaks")).choice(rows, SAMPLE, replace=False))
+    findings: list[Finding] = []
+    features = [one for one in seen if one.column.role == "feature"]
+    future = _future(seen, features, time, rows)
+    findings += future
+    blamed = {name for f in future for name in f.columns}
+    if len(rows) >= FEW:
+        targets = goal.y[rows]
+        classes = goal.task != "regression"
+        columns = targets.T if targets.ndim == 2 else [targets]
+        for y, place in zip(columns, range(len(columns))):
+            name = goal.columns[place].name if len(goal.columns) == len(columns) else goal.columns[0].name
+            verdicts = [_judge(one, one.values[rows], y, classes, seed) for one in features]
+            for verdict in _compare(verdicts):
+                if verdict.code and verdict.name not in blamed:
+                    blamed.add(verdict.name)
+                    findings.append(_found(verdict, name, len(rows), int(goal.keep.sum())))
+            if not classes:
+                parts = [part for part in _parts(features, rows, y) if part not in blamed]
+                if parts:
+                    blamed.update(parts)
+                    text = f"{listed(parts)} add up to the target {name!r}."
+                    findings.append(finding("leak-parts", "warning", text, ADVICE, parts, target=name))
+    order = [one.column.name for one in features if one.column.name in blamed]
+    return tuple(order), findings
+
+
+def _found(verdict: _Verdict, target: str, sampled: int, rows: int) -> Finding:
+    return finding(
+        verdict.code,
+        "warning",
+        f"{verdict.name!r} {verdict.words.format(target=repr(target).replace('{', '').replace('}', ''))}.",
+        ADVICE,
+        [verdict.name],
+        target=target,
+        score=round(verdict.score, 6),
+        sampled=sampled < rows,
+        sample_rows=sampled,
+    )
+
+
+def _compare(verdicts: list[_Verdict]) -> list[_Verdict]:
+    """Add what can only be said beside the other columns: one score near perfect, all others far below."""
+    open_cases = sorted((v for v in verdicts if not v.code), key=lambda v: -v.score)
+    if len(open_cases) > 1 and open_cases[0].score >= STRONG and open_cases[1].score < OTHERS:
+        best = open_cases[0]
+        best.code = "leak-strong"
+        best.words = f"alone predicts {{target}} almost perfectly (score {best.score:.4f} of 1; the next best column "
+        best.words += f"{max(open_cases[1].score, 0.0):.2f})"
+    return verdicts
+
+
+def _judge(one: Seen, values: np.ndarray, y: np.ndarray, classes: bool, seed: int) -> _Verdict:
+    name = one.column.name
+    numeric = values.dtype.kind == "f"
+    gone = np.isnan(values) if numeric else values < 0
+    if classes:
+        return _judge_classes(name, values, gone, numeric, _dense(y))
+    return _judge_numbers(name, one, values, gone, numeric, y, seed)
+
+
+def _dense(y: np.ndarray) -> np.ndarray:
+    return np.unique(y, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def _judge_classes(name: str, values: np.ndarray, gone: np.ndarray, numeric: bool, y: np.ndarray) -> _Verdict:
+    k = int(y.max()) + 1
+    if k < 2:
+        return _Verdict(name, 0.0)
+    share = gone.mean()
+    if 0 < share < 1:
+        emptiness = _recall(gone.astype(np.int64), y, k)
+        if k == 2 and emptiness >= 0.95:
+            return _Verdict(name, emptiness, "leak-missing", "is empty or filled according to {target}")
+    _, codes = np.unique(values, return_inverse=True)  # NaN are one level
+    codes = codes.reshape(-1)
+    levels = int(codes.max()) + 1
+    score = 0.0
+    if not numeric or levels <= max(20, 2 * k):
+        score = _recall(codes, y, k)
+        usual = np.bincount(codes)
+        serious = int((usual >= max(5, 0.001 * len(y))).sum())
+        if serious == k and score >= RENAMED and _one_to_one(codes, y, k):
+            errors = "" if score > 1 - 1e-9 else f", with some errors (score {score:.3f})"
+            return _Verdict(name, score, "leak-copy", "is {target} under other names" + errors)
+        if score >= COPY:
+            return _Verdict(name, score, "leak-copy", "gives {target} away: each of its values goes with one class")
+    if numeric and levels > k:
+        order = np.argsort(values[~gone], kind="stable")
+        x, t = values[~gone][order], y[~gone][order]
+        if len(x) >= FEW and len(np.unique(t)) == k:
+            if _clustered(x, t, k):
+                return _Verdict(name, 1.0, "leak-copy", "is {target} in numbers with a little noise")
+            score = max(score, _neighbour_recall(t, k) * (1.0 - share))
+    return _Verdict(name, score)
+
+
+def _recall(codes: np.ndarray, y: np.ndarray, k: int) -> float:
+    """Mean recall over classes, 0 at chance, when every level stands for the class in which it is most usual.
+
+    A row is counted as right only where its level has other rows to judge by, so that rare levels prove nothing.
+    """
+    levels = int(codes.max()) + 1
+    if levels * k > 20_000_000:
+        return 0.0
+    table = np.bincount(codes * k + y, minlength=levels * k).reshape(levels, k).astype(float)
+    sizes = table.sum(axis=0)
+    table[table.sum(axis=1) < 5] = 0.0
+    shares = table / np.maximum(sizes, 1.0)  # (levels, k): how usual a level is in a class
+    right = np.where(shares.argmax(axis=1)[:, None] == np.arange(k), shares, 0.0).sum(axis=0)  # (k,) recall
+    return float((right.mean() - 1.0 / k) / (1.0 - 1.0 / k))
+
+
+def _one_to_one(codes: np.ndarray, y: np.ndarray, k: int) -> bool:
+    """Whether the frequent levels stand for different classes."""
+    levels = int(codes.max()) + 1
+    table = np.bincount(codes * k + y, minlength=levels * k).reshape(levels, k) / np.bincount(y, minlength=k)
+    frequent = np.argsort(-np.bincount(codes, minlength=levels))[:k]
+    return len(set(table[frequent].argmax(axis=1).tolist())) == k
+
+
+def _neighbour_recall(t: np.ndarray, k: int) -> float:
+    """Mean recall, 0 at chance, when the class of a row is guessed from its two neighbours in the order of a column."""
+    left, right = t[:-2], t[2:]
+    middle = t[1:-1]
+    hit = 0.5 * ((left == middle).astype(float) + (right == middle))
+    hit[(left == middle) | (right == middle)] = np.maximum(hit[(left == middle) | (right == middle)], 0.5)
+    sizes = np.bincount(middle, minlength=k)
+    recall = np.bincount(middle, hit, minlength=k) / np.maximum(sizes, 1)
+    return float((recall.mean() - 1.0 / k) / (1.0 - 1.0 / k))
+
+
+def _clustered(x: np.ndarray, t: np.ndarray, k: int) -> bool:
+    """Whether the classes are narrow clusters of numbers far apart, as a copy with noise has them; x is sorted."""
+    ends = np.flatnonzero(np.diff(t)) + 1
+    if len(ends) != k - 1 or np.bincount(t, minlength=k).min() < 5:
+        return False
+    starts = np.concatenate([[0], ends])
+    stops = np.concatenate([ends, [len(x)]]) - 1
+    widths = x[stops] - x[starts]
+    gaps = x[starts[1:]] - x[stops[:-1]]
+    return bool(gaps.min() > 5.0 * widths.max())
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """(n,) average ranks from 0; equal values share theirs."""
+    found, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    del found
+    return (ends - (counts + 1) / 2.0)[place.reshape(-1)]
+
+
+def _judge_numbers(
+    name: str, one: Seen, values: np.ndarray, gone: np.ndarray, numeric: bool, y: np.ndarray, seed: int
+) -> _Verdict:
+    x, t = values[~gone], ranks(y[~gone])
+    share = float(gone.mean())
+    spread = float(((t - t.mean()) ** 2).sum()) if len(t) else 0.0
+    if len(x) < FEW or spread == 0.0:
+        return _Verdict(name, 0.0)
+    found, codes, counts = np.unique(x, return_inverse=True, return_counts=True)
+    codes = codes.reshape(-1)
+    score = 0.0
+    repeated = counts[codes] > 1
+    if len(found) > 1 and repeated.mean() >= 0.8:  # levels: the mean of the other rows of the level
+        sums = np.bincount(codes, t)
+        guess = (sums[codes] - t)[repeated] / (counts[codes][repeated] - 1)
+        score = 1.0 - float(((t[repeated] - guess) ** 2).sum()) / max(
+            float(((t - t.mean())[repeated] ** 2).sum()), 1e-300
+        )
+        if not numeric and _banded(codes, y[~gone], len(found)):
+            return _Verdict(name, max(score, 0.0), "leak-copy", "is {target} cut into bands")
+    if numeric and len(found) > 10:
+        shuffled = np.random.default_rng(derive(seed, "leaks", name)).permutation(len(x))
+        t = t[shuffled[np.argsort(x[shuffled], kind="stable")]]  # equal numbers in random order
+        guess = 0.5 * (t[:-2] + t[2:])
+        score = max(
+            score, 1.0 - float(((t[1:-1] - guess) ** 2).sum()) / float(((t[1:-1] - t.mean()) ** 2).sum() or 1e-300)
+        )
+    if score >= COPY and share < 0.5:
+        how = "in another unit or on another scale" if numeric else "under other names"
+        return _Verdict(name, score, "leak-copy", f"is {{target}} {how}: one follows from the other")
+    return _Verdict(name, score * (1.0 - share))
+
+
+def _banded(codes: np.ndarray, y: np.ndarray, levels: int) -> bool:
+    """Whether the levels cut the target into ranges that do not overlap."""
+    if not 2 <= levels <= len(y) / 10 or len(y) < 50 or np.bincount(codes).min() < 5:
+        return False
+    low, high = np.full(levels, np.inf), np.full(levels, -np.inf)
+    np.minimum.at(low, codes, y)
+    np.maximum.at(high, codes, y)
+    order = np.argsort(low)
+    return bool((high[order][:-1] <= low[order][1:]).all())
+
+
+def _parts(features: list[Seen], rows: np.ndarray, y: np.ndarray) -> list[str]:
+    """Columns of non-negative numbers that add up to the target, found by taking the best fitting one after another."""
+    numbers = [
+        one
+        for one in features
+        if one.column.kind == "number" and not one.missing and not one.bad and (one.column.low or 0.0) >= 0.0
+    ]
+    if len(numbers) < 2 or len(rows) < 2 * FEW or y.min() < 0:
+        return []
+    rows, y = rows[:2000], y[:2000]
+    matrix = np.column_stack([one.values[rows] for one in numbers])  # (n, p)
+    norms = np.sqrt(((matrix - matrix.mean(axis=0)) ** 2).sum(axis=0))
+    scale = float(np.abs(y).max()) or 1.0
+    chosen: list[int] = []
+    rest = y - y.mean()
+    for _ in range(min(6, len(numbers))):
+        centred = rest - rest.mean()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = np.abs((matrix - matrix.mean(axis=0)).T @ centred) / norms
+        score[[*chosen]] = -1.0
+        score[~np.isfinite(score)] = -1.0
+        chosen.append(int(score.argmax()))
+        weights, *_ = np.linalg.lstsq(matrix[:, chosen], y, rcond=None)
+        rest = y - matrix[:, chosen] @ weights
+        if np.abs(rest).max() < 1e-7 * scale:
+            whole = np.abs(weights - 1.0) < 1e-5
+            return [numbers[i].column.name for i in chosen] if whole.all() and len(chosen) > 1 else []
+    return []
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def _future(seen: list[Seen], features: list[Seen], time: str | None, rows: np.ndarray) -> list[Finding]:
+    """Date columns that are later than the time column: they were written after the outcome."""
+    clock: Any = next((one for one in seen if one.column.name == time and one.column.kind == "date"), None)
+    if clock is None:
+        return []
+    now, found = clock.values[rows], []
+    for one in features:
+        if one.column.kind == "date":
+            then = one.values[rows]
+            both = ~np.isnan(now) & ~np.isnan(then)
+            late = float((then[both] > now[both]).mean()) if both.any() else 0.0
+            if late > 0.01:
+                name = one.column.name
+                text = f"{name!r} is later than {time!r} in {late:.0%} of the rows: it is not known at the time."
+                found.append(finding("leak-future", "warning", text, ADVICE, [name], later=late))
+    return found
