@@ -42,8 +42,8 @@ class Step:
         arrays: dict[str, np.ndarray] = {}
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if isinstance(value, np.ndarray):
-                arrays[f.name] = value
+            if isinstance(value, np.ndarray | np.generic):
+                arrays[f.name] = np.asarray(value)
             elif value is not None:
                 settings[f.name] = list(value) if isinstance(value, tuple) else value
         return settings, arrays
