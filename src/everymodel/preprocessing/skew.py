@@ -58,7 +58,7 @@ class Unskewer(TransformerMixin, BaseEstimator):
             power = _best_power(values / unit)
             ends = yeo_johnson(np.array([[low / unit], [high / unit]]), np.array([power]))
             # Two values only are no tail, and a transform that overflows is no help.
-            if power == 1.0 or not np.isfinite(ends).all() or len(np.unique(values)) < 3:
+            if abs(power - 1.0) < 0.1 or not np.isfinite(ends).all() or len(np.unique(values)) < 3:
                 continue
             # Past what was seen the curve is a guess: one range of leeway on either side.
             span = min(high / 2 - low / 2, 1e300) * 2
@@ -97,7 +97,8 @@ def _best_power(x: np.ndarray) -> float:
     """The power of greatest likelihood on a grid from -2 to 4."""
     slope = (np.sign(x) * np.log1p(np.abs(x))).mean()  # the log of the transform's slope is (power - 1) * this
     best, choice = -np.inf, 1.0
-    for power in np.arange(-2.0, 4.01, 0.25):
+    # Quarters, less a billionth: at 0 and 2 themselves the formula would divide by zero.
+    for power in np.arange(-2.0, 4.01, 0.25) - 1e-9:
         with np.errstate(all="ignore"):
             variance = np.var(yeo_johnson(x[:, None], np.array([power])))
             likelihood = -0.5 * np.log(variance) + (power - 1.0) * slope

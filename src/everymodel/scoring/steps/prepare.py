@@ -7,8 +7,9 @@ columns) that do the same arithmetic.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from everymodel.scoring.steps.base import Batch, Sparse, Step, need, step
 
 DAY = 86400.0
+FAR = 1e14  # seconds from 1970 beyond which there is no calendar; also not a number
 # What `Dates` can say of a moment; "days" counts days since 1970 with the time of day as a fraction.
 DATE_PARTS = (
     "days", "year", "month", "day", "weekday", "yearday", "hour", "minute",
@@ -119,38 +121,38 @@ def civil(days: Any) -> tuple[Any, Any, Any, Any]:
     return full, month + 3 - 12 * late, day, yearday
 
 
-def _part(word: str, seconds: Any, known: dict[str, Any]) -> Any:
+def _part(word: str, seconds: Any, known: dict[str, Any], sin: Callable, cos: Callable) -> Any:
     """One part of a moment, for a number or an array; `known` keeps what the parts share."""
     if not known:
-        days = np.floor(seconds / DAY)
+        days = seconds // DAY
         days = int(days) if isinstance(seconds, float) else days.astype(np.int64)
         known["seconds"] = seconds - days * DAY
-        known["days"] = days
+        known["date"] = days
+        known["days"] = seconds / DAY
         known["year"], known["month"], known["day"], known["yearday"] = civil(days)
-    base = word.partition("_")[0]
-    if word == "days":
-        return seconds / DAY
+    if word in known:
+        return known[word]
+    base, _, wave = word.partition("_")
     if base == "weekday":
-        value, period, first = (known["days"] + 3) % 7, 7.0, 0
+        value, period, first = (known["date"] + 3) % 7, 7.0, 0
     elif base == "hour":
         # A cycle turns all day long; the plain part is a whole hour.
-        value = known["seconds"] / 3600.0 if word != "hour" else known["seconds"] // 3600.0
+        value = known["seconds"] / 3600.0 if wave else known["seconds"] // 3600.0
         period, first = 24.0, 0
     elif base == "minute":
         value, period, first = known["seconds"] // 60.0 % 60.0, 60.0, 0
     else:
         value = known[base]
         period, first = (12.0, 1) if base == "month" else (365.25, 0)
-    if word.endswith("_sin"):
-        return np.sin((value - first) * (2 * np.pi / period))
-    if word.endswith("_cos"):
-        return np.cos((value - first) * (2 * np.pi / period))
-    return value
+    if not wave:
+        return value
+    angle = (value - first) * (2 * np.pi / period)
+    return sin(angle) if wave == "sin" else cos(angle)
 
 
 @step("dates")
 class Dates(Step):
-    """Parts of moments: output j is `parts[j]` of column `columns[j]`; missing stays missing. -> (n, p)."""
+    """Parts of moments: output j is `parts[j]` of column `columns[j]`; missing or absurd is NaN. -> (n, p)."""
 
     columns: tuple[str, ...]
     parts: tuple[str, ...]
@@ -162,25 +164,19 @@ class Dates(Step):
 
     def __call__(self, batch: Batch) -> np.ndarray:
         known: dict[str, dict[str, Any]] = {name: {} for name in self.columns}
+        if batch.n == 1:  # plain numbers are ten times faster here than arrays of one
+            row = []
+            for name, word in zip(self.columns, self.parts):
+                seconds = float(batch.columns[name][0])
+                there = -FAR < seconds < FAR
+                row.append(_part(word, seconds, known[name], math.sin, math.cos) if there else math.nan)
+            return np.array([row], dtype=np.float64)
         matrix = np.empty((batch.n, len(self.columns)))
-        safe: dict[str, Any] = {}
-        lost: dict[str, Any] = {}
-        for name in known:
-            seconds = batch.columns[name]
-            if batch.n == 1:  # plain numbers are ten times faster here than arrays of one
-                value = float(seconds[0])
-                lost[name] = not -1e14 < value < 1e14  # also not a number; beyond this there is no calendar
-                safe[name] = 0.0 if lost[name] else value
-            else:
-                lost[name] = ~(np.abs(seconds) < 1e14)
-                safe[name] = np.where(lost[name], 0.0, seconds) if lost[name].any() else seconds
+        lost = {name: ~(np.abs(batch.columns[name]) < FAR) for name in known}
+        safe = {name: np.where(gone, 0.0, batch.columns[name]) for name, gone in lost.items()}
         for j, (name, word) in enumerate(zip(self.columns, self.parts)):
-            matrix[:, j] = _part(word, safe[name], known[name])
-            if batch.n == 1:
-                if lost[name]:
-                    matrix[0, j] = np.nan
-            else:
-                matrix[lost[name], j] = np.nan
+            matrix[:, j] = _part(word, safe[name], known[name], np.sin, np.cos)
+            matrix[lost[name], j] = np.nan
         return matrix
 
 
@@ -294,7 +290,7 @@ class Power(Step):
     """The Yeo-Johnson transform of some columns, which makes long tails short. (n, p) -> (n, p).
 
     places (m,) column numbers; x is first clipped to low..high (m,) and divided by unit (m,), then
-    sign(x) * ((1 + |x|)^e - 1) / e, with e = power (m,) where x >= 0, else 2 - power; log(1 + |x|) where e = 0.
+    sign(x) * ((1 + |x|)^e - 1) / e, with e = power (m,) where x >= 0, else 2 - power. A logarithm is an e of 1e-9.
     """
 
     places: np.ndarray
@@ -308,6 +304,7 @@ class Power(Step):
         for values in (self.power, self.unit, self.low, self.high):
             need(values.shape == self.places.shape and np.isfinite(values).all(), "powers do not fit")
         need(bool((self.unit > 0).all()), "a unit is not positive")
+        need(bool((np.minimum(np.abs(self.power), np.abs(self.power - 2.0)) > 1e-12).all()), "a power is 0 or 2")
 
     def __call__(self, matrix: np.ndarray) -> np.ndarray:
         out = matrix.copy()
@@ -317,12 +314,9 @@ class Power(Step):
 
 
 def yeo_johnson(x: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """(n, m) with powers (m,) -> (n, m)."""
-    size = np.log1p(np.abs(x))
+    """(n, m) with powers (m,), neither 0 nor 2, -> (n, m)."""
     e = np.where(x >= 0, power, 2.0 - power)
-    flat = np.abs(e) < 1e-9
-    curved = np.expm1(e * size) / np.where(flat, 1.0, e)
-    return np.copysign(np.where(flat, size, curved), x)
+    return np.copysign(np.expm1(e * np.log1p(np.abs(x))) / e, x)
 
 
 @step("scale")
