@@ -206,7 +206,7 @@ def preload(cards: list[tuple[str, str]]) -> None:
             card = catalog.find(name, kind=kind)
             catalog.load(card)
             catalog.module(card)
-        except Exception:  # noqa: S112
+        except Exception:
             continue
 
 

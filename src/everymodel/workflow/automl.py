@@ -22,7 +22,6 @@ from everymodel.core.clock import Clock
 from everymodel.core.errors import BudgetError, DataError
 from everymodel.core.settings import Settings
 from everymodel.scoring.graph import Node, Pack
-from everymodel.workflow import tune
 from everymodel.workflow.search import plan
 from everymodel.workflow.search.crew import Crew
 from everymodel.workflow.search.ensemble import Judge, calibration, greedy, join, mix
@@ -134,7 +133,6 @@ class _Search:
         self.ledger = Ledger(folder, settings, resume)
         self.memory = free_memory()
         self.crew = Crew(problem, self.cores, _share_of(self.memory, self.cores))
-        self.tuner = tune.Tuner(seeds.derive(problem.seed, "tune"))
 
     def close(self) -> None:
         self.crew.close()
@@ -332,8 +330,7 @@ class _Search:
             if not reason:
                 return candidate
             self.failures.append({"model": candidate.name, "reason": reason})
-        done = [c for c in self.candidates if c.members and c.origin != "baseline" and not c.failed]
-        return self.tuner.propose(done, {c.key for c in self.candidates}, self.problem)
+        return plan.refine(self.candidates, self.problem, self.k, self.cards)
 
     def _unfit(self, candidate: Candidate) -> str:
         """Why a candidate is not tried, in words; empty when it is."""
@@ -427,18 +424,27 @@ class _Search:
         if key:
             self.ledger.put(key, candidate.name, status, member)
         if self.fallback and self.fallback[0] is candidate:
-            candidate.card and self._keep_better(candidate, self.fallback[1])
+            self._keep_better(candidate, self.fallback[1])
         if fold == 0:
             candidate.loss = self.first.loss(self._answers_on(candidate, 0))
+        if len(candidate.members) == self.k:
+            losses = [self._fold_loss(candidate, f) for f in range(self.k)]
+            candidate.mean_loss = float(np.mean(losses))
         if len(candidate.members) == self.k or fold == 0:
-            self.tuner.tell(candidate)
             self._announce(candidate)
         # Small tables: one fold says little and the others cost little.
-        if self.timed and not self.big and candidate.origin != "baseline" and len(candidate.asked) < self.k:
-            if member.seconds * (self.k - 1) < 0.02 * self.total * self.cores and self._promising(candidate):
-                for f in range(self.k):
-                    if f not in candidate.asked:
-                        self._ask(candidate, f)
+        small = member.seconds * (self.k - 1) < 0.02 * self.total * self.cores
+        if self.timed and not self.big and candidate.origin != "baseline" and small and self._promising(candidate):
+            for f in range(self.k):
+                if f not in candidate.asked:
+                    self._ask(candidate, f)
+
+    def _fold_loss(self, candidate: Candidate, fold: int) -> float:
+        if fold == 0 and np.isfinite(candidate.loss):
+            return candidate.loss
+        y = self.problem.y[self.folds[fold][1]]
+        judge = Judge(self.problem.metric, self.problem.task, y, self.problem.seed, 0)
+        return judge.loss(self._answers_on(candidate, fold))
 
     def _keep_better(self, candidate: Candidate, sample: Member) -> None:
         self.fallback = None
@@ -454,14 +460,14 @@ class _Search:
         dummy = self.candidates[0].loss
         return not np.isfinite(dummy) or candidate.loss <= best + 0.35 * max(dummy - best, 0)
 
-    def _member_answers(self, member: Member, candidate: Candidate) -> np.ndarray:
+    def _member_answers(self, member: Member, candidate: Candidate, fold: int = 0) -> np.ndarray:
         if member.output != "scores":
             return member.answers
-        step = candidate.after or calibration(member.answers, self.problem.y[self.folds[0][1]], self.problem.task)
+        step = candidate.after or calibration(member.answers, self.problem.y[self.folds[fold][1]], self.problem.task)
         return step(member.answers)
 
     def _answers_on(self, candidate: Candidate, fold: int) -> np.ndarray:
-        return self._member_answers(candidate.members[fold], candidate)
+        return self._member_answers(candidate.members[fold], candidate, fold)
 
     def oof(self, candidate: Candidate) -> np.ndarray:
         """Out-of-fold answers on all training rows; NaN where no fold answered. Scores are calibrated first."""
@@ -518,7 +524,7 @@ class _Search:
     def _finish(self, hurry: bool = False) -> SearchResult:
         for number in list(self.jobs):
             self.crew.kill(number)
-        ready = [c for c in self.candidates if c.members and not c.failed and (c.after or True)]
+        ready = [c for c in self.candidates if c.members and not c.failed]
         if not ready:
             ready = [self._fallback_dummy()]
         final, rows = self._finalists(ready)

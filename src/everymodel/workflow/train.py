@@ -92,7 +92,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
             nodes, answers, refit, stopped = _one_by_one(problem, card, job, one, X, y, Xv, yv, nodes, native, stop)
         else:
             task = problem.task
-            model, answers, refit, stopped, step, inverse = _fit_one(
+            _, answers, refit, stopped, step, inverse = _fit_one(
                 problem, card, job, task, X, y, Xv, yv, native, stop, ""
             )
             nodes.append(Node("m", step, (nodes[-1].name,)))

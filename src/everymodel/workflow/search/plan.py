@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from everymodel import catalog
+from everymodel.core import seeds
 from everymodel.core.card import Card
 from everymodel.core.errors import ParameterError
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Step
+from everymodel.workflow import tune
 from everymodel.workflow.train import Member
 from everymodel.workflow.types import Problem
 
@@ -21,7 +23,6 @@ DUMMY, SIMPLE = (
 )
 # Families whose solvers expect a target of about unit size.
 _UNIT_TARGET = ("neural", "kernel")
-_ENSEMBLES = ("ensemble", "tree")
 LOGGED = ("linear", "ensemble", "neural")  # families of which a variant on the logarithm of a skewed target is tried
 
 
@@ -40,7 +41,8 @@ class Candidate:
     failed: str = ""
     after: Step | None = None  # calibration of scores
     asked: set[int] = field(default_factory=set)  # folds handed out
-    loss: float = float("inf")
+    loss: float = float("inf")  # on the first fold
+    mean_loss: float = float("inf")  # over all folds, once they are done
     refitted: Pack | None = None
 
     @property
@@ -103,7 +105,8 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
         cards = [c for c in cards if c.family in ("linear", "tree") or "interpretable" in c.advice]
     if prefer == "fast":
         cards = [c for c in cards if c.family in ("linear", "tree", "ensemble") and "slow" not in c.advice]
-    return sorted(cards, key=lambda c: (c.priority, c.name))
+    # Boosters and networks most likely help; plain models come cheap but are seldom the best of a table.
+    return sorted(cards, key=lambda c: (not 20 <= c.priority < 40, c.priority, c.name))
 
 
 def _named(name: str, kind: str) -> bool:
@@ -148,3 +151,55 @@ def portfolio(problem: Problem, cards: list[Card], taken: set[str]) -> list[Cand
     others.sort(key=lambda item: item[0])  # all second presets before any third
     ordered = [c for _, c in firsts[:6] + logs[:4] + firsts[6:] + logs[4:] + others]
     return [c for c in ordered if c.key not in taken]
+
+
+def merits(candidates: list[Candidate], folds: int) -> list[tuple[Candidate, float]]:
+    """(candidate, loss) best first: those finished on all folds, or, while there are none, by the first fold."""
+    alive = [c for c in candidates if c.members and not c.failed and c.card.name != DUMMY]
+    whole = [(c, c.mean_loss) for c in alive if len(c.members) == folds and np.isfinite(c.mean_loss)]
+    rated = whole or [(c, c.loss) for c in alive if np.isfinite(c.loss)]
+    return sorted(rated, key=lambda item: (item[1], item[0].key))
+
+
+# Whose turn it is, by rank of the family: the best is looked at most.
+_TURNS = (0, 1, 0, 2, 0, 1)
+
+
+def refine(candidates: list[Candidate], problem: Problem, folds: int, allowed: list[Card]) -> Candidate | None:
+    """One more candidate near what has worked: tuned settings of the best families, or the best once more with
+    another seed. A pure function of the results so far."""
+    rated = [(c, loss) for c, loss in merits(candidates, folds) if any(c.card is a for a in allowed)]
+    if not rated:
+        return None
+    best = rated[0][1]
+    dummy = next((c.mean_loss for c in candidates if c.card.name == DUMMY and c.members), np.inf)
+    within = best + 0.3 * max(dummy - best, 0) if np.isfinite(dummy) else np.inf
+    leaders: list[Candidate] = []
+    for c, loss in rated:
+        if loss <= within and not any(c.card is leader.card for leader in leaders):
+            leaders.append(c)
+    leaders = leaders[:3]
+    made = sum(c.origin in ("tuned", "repeat") for c in candidates)
+    taken = {c.key for c in candidates}
+    for turn in range(made, made + 12):
+        leader = leaders[_TURNS[turn % len(_TURNS)] % len(leaders)]
+        if turn % 3 == 2 and leader.card.family in ("neural", "ensemble"):
+            again = max(c.repeat for c in candidates if c.card is leader.card and c.parameters == leader.parameters) + 1
+            repeat = replace_candidate(leader, f"{leader.name} (seed {again + 1})", leader.parameters, again, "repeat")
+            if repeat.key not in taken and again <= 4:
+                return repeat
+            continue
+        history = [(c.parameters, loss) for c, loss in rated if c.card is leader.card and c.target == leader.target]
+        seed = seeds.derive(problem.seed, "tune", leader.card.name, leader.target, turn)
+        settings = tune.propose(leader.card, history, seed)
+        if settings is None:
+            continue
+        count = 1 + sum(c.origin == "tuned" and c.card is leader.card for c in candidates)
+        found = replace_candidate(leader, f"{leader.card.title} tuned {count}", settings, 0, "tuned")
+        if found.key not in taken:
+            return found
+    return None
+
+
+def replace_candidate(c: Candidate, name: str, parameters: dict[str, Any], repeat: int, origin: str) -> Candidate:
+    return Candidate(name, c.card, dict(parameters), c.target, repeat, origin)
