@@ -330,7 +330,7 @@ def _split(
             )
     narrow = frame[list(dict.fromkeys([*targets, *steering]))]
     wanted = targets if len(targets) > 1 else targets[0]
-    first = understand(narrow, wanted, task=task, group=group, time=time, split=column)
+    first = understand(narrow, wanted, task=task, group=group, time=time, split=column, need_features=False)
     rows = frame[first.keep]
     parts = split(first, rows, test_size=test_size, seed=seed, group=group, time=time, column=column)
     return parts, rows

@@ -34,6 +34,7 @@ def understand(
     kinds: dict[str, str] | None = None,
     keep_suspects: bool = False,
     unseen: str = "warn",
+    need_features: bool = True,
     seed: int = 0,
 ) -> Understanding:
     """Find out what each column is, what the task is, and what is wrong with the data.
@@ -48,6 +49,7 @@ def understand(
     kinds : column name -> kind, where the user knows better.
     keep_suspects : keep columns that give the target away as features; they are named all the same.
     unseen : what to do with categories that were never seen: "warn" "error" "ignore".
+    need_features : whether a table without a usable feature is an error; splitting needs the target alone.
 
     Returns
     -------
@@ -98,7 +100,7 @@ def understand(
     by_name = {one.column.name: one.column for one in seen}
     if goal is not None:
         by_name.update({column.name: column for column in goal.columns})
-    if goal is not None and not any(column.role == "feature" for column in by_name.values()):
+    if need_features and goal is not None and not any(column.role == "feature" for column in by_name.values()):
         out = "; ".join(f"{c.name!r}: {c.reason or c.role}" for c in by_name.values() if c.role != "target")
         raise DataError(
             f"No column is left to predict {listed(targets)} from{f' ({out})' if out else ''}. Add columns, or name "
