@@ -226,7 +226,7 @@ def shrink(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dic
     stored: dict[str, np.ndarray] = {}
     how: dict[str, Any] = {}
     for name, array in arrays.items():
-        array = np.ascontiguousarray(array)
+        array = np.ascontiguousarray(array).reshape(array.shape)  # which would make () into (1,)
         note: dict[str, Any] = {"dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
         table = _table(array)
         if table is None:
