@@ -1,10 +1,23 @@
-"""How trees are walked with numpy alone: the engines behind steps.trees.
+"""How trees are answered with numpy alone: the engines behind steps.trees.
 
-Nothing here is stored in a file; engines are made from a step's validated arrays on its first call.
+Nothing here is stored in a file; an engine is made from a step's validated arrays when the first row comes.
+
+Three ways, all exact, all adding up leaves in the order of the trees:
+
+* Masks (trees of at most 64 leaves whose features have few distinct thresholds: most boosters). A feature's value is
+  turned into the number of its interval between thresholds, once for all trees. For each tree and feature a table says
+  for each interval which leaves can still be reached, one bit per leaf; the tables' AND has exactly one bit left, the
+  leaf. So a tree costs one lookup per feature it uses instead of one per level, and no branch. (The idea of bit vectors
+  is that of QuickScorer, Lucchese et al. 2015; tables per interval suit numpy, which has fast lookups and slow loops.)
+* Walking (all other trees): level by level, all rows of a block at once. Siblings are neighbours, so a step to the next
+  level is child + (value > threshold).
+* Symmetric trees: comparisons give the bits of the leaf's number directly.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -14,43 +27,48 @@ if TYPE_CHECKING:
     from everymodel.scoring.steps.trees import Oblivious, Trees
 
 _ZERO = 1e-35  # LightGBM's kZeroThreshold
+_MAX_MASKS = 1 << 24  # entries of all mask tables: beyond this walking is used, to bound memory
+_BLOCK = 4096  # rows per block: its intervals and masks stay in the processor's cache
+_WALK_BLOCK = 16384
+_FEW = 1 << 18  # rows times tables (or trees) that are answered in one go, without a loop over trees
 
 
 def preorder(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(nodes in preorder, distance to the right child at each position; 0 at leaves)."""
+    """(nodes in preorder, distance to the right child at each position; 0 at leaves).
+
+    left, right (nodes,): children of each node, negative at leaves; node 0 is the root.
+    """
     n = len(left)
     split = np.flatnonzero(left >= 0)
+    jump = np.zeros(n, dtype=np.int64)
     if np.array_equal(left[split], split + 1) and bool((right[split] > split).all()):
-        order = np.arange(n)  # already in preorder, as in scikit-learn's depth-first trees
-        jump = np.zeros(n, dtype=np.int64)
-        jump[split] = right[split] - split
-        return order, jump
+        jump[split] = right[split] - split  # already in preorder, as scikit-learn's depth-first trees are
+        return np.arange(n), jump
     lefts, rights = left.tolist(), right.tolist()
-    order_list: list[int] = []
+    order: list[int] = []
     place = np.zeros(n, dtype=np.int64)
     stack = [0]
     while stack:
         node = stack.pop()
-        place[node] = len(order_list)
-        order_list.append(node)
+        place[node] = len(order)
+        order.append(node)
         if lefts[node] >= 0:
             stack.append(rights[node])
             stack.append(lefts[node])
-        if len(order_list) > n:
+        if len(order) > n:
             raise ValueError("the nodes do not form a tree")
-    order = np.array(order_list)
-    inner = left[order] >= 0
-    jump = np.zeros(len(order), dtype=np.int64)
-    positions = np.flatnonzero(inner)
-    jump[positions] = place[right[order[positions]]] - positions
-    return order, jump
+    found = np.array(order)
+    positions = np.flatnonzero(left[found] >= 0)
+    jump = np.zeros(len(found), dtype=np.int64)
+    jump[positions] = place[right[found[positions]]] - positions
+    return found, jump
 
 
 def depth_within(sizes: np.ndarray, split: np.ndarray, target: np.ndarray, limit: int) -> bool:
-    """Whether no tree is deeper than `limit`. Nodes are in preorder; target is the right child of each split."""
-    nodes = int(sizes.sum())
-    if nodes < limit or len(split) == 0:
+    """Whether no tree is deeper than `limit`. Nodes in preorder; target (splits,) is each split's right child."""
+    if len(split) == 0 or int(sizes.max()) <= 2 * limit:  # a tree of depth d has at least 2d + 1 nodes
         return True
+    nodes = int(sizes.sum())
     number = np.full(nodes + 1, -1, dtype=np.int64)
     number[split] = np.arange(len(split))
     front = np.cumsum(sizes) - sizes
@@ -64,123 +82,550 @@ def depth_within(sizes: np.ndarray, split: np.ndarray, target: np.ndarray, limit
 
 
 class Engine:
-    """Walks the trees of a Trees step."""
+    """Sums of a Trees step over rows."""
 
     def __init__(self, trees: Trees):
         self.outputs = trees.outputs
         self.dtype = trees.value.dtype
-        self.value = trees.value
+        self.value = trees.value  # (leaves, w)
         self.base = trees.base
-        self.group = trees.group
+        self.group = None if trees.group is None else trees.group.astype(np.int64)
         self.x_type = np.dtype(trees.x_type)
-        self.strict = trees.comparison == "<"
-        sizes = trees.sizes.astype(np.int64)
-        feature = trees.feature.astype(np.int64)
-        split = np.flatnonzero(feature >= 0)
-        starts = np.cumsum(sizes) - sizes
-        nodes = len(feature)
-        # Siblings become neighbours: the children of the s-th split of a tree get places 1 + 2s and 2 + 2s.
-        tree_of_split = np.searchsorted(starts, split, side="right") - 1
-        first_split = np.searchsorted(split, starts)
-        order_in_tree = np.arange(len(split)) - first_split[tree_of_split]
-        child = starts[tree_of_split] + 1 + 2 * order_in_tree
-        place = np.zeros(nodes, dtype=np.int64)
-        place[starts] = starts
-        place[split + 1] = child
-        place[split + trees.right.astype(np.int64)] = child + 1
-        self.roots = starts
-        at = place[split]
-        self.feature = np.zeros(nodes, dtype=np.int64)
-        self.feature[at] = feature[split]
-        self.threshold = np.full(nodes, np.inf)
-        self.threshold[at] = trees.threshold
-        self.child = place.copy()
-        self.child[place] = place  # leaves point at themselves
-        self.child[at] = child
-        self.is_split = np.zeros(nodes, dtype=bool)
-        self.is_split[at] = True
-        self.leaf = np.zeros(nodes, dtype=np.int64)
-        leaves = np.flatnonzero(feature < 0)
-        self.leaf[place[leaves]] = np.arange(len(leaves))
-        self.missing = np.zeros(nodes, dtype=np.int8)
-        if trees.missing is not None:
-            self.missing[at] = trees.missing
-        self.any_mark = bool(self.missing.any())
-        self.category = np.full(nodes, -1, dtype=np.int64)
-        if trees.category is not None:
-            self.category[at] = trees.category
-            offsets = np.concatenate([[0], np.cumsum(trees.set_sizes.astype(np.int64))])
-            self.sets = [set(trees.set_levels[a:b].tolist()) for a, b in pairwise(offsets.tolist())]
-            top = int(trees.set_levels.max()) + 1 if len(trees.set_levels) else 0
-            self.in_set = np.zeros((len(self.sets), top + 1), dtype=bool)
-            self.in_set[np.repeat(np.arange(len(self.sets)), np.diff(offsets)), trees.set_levels] = True
+        self.shape = _Shape(trees)
+        # One tree per output in turn, as boosters have them: sums become a reshape.
+        self.cycle = (
+            self.group is not None
+            and len(self.group) % self.outputs == 0
+            and bool((self.group == np.arange(len(self.group)) % self.outputs).all())
+        )
+        self.masks = _Masks.of(self.shape, trees)
+        self.walker = None if self.masks is not None else _Walker(self.shape, trees)
 
     def sums(self, matrix: np.ndarray) -> np.ndarray:
         """(n, features) -> (n, outputs) in the dtype of the leaves."""
+        engine = self.masks if self.masks is not None else self.walker
+        assert engine is not None
         n = len(matrix)
-        x = matrix.astype(self.x_type).astype(np.float64)
-        total = np.zeros((n, self.outputs), dtype=self.dtype)
-        if self.base is not None:
-            total += self.base
-        rows = np.arange(n)
-        for t, root in enumerate(self.roots):
-            node = np.full(n, root)
-            active = rows
-            while len(active):
-                here = node[active]
-                active = active[self.is_split[here]]
-                if not len(active):
-                    break
-                here = node[active]
-                node[active] = self.child[here] + ~self._left(x[active, self.feature[here]], here)
-            values = self.value[self.leaf[node]]
-            if self.group is None:
-                total += values
-            else:
-                total[:, self.group[t]] += values[:, 0]
+        x = matrix.astype(self.x_type, copy=False)
+        few = max(1, _FEW // engine.width)
+        if n <= few:
+            return self._add(engine.leaves(x))
+        if n <= 512:
+            return np.concatenate([self._add(engine.leaves(x[i : i + few])) for i in range(0, n, few)])
+        total = np.empty((n, self.outputs), dtype=self.dtype)
+        for start in range(0, n, engine.block):
+            total[start : start + engine.block] = self._add_trees(engine, x[start : start + engine.block])
         return total
 
-    def _left(self, x: np.ndarray, node: np.ndarray) -> np.ndarray:
-        threshold, mark = self.threshold[node], self.missing[node]
+    def _add(self, leaves: np.ndarray) -> np.ndarray:
+        """Sums from leaf numbers (n, trees). `accumulate` adds one after the other; `sum` would add in pairs."""
+        n, k = len(leaves), self.outputs
+        if self.group is None and self.value.shape[1] > 1:
+            values = self.value[leaves]  # (n, trees, k)
+            if self.base is not None:
+                values[:, 0] += self.base
+            return np.add.accumulate(values, axis=1)[:, -1]
+        values = self.value[:, 0].take(leaves)  # (n, trees)
+        if self.group is None or self.cycle:
+            values = values.reshape(n, values.shape[1] // k, k)
+            if self.base is not None:
+                values[:, 0] += self.base
+            return np.add.accumulate(values, axis=1)[:, -1]
+        total = np.zeros((n, k), dtype=self.dtype)
+        if self.base is not None:
+            total += self.base
+        for t, g in enumerate(self.group.tolist()):
+            total[:, g] += values[:, t]
+        return total
+
+    def _add_trees(self, engine: _Masks | _Walker, x: np.ndarray) -> np.ndarray:
+        """Sums of a block of rows, one tree after the other."""
+        n = len(x)
+        wide = self.group is None and self.outputs > 1
+        total = np.zeros((n, self.outputs) if wide else (self.outputs, n), dtype=self.dtype)
+        if self.base is not None:
+            total += self.base if wide else self.base[:, None]
+        column = None if wide else np.ascontiguousarray(self.value[:, 0])
+        room = np.empty(n, dtype=self.dtype)
+        for t, leaf in enumerate(engine.each(x)):
+            if column is None:
+                total += self.value.take(leaf, axis=0)
+            else:
+                column.take(leaf, out=room, mode="clip")
+                total[0 if self.group is None else self.group[t]] += room
+        return total if wide else total.T
+
+
+class _Shape:
+    """Structure that both ways need, from a step's preorder arrays."""
+
+    def __init__(self, trees: Trees):
+        sizes = trees.sizes.astype(np.int64)
+        self.nodes = int(sizes.sum())
+        self.roots = np.cumsum(sizes) - sizes
+        node_feature = trees.feature.astype(np.int64)
+        self.leaf_node = node_feature < 0
+        self.split = np.flatnonzero(~self.leaf_node)  # node of each split
+        self.right = self.split + trees.right.astype(np.int64)  # node of its right child
+        self.feature = node_feature[self.split]
+        self.tree = np.searchsorted(self.roots, self.split, side="right") - 1  # tree of each split
+        self.leaves_before = np.cumsum(self.leaf_node) - self.leaf_node  # leaves before each node
+        bounds = np.append(self.roots, self.nodes)
+        before = np.append(self.leaves_before, int(self.leaf_node.sum()))
+        self.first_leaf = before[bounds[:-1]]
+        self.leaves = np.diff(before[bounds])
+        self.strict = trees.comparison == "<"
+        marks = trees.missing
+        self.mark = np.zeros(len(self.split), dtype=np.int64) if marks is None else marks.astype(np.int64)
+        self.category = (
+            np.full(len(self.split), -1, dtype=np.int64) if trees.category is None else trees.category.astype(np.int64)
+        )
+        if trees.category is not None:
+            lengths = trees.set_sizes.astype(np.int64)
+            top = int(trees.set_levels.max()) + 1 if len(trees.set_levels) else 0
+            self.set_of = np.repeat(np.arange(len(lengths)), lengths)
+            self.set_levels = trees.set_levels.astype(np.int64)
+            self.top = top
+        else:
+            self.set_of = self.set_levels = np.zeros(0, dtype=np.int64)
+            self.top = 0
+        self.sets = 0 if trees.set_sizes is None else len(trees.set_sizes)
+
+    def ends(self) -> np.ndarray:
+        """(nodes,) node after the last one below each node."""
+        end = np.zeros(self.nodes + 1, dtype=np.int64)
+        end[self.roots] = np.append(self.roots[1:], self.nodes)
+        number = np.full(self.nodes + 1, -1, dtype=np.int64)
+        number[self.split] = np.arange(len(self.split))
+        front = self.roots
+        while len(front):
+            here = number[front]
+            here = here[here >= 0]
+            node, right = self.split[here], self.right[here]
+            end[node + 1] = right
+            end[right] = end[node]
+            front = np.concatenate([node + 1, right])
+        return end[:-1]
+
+
+class _Masks:
+    """Leaves by AND of tables over intervals; see the module's docstring."""
+
+    block = _BLOCK
+
+    def __init__(self) -> None:
+        self.width = 1  # tables looked up per row
+        self.table = np.zeros(0, dtype=np.uint64)
+        self.views: list[list[tuple[int, np.ndarray]]] | None = None
+
+    @classmethod
+    def of(cls, s: _Shape, trees: Trees) -> _Masks | None:
+        """None where the trees do not suit."""
+        if int(s.leaves.max()) > 64:
+            return None
+        made = cls()
+        made.strict = s.strict
+        made.first_leaf = s.first_leaf
+        threshold = trees.threshold.astype(np.float64)
+        used = np.unique(s.feature)
+        made.used = used
+        # Intervals of each feature: 0..m between m thresholds, then NaN, then zero where zero counts as missing;
+        # for categories: codes 0..top - 1, any other code, missing.
+        made.cuts, made.kinds = [], []
+        count, place = [], np.zeros(len(s.split), dtype=np.int64)
+        for f in used.tolist():
+            own = np.flatnonzero(s.feature == f)
+            if s.category[own[0]] >= 0:
+                made.cuts.append(np.zeros(0))
+                made.kinds.append("category")
+                count.append(s.top + 2)
+                continue
+            cuts, inverse = np.unique(threshold[own], return_inverse=True)
+            place[own] = inverse.reshape(-1)
+            zero = s.mark[own] >= 4
+            if zero.any() and not zero.all():
+                return None
+            made.cuts.append(cuts)
+            made.kinds.append("zero" if zero.any() else "number")
+            count.append(len(cuts) + 3)
+        made.top = s.top
+        sizes = np.array([*count, 1], dtype=np.int64)  # the last one is for trees without splits
+        # A pair is a tree and a feature that it uses.
+        slot = np.searchsorted(used, s.feature)
+        keys = s.tree * (len(used) + 1) + slot
+        bare = np.setdiff1d(np.arange(len(s.roots)), s.tree)
+        pairs = np.unique(np.concatenate([keys, bare * (len(used) + 1) + len(used)]))
+        made.pair_slot = pairs % (len(used) + 1)
+        pair_tree = pairs // (len(used) + 1)
+        made.first_pair = np.searchsorted(pair_tree, np.arange(len(s.roots)))
+        lengths = sizes[made.pair_slot]
+        if int(lengths.sum()) > _MAX_MASKS:
+            return None
+        made.offset = np.cumsum(lengths) - lengths
+        made.lengths = lengths
+        made.width = len(pairs)
+        made._fill(s, keys, pairs, place, slot, int(s.leaves.max()))
+        made.lists = [c.tolist() for c in made.cuts]
+        return made
+
+    def _fill(
+        self, s: _Shape, keys: np.ndarray, pairs: np.ndarray, place: np.ndarray, slot: np.ndarray, leaves: int
+    ) -> None:
+        """Make the tables: for each interval, the leaves that a tree's splits on the feature leave open."""
+        full = np.uint64(0xFFFFFFFFFFFFFFFF)
+        end = s.ends()
+        before = np.append(s.leaves_before, int(s.leaf_node.sum()))
+        start = before[s.split] - s.first_leaf[s.tree]
+        middle = before[s.right] - s.first_leaf[s.tree]
+        stop = before[end[s.split]] - s.first_leaf[s.tree]
+        one = np.uint64(1)
+        # Bits of the leaves on the right are cleared by going left, and the other way round. A side has at most 63.
+        u = np.uint64
+        keep_left = ~(((one << (stop - middle).astype(u)) - one) << middle.astype(u))
+        keep_right = ~(((one << (middle - start).astype(u)) - one) << start.astype(u))
+        pair = np.searchsorted(pairs, keys)
+        table = np.full(int(self.lengths.sum()), full, dtype=np.uint64)
+        by_set = s.category >= 0
+        order = np.lexsort((place, pair))
+        order = order[~by_set[order]]
+        if len(order):
+            p, j = pair[order], place[order]
+            high = _running_and(keep_right[order], p)  # after split i: all splits up to i answered "right"
+            low = _running_and(keep_left[order][::-1], p[::-1])[::-1]  # splits from i on answered "left"
+            first = np.flatnonzero(np.append(True, p[1:] != p[:-1]))
+            last = np.append(first[1:], len(p)) - 1
+            # Region i of a pair reaches from the threshold before split i to that of split i.
+            region = low.copy()
+            inner = np.ones(len(p), dtype=bool)
+            inner[first] = False
+            region[inner] &= high[np.flatnonzero(inner) - 1]
+            reach = j + 1
+            reach[inner] = j[inner] - j[np.flatnonzero(inner) - 1]
+            cuts = self.lengths[p[last]] - 3  # thresholds of the feature
+            values = np.insert(region, last + 1, high[last])
+            repeats = np.insert(reach, last + 1, cuts - j[last])
+            flat = np.repeat(values, repeats)
+            spots = np.repeat(self.offset[p[first]], cuts + 1)
+            inside = np.arange(len(flat)) - np.repeat(np.cumsum(cuts + 1) - (cuts + 1), cuts + 1)
+            table[spots + inside] = flat
+            # NaN, then zero-as-missing.
+            mark = s.mark[order]
+            at_zero = np.array(
+                [int(np.searchsorted(c, 0.0, side="right" if self.strict else "left")) for c in self.cuts] or [0]
+            )[slot[order]]
+            left = np.where(mark == 2, at_zero <= j, (mark & 1) == 1)
+            odd = np.bitwise_and.reduceat(np.where(left, keep_left[order], keep_right[order]), first)
+            table[self.offset[p[first]] + cuts + 1] = odd
+            table[self.offset[p[first]] + cuts + 2] = odd
+        if by_set.any():
+            in_set = np.zeros((s.sets, s.top + 2), dtype=bool)
+            in_set[s.set_of, s.set_levels] = True
+            for i in np.flatnonzero(by_set).tolist():
+                row = in_set[s.category[i]]
+                row[s.top + 1] = (s.mark[i] & 1) == 1
+                at = self.offset[pair[i]]
+                table[at : at + s.top + 2] &= np.where(row, keep_left[i], keep_right[i])
+        table[self.offset[self.pair_slot == len(self.used)]] = one
+        # Bits beyond a tree's own leaves are never set. (Shifting by 64 is undefined, hence the two steps.)
+        own = s.leaves[np.searchsorted(self.first_pair, np.arange(len(pairs)), side="right") - 1].astype(u)
+        table &= np.repeat((((one << (own - one)) - one) << one) | one, self.lengths)
+        self.table = table.astype(np.uint32) if leaves <= 32 else table
+
+    def _bins(self, x: np.ndarray) -> np.ndarray:
+        """Interval numbers (used features + 1, n) of rows (n, features)."""
+        n = len(x)
+        bins = np.zeros((len(self.used) + 1, n), dtype=np.intp)
+        if n <= 4 and len(self.used) <= 200:
+            search = bisect_right if self.strict else bisect_left
+            used = self.used.tolist()
+            for r, row in enumerate(x.tolist()):
+                bins[:-1, r] = [
+                    search(self.lists[i], row[f])
+                    if self.kinds[i] == "number" and row[f] == row[f]
+                    else self._odd_bin(i, row[f])
+                    for i, f in enumerate(used)
+                ]
+            return bins
+        side = "right" if self.strict else "left"
+        for i, f in enumerate(self.used.tolist()):
+            column = x[:, f].astype(np.float64)
+            nan = np.isnan(column)
+            own = bins[i]
+            if self.kinds[i] == "category":
+                inside = (column > -1) & (column < self.top)
+                own[:] = self.top
+                own[inside] = column[inside].astype(np.intp)
+                own[nan | (column <= -1)] = self.top + 1
+                continue
+            own[:] = np.searchsorted(self.cuts[i], column, side=side)
+            own[nan] = len(self.cuts[i]) + 1
+            if self.kinds[i] == "zero":
+                own[np.abs(column) <= _ZERO] = len(self.cuts[i]) + 2
+        return bins
+
+    def _odd_bin(self, i: int, value: float) -> int:
+        if self.kinds[i] == "category":
+            if value != value or value <= -1:
+                return self.top + 1
+            return int(value) if value < self.top else self.top
+        if value != value:
+            return len(self.lists[i]) + 1
+        if self.kinds[i] == "zero" and abs(value) <= _ZERO:
+            return len(self.lists[i]) + 2
+        return (bisect_right if self.strict else bisect_left)(self.lists[i], value)
+
+    def leaves(self, x: np.ndarray) -> np.ndarray:
+        """Leaf numbers (n, trees) of a few rows."""
+        bins = self._bins(x)
+        if len(x) == 1:
+            left = self.table.take(self.offset + bins[:, 0].take(self.pair_slot))
+            left = np.bitwise_and.reduceat(left, self.first_pair)[None, :]
+        else:
+            left = self.table.take(self.offset + bins.T.take(self.pair_slot, axis=1))  # (n, pairs)
+            left = np.bitwise_and.reduceat(left, self.first_pair, axis=1)
+        return _bit_number(left) + self.first_leaf
+
+    def each(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Leaf numbers (n,) of a block of rows, tree by tree. The array is used again for the next tree."""
+        if self.views is None:
+            bounds = np.append(self.first_pair, len(self.offset)).tolist()
+            pairs = [
+                (slot, self.table[at : at + length])
+                for slot, at, length in zip(self.pair_slot.tolist(), self.offset.tolist(), self.lengths.tolist())
+            ]
+            self.views = [pairs[a:b] for a, b in pairwise(bounds)]
+        bins = list(self._bins(x))
+        n = len(x)
+        mask, other = np.empty(n, dtype=self.table.dtype), np.empty(n, dtype=self.table.dtype)
+        number = np.empty(n, dtype=np.float64)
+        bits = number.view(np.int64)
+        for pairs, first in zip(self.views, (self.first_leaf - 1023).tolist()):
+            slot, table = pairs[0]
+            table.take(bins[slot], out=mask, mode="clip")
+            for slot, table in pairs[1:]:
+                table.take(bins[slot], out=other, mode="clip")
+                np.bitwise_and(mask, other, out=mask)
+            number[:] = mask
+            np.right_shift(bits, 52, out=bits)
+            bits += first
+            yield bits
+
+
+def _bit_number(mask: np.ndarray) -> np.ndarray:
+    """Number of the one bit that is set: the exponent of the mask as a float."""
+    return (mask.astype(np.float64).view(np.int64) >> 52) - 1023
+
+
+def _running_and(values: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """Running AND within stretches of equal `segment`, by doubling."""
+    out = values.copy()
+    step = 1
+    while step < len(out):
+        same = segment[step:] == segment[:-step]
+        if not same.any():
+            break
+        merged = out[step:] & out[:-step]
+        out[step:] = np.where(same, merged, out[step:])
+        step *= 2
+    return out
+
+
+class _Walker:
+    """Leaves by walking level by level."""
+
+    block = _WALK_BLOCK
+
+    def __init__(self, s: _Shape, trees: Trees):
+        nodes = s.nodes
+        # Siblings become neighbours: the children of the i-th split of a tree get places 1 + 2i and 2 + 2i.
+        first_split = np.searchsorted(s.split, s.roots)
+        child = s.roots[s.tree] + 1 + 2 * (np.arange(len(s.split)) - first_split[s.tree])
+        place = np.zeros(nodes, dtype=np.int64)
+        place[s.roots] = s.roots
+        place[s.split + 1] = child
+        place[s.right] = child + 1
+        at = place[s.split]
+        self.roots = s.roots
+        self.width = len(s.roots) * 8
+        self.strict = s.strict
+        # One record per node, so that a step touches one line of memory: threshold, child, feature.
+        self.record = np.zeros(nodes, dtype=np.complex128)
+        view = self.record.view(np.int32).reshape(nodes, 4)
+        threshold = self.record.view(np.float64).reshape(nodes, 2)
+        threshold[:, 0] = np.nan  # leaves: no value is above NaN, so they stay where they are
+        threshold[at, 0] = trees.threshold
+        view[:, 2] = np.arange(nodes)
+        view[at, 2] = child
+        view[at, 3] = s.feature
+        self.is_split = np.zeros(nodes, dtype=bool)
+        self.is_split[at] = True
+        self.leaf = np.zeros(nodes, dtype=np.int64)
+        self.leaf[place[s.leaf_node.nonzero()[0]]] = np.arange(int(s.leaf_node.sum()))
+        kinds = np.unique(s.mark)
+        self.by_set = s.sets > 0
+        # Where all splits agree on NaN, it is replaced before the walk.
+        agreed = {0: np.inf, 1: -np.inf, 2: 0.0}
+        self.instead = agreed.get(int(kinds[0])) if len(kinds) == 1 and not self.by_set else None
+        if len(kinds) == 0:
+            self.instead = 0.0
+        self.mark = np.ones(nodes, dtype=np.int8)
+        self.mark[at] = s.mark
+        self.any_zero = bool((s.mark >= 4).any())
+        self.category = np.full(nodes, -1, dtype=np.int64)
+        self.category[at] = s.category
+        self.in_set = np.zeros((max(s.sets, 1), s.top + 2), dtype=bool)
+        self.in_set[s.set_of, s.set_levels] = True
+
+    def leaves(self, x: np.ndarray) -> np.ndarray:
+        """Leaf numbers (n, trees) of a few rows."""
+        n, t = len(x), len(self.roots)
+        x, plain = self._ready(x)
+        node = np.tile(self.roots, n)
+        row = np.repeat(np.arange(n) * x.shape[1], t) if n > 1 else None
+        return self.leaf.take(self._go(x.ravel(), node, row, plain)).reshape(n, t)
+
+    def each(self, x: np.ndarray) -> Iterator[np.ndarray]:
+        """Leaf numbers (n,) of a block of rows, tree by tree."""
+        x, plain = self._ready(x)
+        row = np.arange(len(x)) * x.shape[1]
+        flat = x.ravel()
+        for root in self.roots.tolist():
+            yield self.leaf.take(self._go(flat, np.full(len(x), root), row, plain))
+
+    def _ready(self, x: np.ndarray) -> tuple[np.ndarray, bool]:
+        """(rows as float64, whether the plain comparison is all that is needed)."""
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        if self.by_set or self.any_zero:
+            return x, False
+        nan = np.isnan(x)
+        if not nan.any():
+            return x, True
+        if self.instead is None:
+            return x, False
+        return np.where(nan, self.instead, x), True
+
+    def _go(self, flat: np.ndarray, node: np.ndarray, row: np.ndarray | None, plain: bool) -> np.ndarray:
+        """Walk until every row is at a leaf. node (m,) starting nodes, row (m,) where each row starts in `flat`."""
+        above = np.greater_equal if self.strict else np.greater
+        done = np.empty(0, dtype=np.int64)
+        active: np.ndarray | None = None  # None: all
+        level = 0
+        while True:
+            record = self.record.take(node)
+            numbers = record.view(np.int32)
+            at = numbers[3::4] if row is None else numbers[3::4] + row
+            value = flat.take(at)
+            if plain:
+                step = above(value, record.view(np.float64)[::2])
+            else:
+                step = ~self._left(value, node, record.view(np.float64)[::2])
+            node = numbers[2::4] + step
+            level += 1
+            if level % 4:
+                continue
+            left = self.is_split.take(node)
+            going = int(np.count_nonzero(left))
+            if going == 0:
+                if active is None:
+                    return node
+                done[active] = node
+                return done
+            if going < 0.7 * len(node):  # leave those at their leaves behind
+                if active is None:
+                    done, active = node.astype(np.int64), np.flatnonzero(left)
+                else:
+                    done[active] = node
+                    active = active[left]
+                node = node[left]
+                row = None if row is None else row[left]
+
+    def _left(self, x: np.ndarray, node: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+        """Whether each goes left, with all rules for missing cells and categories. Leaves always do."""
+        mark = self.mark.take(node)
         nan = np.isnan(x)
         value = np.where(nan, 0.0, x)
         left = value < threshold if self.strict else value <= threshold
         gone = nan | ((mark >= 4) & (np.abs(value) <= _ZERO))
         left = np.where(gone & (mark != 2), (mark & 1) == 1, left)
-        category = self.category[node]
-        by_set = np.flatnonzero(category >= 0)
-        if len(by_set):
-            top = self.in_set.shape[1] - 1
-            code = np.where((value < 0) | (value > top), top, value)[by_set].astype(np.int64)
-            inside = self.in_set[category[by_set], code]
-            lost = nan[by_set] | (value[by_set] <= -1)
-            left[by_set] = np.where(lost, (mark[by_set] & 1) == 1, inside)
-        return left
+        if self.by_set:
+            category = self.category.take(node)
+            where = np.flatnonzero(category >= 0)
+            top = self.in_set.shape[1] - 2
+            code = value[where]
+            code = np.where((code > -1) & (code < top), code, top).astype(np.int64)
+            lost = nan[where] | (value[where] <= -1)
+            left[where] = np.where(lost, (mark[where] & 1) == 1, self.in_set[category[where], code])
+        return left | ~self.is_split.take(node)
 
 
 class ObliviousEngine:
-    """Answers the questions of symmetric trees by bit arithmetic."""
+    """Sums of an Oblivious step: comparisons give the bits of a leaf's number."""
 
     def __init__(self, trees: Oblivious):
         self.outputs = trees.outputs
         self.value = trees.value
-        self.depths = trees.depths.tolist()
+        depths = trees.depths.astype(np.int64)
+        self.depths = depths.tolist()
+        self.deepest = max(1, int(depths.max()))
+        self.first_leaf = np.cumsum(1 << depths) - (1 << depths)
         self.feature = trees.feature.astype(np.int64)
         self.border = trees.border
-        self.nan_true = None if trees.nan_true is None else trees.nan_true.astype(bool)
+        # All trees as deep as the deepest, with questions that nothing answers with yes: one shape for few rows.
+        inside = np.arange(self.deepest) < depths[:, None]
+        self.features = np.zeros(inside.shape, dtype=np.int64)
+        self.features[inside] = self.feature
+        self.borders = np.full(inside.shape, np.inf, dtype=np.float32)
+        self.borders[inside] = self.border
+        self.weights = 1 << np.arange(self.deepest)
+        self.nan_true = None
+        if trees.nan_true is not None and trees.nan_true.any():
+            self.nan_true = trees.nan_true.astype(bool)
 
     def sums(self, matrix: np.ndarray) -> np.ndarray:
         """(n, features) -> (n, outputs) float64."""
-        x = np.ascontiguousarray(matrix.T, dtype=np.float32)  # (features, n)
-        if self.nan_true is not None and self.nan_true.any():
-            x = np.where(np.isnan(x) & self.nan_true[:, None], np.float32(np.inf), x)
-        total = np.zeros((len(matrix), self.outputs))
+        x = matrix.astype(np.float32)
+        if self.nan_true is not None:
+            x[np.isnan(x) & self.nan_true] = np.inf
+        n = len(x)
+        if n * self.features.size <= 4 * _FEW or n <= 64:
+            if n * self.features.size > 16 * _FEW:
+                return np.concatenate([self._few(x[i : i + 1]) for i in range(n)])
+            return self._few(x)
+        total = np.empty((n, self.outputs))
+        for start in range(0, n, _WALK_BLOCK):
+            total[start : start + _WALK_BLOCK] = self._many(x[start : start + _WALK_BLOCK])
+        return total
+
+    def _few(self, x: np.ndarray) -> np.ndarray:
+        yes = x.take(self.features, axis=1) > self.borders  # (n, trees, depth)
+        leaf = yes @ self.weights + self.first_leaf  # (n, trees)
+        return np.add.accumulate(self.value[leaf], axis=1)[:, -1]  # one after the other, not in pairs
+
+    def _many(self, x: np.ndarray) -> np.ndarray:
+        columns = np.ascontiguousarray(x.T)  # (features, n)
+        n = len(x)
+        total = np.zeros((n, self.outputs)) if self.outputs > 1 else np.zeros(n)
+        column = np.ascontiguousarray(self.value[:, 0])
+        small = np.uint8 if self.deepest <= 8 else np.uint16 if self.deepest <= 16 else np.uint32
+        yes, room = np.empty(n, dtype=bool), np.empty(n)
+        bit, number, leaf = np.empty(n, dtype=small), np.empty(n, dtype=small), np.empty(n, dtype=np.intp)
+        features, borders = self.feature.tolist(), list(self.border)
         question = start = 0
         for depth in self.depths:
-            index = np.zeros(len(matrix), dtype=np.int64)
+            number[:] = 0
             for i in range(depth):
-                index |= (x[self.feature[question]] > self.border[question]).astype(np.int64) << i
+                np.greater(columns[features[question]], borders[question], out=yes)
+                np.left_shift(yes.view(np.uint8), i, out=bit, dtype=small) if small is np.uint8 else np.left_shift(
+                    yes, i, out=bit, dtype=small
+                )
+                np.bitwise_or(number, bit, out=number)
                 question += 1
-            total += self.value[start + index]
+            leaf[:] = number
+            if self.outputs > 1:
+                leaf += start
+                total += self.value.take(leaf, axis=0)
+            else:
+                column[start : start + (1 << depth)].take(leaf, out=room, mode="clip")
+                total += room
             start += 1 << depth
-        return total
+        return total if self.outputs > 1 else total[:, None]
