@@ -39,7 +39,9 @@ class Imputer(TransformerMixin, BaseEstimator):
         """Learn from X (n, p), NaN = missing, and optionally y (n,) or (n, t) of numbers or codes."""
         X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
         lost = np.isnan(X)
-        self.fill_ = np.array([self._centre(X[~lost[:, j], j]) for j in range(X.shape[1])])
+        # Column by column through a row-wise matrix is slow where there are many columns.
+        by_column, there = np.ascontiguousarray(X.T), np.ascontiguousarray(~lost.T)
+        self.fill_ = np.array([self._centre(values[known]) for values, known in zip(by_column, there)])
         gaps = np.flatnonzero(lost.any(axis=0) & ~lost.all(axis=0))
         if self.indicators == "none":
             gaps = gaps[:0]

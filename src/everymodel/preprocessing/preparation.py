@@ -20,14 +20,18 @@ from everymodel.preprocessing.skew import Unskewer
 from everymodel.preprocessing.text import TextProfile, TextScores, TextTopics, TextVocabulary
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
-from everymodel.scoring.steps.prepare import Join, Lookup, Numbers, Project
+from everymodel.scoring.steps.prepare import Join, Lookup, Numbers, OneHot, Project, SparseNumbers
 
 SCALINGS = ("none", "standard", "range", "robust")
 CATEGORIES = ("onehot", "codes", "native")
 NATIVE_LEVELS = 250  # histogram boosters keep at most 255 bins for a column
 DENSE_LEVELS, SPARSE_LEVELS = 50, 1000  # one-hot columns for one category
 DENSE_TERMS, SPARSE_TERMS = 6000, 20_000  # words, and as many runs of characters, kept of one text column
+SPARSE_NUMBERS = 200  # so many number columns that are mostly zero are kept sparse
 TARGET_COLUMNS = 10  # means of the target for one category with many classes
+
+
+ROWS = 2048  # rows prepared at once: what passes between steps stays in the processor's cache
 
 
 class Preparation:
@@ -99,7 +103,7 @@ class Preparation:
         kinds = {c.kind for c in self.schema.features}
         # Words that make no difference to these columns are left out, so that more models can share a matrix.
         categories = self.categories if "category" in kinds else "none"
-        sparse = self.sparse and bool(kinds & {"category", "text"})
+        sparse = self.sparse and (bool(kinds & {"category", "text"}) or len(self._of("number")) >= SPARSE_NUMBERS)
         features = "\x1f".join(f"{c.name}\x1e{c.kind}\x1e{len(c.levels)}" for c in self.schema.features)
         digest = hashlib.sha256(features.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         return (self.scaling, self.missing, categories, sparse, self.non_negative, self.task, self.seed, digest)
@@ -134,21 +138,24 @@ class Preparation:
         self._names: dict[str, list[tuple[str, str]]] = {}  # node -> (feature, origin) of its columns
         targets, words = target_columns(y, self.task) if y is not None else (None, [])
 
-        self._numbers(batch)
+        thin = self._numbers(batch)
         self._dates(batch)
         levels = self._categories(batch, targets, words)
         terms = self._text(batch, targets, words)
-        dense = self._join("dense", [n.name for n in self._nodes if n.name in self._value and n.name not in terms])
+        dense = self._join(
+            "dense", [n.name for n in self._nodes if n.name in self._value and n.name not in {*thin, *terms}]
+        )
         self.native_ = [j for j, (f, o) in enumerate(self._names.get(dense, [])) if f == o and o in self._native]
         if dense:
             dense = self._finish(dense, y)
         blocks = [dense] if dense else []
         if levels is not None:
-            step = levels.step(sparse=self.sparse and (len(levels.words_) > 200 or bool(terms)))
+            step = levels.step(sparse=bool(terms or thin) or (self.sparse and len(levels.words_) > 200))
             if step is not None:
                 names = [(self._level_name(c, w), c) for c, w in levels.words_]
-                blocks.append(self._add("levels", step, (TABLE,), names))
-        last = self._join("all", [*blocks, *terms])
+                later = None if step.sparse or batch.n <= ROWS else _Later(step, batch)
+                blocks.append(self._add("levels", step, (TABLE,), names, later))
+        last = self._join("all", [*blocks, *thin, *terms])
         if not last:
             raise DataError(
                 f"None of the {len(self.schema.features)} feature columns holds more than one value in the "
@@ -159,6 +166,8 @@ class Preparation:
         self.feature_names_ = [name for name, _ in names]
         self.origins_ = [origin for _, origin in names]
         matrix = self._value[last]
+        if isinstance(matrix, _Later):
+            matrix = _in_stripes([matrix], batch.n)
         del self._value, self._names, self._native
         return as_training_matrix(matrix)
 
@@ -179,18 +188,39 @@ class Preparation:
     def _join(self, name: str, inputs: list[str]) -> str:
         if len(inputs) < 2:
             return inputs[0] if inputs else ""
-        return self._add(name, Join(), tuple(inputs), [pair for i in inputs for pair in self._names[i]])
+        blocks = [self._value[i] for i in inputs]
+        value = _in_stripes(blocks, self._value[TABLE].n) if any(isinstance(b, _Later) for b in blocks) else None
+        return self._add(name, Join(), tuple(inputs), [pair for i in inputs for pair in self._names[i]], value)
 
-    def _numbers(self, batch: Batch) -> None:
-        columns = []
+    def _numbers(self, batch: Batch) -> list[str]:
+        """Add nodes for numbers, and return the one that stays sparse."""
+        columns, empty = [], []
         for column in self._of("number", "boolean"):
             values = batch.columns[column.name]
             seen = values[np.isfinite(values)]
             # A column of one value and gaps still tells something by its gaps.
-            if len(seen) and (len(seen) < len(values) or seen.min() < seen.max()):
-                columns.append(column.name)
+            if not len(seen) or (len(seen) == len(values) and seen.min() == seen.max()):
+                continue
+            mostly = np.count_nonzero(seen) < 0.2 * batch.n
+            if self.sparse and not self.missing and mostly and not (self.non_negative and seen.min() < 0):
+                empty.append(column.name)
+            columns.append(column.name)
+        if len(empty) < SPARSE_NUMBERS:
+            empty = []
+        columns = [name for name in columns if name not in set(empty)]
         if columns:
             self._add("numbers", Numbers(tuple(columns)), (TABLE,), [(name, name) for name in columns])
+        if not empty:
+            return []
+        factor = np.ones(len(empty))
+        if self.scaling != "none":
+            for j, name in enumerate(empty):
+                values = np.nan_to_num(batch.columns[name], nan=0.0, posinf=0.0, neginf=0.0)
+                with np.errstate(over="ignore"):
+                    spread = np.abs(values).max() if self.scaling == "range" else values.std()
+                factor[j] = 1.0 / spread if 0 < spread < 1e300 else 1.0
+        step = SparseNumbers(tuple(empty), factor)
+        return [self._add("sparse_numbers", step, (TABLE,), [(name, name) for name in empty])]
 
     def _dates(self, batch: Batch) -> None:
         columns = [c.name for c in self._of("date")]
@@ -308,6 +338,22 @@ class Preparation:
 
     def transform(self, batch: Batch) -> Any:
         """Run the emitted steps on other rows -> (n, p)."""
+        if batch.n <= ROWS:
+            return as_training_matrix(self._run(batch))
+        first = self._run(_rows(batch, 0, ROWS))
+        starts = range(ROWS, batch.n, ROWS)
+        if isinstance(first, Sparse):
+            from scipy.sparse import vstack
+
+            rest = (self._run(_rows(batch, start, start + ROWS)) for start in starts)
+            return vstack([as_training_matrix(block) for block in (first, *rest)], format="csr")
+        out = np.empty((batch.n, first.shape[1]))
+        out[:ROWS] = first
+        for start in starts:
+            out[start : start + ROWS] = self._run(_rows(batch, start, start + ROWS))
+        return out
+
+    def _run(self, batch: Batch) -> Any:
         values: dict[str, Any] = {TABLE: batch}
         left = [i for node in self._nodes for i in node.inputs]
         for node in self._nodes:
@@ -316,13 +362,43 @@ class Preparation:
                 left.remove(used)
                 if used != TABLE and used not in left:
                     del values[used]
-        return as_training_matrix(values[self._nodes[-1].name])
+        return values[self._nodes[-1].name]
 
     def nodes(self, prefix: str = "") -> list[Node]:
         """The steps for the scoring graph; the last one is the feature matrix."""
         return [
             Node(prefix + n.name, n.step, tuple(i if i == TABLE else prefix + i for i in n.inputs)) for n in self._nodes
         ]
+
+
+class _Later:
+    """A dense block that is made stripe by stripe while it is joined, because it is large."""
+
+    def __init__(self, step: OneHot, batch: Batch):
+        self.step, self.batch = step, batch
+        self.shape = (batch.n, step.width)
+
+    def __getitem__(self, rows: slice) -> Any:
+        return self.step(_rows(self.batch, rows.start, rows.stop))
+
+
+def _rows(batch: Batch, start: int, stop: int) -> Batch:
+    """Rows start to stop - 1, without a copy."""
+    stop = min(stop, batch.n)
+    return Batch({name: values[start:stop] for name, values in batch.columns.items()}, stop - start)
+
+
+def _in_stripes(blocks: Sequence[Any], n: int) -> np.ndarray | None:
+    """Dense blocks side by side -> (n, p); None where one is sparse and the join has to see to it."""
+    if any(isinstance(block, Sparse) for block in blocks):
+        return None
+    out = np.empty((n, sum(block.shape[1] for block in blocks)))
+    for start in range(0, n, ROWS):
+        stop, place = min(start + ROWS, n), 0
+        for block in blocks:
+            out[start:stop, place : place + block.shape[1]] = block[start:stop]
+            place += block.shape[1]
+    return out
 
 
 def as_training_matrix(matrix: np.ndarray | Sparse) -> Any:
