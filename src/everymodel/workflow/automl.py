@@ -252,7 +252,7 @@ class _Search:
         last = now + self.clock.left() - self.reserve
         slot = self.total * self.cores * SLOT * (1.5 if self.models else 1.0)
         if candidate.members:
-            slot = max(1.5 * candidate.fold_seconds, 0.5)
+            slot = max(1.5 * candidate.fold_seconds, 0.02 * self.total, 1.0)
         if candidate.full:
             slot = self.clock.left()
         stop_at = min(now + slot, last - 0.25 - 1e-6 * self.n)

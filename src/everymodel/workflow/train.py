@@ -99,18 +99,19 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
             if inverse is not None:
                 nodes.append(Node("t", inverse, ("m",)))
         pack = Pack(nodes)
+        if not np.isfinite(answers).all():
+            raise DataError(f"{card.title} gave answers that are not finite numbers.")
         _verify(pack, asked, answers, card)
-    seconds = time.perf_counter() - started
-    if not np.isfinite(answers).all():
-        raise DataError(f"{card.title} gave answers that are not finite numbers.")
+        row_ms = _row_ms(pack, asked)
     spec, arrays = pack.spec()
+    seconds = time.perf_counter() - started
     return Member(
         spec,
         arrays,
         pack.output if pack.output != "matrix" else "value",
         answers if len(job.valid) else answers[:0],
         seconds,
-        _row_ms(pack, asked),
+        row_ms,
         int(sum(a.nbytes for a in arrays.values())),
         refit,
         stopped,
