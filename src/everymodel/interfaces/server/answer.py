@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.interfaces.server.errors import Problem
+from everymodel.interfaces.server.openapi import gives_intervals, gives_probabilities
 from everymodel.scoring import Model
 from everymodel.scoring.explain import explain
+from everymodel.scoring.steps.base import Batch
 
 # An explanation asks the model for hundreds of answers.
 EXPLAINED_ROWS = 100
@@ -37,7 +40,8 @@ def decode(body: bytes, max_rows: int) -> PredictRequest:
         request = _decode(body)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
-        param = path.rstrip("`").removeprefix("$").removeprefix(".") or None
+        unknown = re.search(r"unknown field `(.*)`", message)
+        param = unknown.group(1) if unknown else path.rstrip("`").removeprefix("$").removeprefix(".") or None
         raise Problem(
             422,
             "invalid_request_body",
@@ -74,6 +78,14 @@ def decode(body: bytes, max_rows: int) -> PredictRequest:
     return request
 
 
+class Answer(NamedTuple):
+    """What goes back, and how much it was, for the counters."""
+
+    body: dict[str, Any]
+    rows: int
+    notes: int
+
+
 class Answerer:
     """A model and the words in which it answers."""
 
@@ -83,22 +95,30 @@ class Answerer:
         self.classes = [c.item() if isinstance(c, np.generic) else c for c in (model.classes or ())]
         self.labels = [_word(c) for c in self.classes]
 
-    def __call__(self, request: PredictRequest) -> tuple[dict[str, Any], int, int]:
-        """(answer, rows, notes) for a decoded request."""
-        one = request.row is not None
-        rows = [request.row] if one else request.rows or []
-        if not rows:
-            return {"predictions": []}, 0, 0
-        top = _top(request.explain, len(rows))
+    def __call__(self, request: PredictRequest) -> Answer:
+        """The answer to a decoded request."""
+        if request.rows is not None and not request.rows:
+            return Answer({"predictions": []}, 0, 0)
+        batch, notes = self.read(request)
+        return self.say(request, batch, notes, self.model.answers(batch))
+
+    def read(self, request: PredictRequest) -> tuple[Batch, list[dict[str, Any]]]:
+        """The rows of a request by the schema, and notes on what was taken in another way than it came."""
         # Always a list: a lone dict whose cells are all lists would be read as columns.
-        batch, notes = self.model.read(rows, missing_columns=request.missing_columns, unseen=request.unseen)
-        told = self.tell(self.model.answers(batch), request.proba, _level(request.interval))
+        rows = [request.row] if request.rows is None else request.rows
+        return self.model.read(rows, missing_columns=request.missing_columns, unseen=request.unseen)
+
+    def say(self, request: PredictRequest, batch: Batch, notes: list[dict[str, Any]], answers: np.ndarray) -> Answer:
+        """The raw answers of the pack, in the words that the request asked for."""
+        told = self.tell(answers, request.proba, _level(request.interval))
+        top = _top(request.explain, batch.n)
         if top != 0:
             for said, why in zip(told, explain(self.model, batch, top=top)):
                 said["explanation"] = why
-        if one:
-            return ({**told[0], "notes": notes} if notes else told[0]), 1, len(notes)
-        return ({"predictions": told, "notes": notes} if notes else {"predictions": told}), len(rows), len(notes)
+        body = told[0] if request.rows is None else {"predictions": told}
+        if notes:
+            body["notes"] = notes
+        return Answer(body, batch.n, len(notes))
 
     def tell(self, answers: np.ndarray, proba: bool, level: float | None) -> list[dict[str, Any]]:
         """One dict per row: prediction, and on request probabilities and interval."""
@@ -109,7 +129,7 @@ class Answerer:
         else:
             told = [{"prediction": value} for value in decided.reshape(-1).tolist()]
         if proba:
-            if self.task == "regression" or self.model.pack.output != "probabilities":
+            if not gives_probabilities(self.model):
                 raise CapabilityError(f"This model ({self.task}) has no probabilities. Leave proba out.")
             for said, row in zip(told, answers.tolist()):
                 said["probabilities"] = dict(zip(self.labels, row))
@@ -120,7 +140,7 @@ class Answerer:
         return told
 
     def _half_width(self, level: float) -> float:
-        if self.task != "regression" or not self.model.manifest.get("intervals") or len(self.model.targets) > 1:
+        if not gives_intervals(self.model):
             raise CapabilityError(f"This model ({self.task}) has no intervals. Leave interval out.")
         return self.model.half_width(level)
 

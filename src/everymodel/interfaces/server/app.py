@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Message, Receive, Scope, Send
 
 from everymodel import __version__
+from everymodel.core.errors import EverymodelError
 from everymodel.interfaces.server import docs, infer, openapi
-from everymodel.interfaces.server.answer import Answerer, PredictRequest, decode
+from everymodel.interfaces.server.answer import Answer, Answerer, PredictRequest, decode
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.interfaces.server.metrics import Metrics
 from everymodel.scoring import Model
+from everymodel.scoring.steps.base import Batch
 
 log = logging.getLogger("everymodel.server")
 _encode = msgspec.json.Encoder().encode
@@ -32,6 +35,7 @@ _JSON = [(b"content-type", b"application/json")]
 # Answers that take longer than about a millisecond leave the event loop, so that health checks stay quick.
 _ROWS_ON_LOOP = 32
 _BYTES_ON_LOOP = 256 * 1024
+_SLOW = 150e-6  # seconds for one row, above which single rows are answered together
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Limits:
 
 
 class Server:
-    """Routes of one model. Each route is `async (scope, receive) -> (status, headers, body)`."""
+    """One model and all that is made of it once: card, OpenAPI document, counters, threads."""
 
     def __init__(self, model: Model, limits: Limits):
         self.model, self.limits = model, limits
@@ -55,6 +59,7 @@ class Server:
         self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="answer")
         self.openapi = openapi.document(model, limits.rows, limits.body_bytes)
         self.ready = True
+        self.together = Together(self.answerer) if _seconds_for_one(self.answerer) > _SLOW else None
 
     def close(self) -> None:
         self.ready = False
@@ -64,23 +69,97 @@ class Server:
         check_json(scope)
         body = await read_body(scope, receive, self.limits)
         if len(body) > _BYTES_ON_LOOP:
-            return await self.aside(lambda: self._answer(decode(body, self.limits.rows)))
-        request = decode(body, self.limits.rows)
-        if request.explain is not False or (request.rows is not None and len(request.rows) > _ROWS_ON_LOOP):
-            return await self.aside(lambda: self._answer(request))
-        return self._answer(request)
+            answer = await self.aside(lambda: self._answer(decode(body, self.limits.rows)))
+        else:
+            request = decode(body, self.limits.rows)
+            if request.explain is not False or (request.rows is not None and len(request.rows) > _ROWS_ON_LOOP):
+                answer = await self.aside(lambda: self._answer(request))
+            elif self.together is not None and request.rows is None:
+                answer = await self.together.answer(request)
+            else:
+                answer = self._answer(request)
+        self.metrics.rows += answer.rows
+        self.metrics.notes += answer.notes
+        return answer.body
 
-    def _answer(self, request: PredictRequest) -> dict[str, Any]:
+    def _answer(self, request: PredictRequest) -> Answer:
         try:
-            answer, rows, notes = self.answerer(request)
+            return self.answerer(request)
         except Exception as error:
-            raise problem(error, "row" if request.row is not None else "rows") from error
-        self.metrics.rows += rows
-        self.metrics.notes += notes
-        return answer
+            raise problem(error, "row" if request.rows is None else "rows") from error
 
     async def aside(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+
+class Together:
+    """Single rows that arrive in the same turn of the event loop pass through the pack as one batch.
+
+    Nobody waits: what is there when the loop is next idle goes at once. Each row is read by itself before, so that one
+    bad row spoils only its own request.
+    """
+
+    def __init__(self, answerer: Answerer):
+        self.answerer = answerer
+        self.waiting: list[tuple[PredictRequest, asyncio.Future[Answer]]] = []
+
+    async def answer(self, request: PredictRequest) -> Answer:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        self.waiting.append((request, future))
+        if len(self.waiting) == 1:
+            loop.call_soon(self._flush)
+        return await future
+
+    def _flush(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        read = []
+        for request, future in waiting:
+            try:
+                read.append((request, future, *self.answerer.read(request)))
+            except Exception as error:
+                _fail(future, error)
+        if not read:
+            return
+        batches = [batch for _, _, batch, _ in read]
+        try:
+            answers = self.answerer.model.answers(_stack(batches))
+        except Exception as error:
+            for _, future, _, _ in read:
+                _fail(future, error)
+            return
+        for i, (request, future, batch, notes) in enumerate(read):
+            try:
+                said = self.answerer.say(request, batch, notes, answers[i : i + 1])
+            except Exception as error:
+                _fail(future, error)
+            else:
+                if not future.done():  # the caller may have gone
+                    future.set_result(said)
+
+
+def _fail(future: asyncio.Future[Answer], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(problem(error))
+
+
+def _stack(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    names = batches[0].columns
+    return Batch({name: np.concatenate([b.columns[name] for b in batches]) for name in names}, len(batches))
+
+
+def _seconds_for_one(answerer: Answerer) -> float:
+    """Time for one made-up row, after a first that warms everything up; 0 where it cannot be answered."""
+    request = PredictRequest(row=openapi.example_row(answerer.model.schema), missing_columns="impute", unseen="ignore")
+    try:
+        answerer(request)
+        started = time.perf_counter()
+        answerer(request)
+    except EverymodelError:
+        return 0.0
+    return time.perf_counter() - started
 
 
 async def read_body(scope: Scope, receive: Receive, limits: Limits) -> bytes:
@@ -239,7 +318,7 @@ def _request_id(scope: Scope) -> str:
             text = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(text):
                 return text
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _method(word: str) -> str:

@@ -60,6 +60,7 @@ def column_schema(column: Column, unseen: str) -> dict[str, Any]:
     elif column.kind == "boolean":
         said["type"] = ["boolean", "string", "number", "null"]
         if len(column.levels) == 2:
+            said["x-levels"] = list(column.levels)
             words.append(f"{column.levels[0]!r} or {column.levels[1]!r}; true and false are understood.")
     elif column.kind == "date":
         said["type"] = ["string", "null"]
@@ -102,6 +103,14 @@ def row_schema(schema: Schema) -> dict[str, Any]:
         "additionalProperties": True,
         "examples": [example_row(schema)],
     }
+
+
+def gives_probabilities(model: Model) -> bool:
+    return model.task != "regression" and model.pack.output == "probabilities"
+
+
+def gives_intervals(model: Model) -> bool:
+    return model.task == "regression" and bool(model.manifest.get("intervals")) and len(model.targets) == 1
 
 
 def prediction_schema(model: Model) -> dict[str, Any]:
@@ -191,15 +200,21 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
             "description": f"What to do with categories never seen at fit; null: as chosen at fit ({schema.unseen}).",
         },
     }
-    if model.task == "regression":
+    if gives_intervals(model):
         options["interval"] = {
             "type": ["boolean", "number"],
             "default": False,
             "description": "Add an interval; true means the level 0.9.",
+            "examples": [0.9],
         }
-    else:
-        options["proba"] = {"type": "boolean", "default": False, "description": "Add the probability of each class."}
-    asked = {"interval": 0.9} if model.task == "regression" else {"proba": True}
+    if gives_probabilities(model):
+        options["proba"] = {
+            "type": "boolean",
+            "default": False,
+            "description": "Add the probability of each class.",
+            "examples": [True],
+        }
+    asked = {name: options[name]["examples"][0] for name in ("interval", "proba") if name in options}
 
     def answers(*codes: int, schema: dict[str, Any] | None = None, text: str = "The answer.") -> dict[str, Any]:
         head = {"X-Request-Id": {"schema": {"type": "string"}, "description": "Yours if you sent one, else made here."}}

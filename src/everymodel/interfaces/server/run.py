@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
 import sys
 
@@ -65,13 +66,19 @@ def serve(
     )
     if not quiet:
         _greet(path, host, listener.getsockname()[1], example_row(model.schema))
+    # uvicorn passes the signal that stopped it on when all requests have been answered; that is a good end.
+    signal.signal(signal.SIGTERM, _leave)
     with listener:
         try:
             uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:  # uvicorn passes the signal on when it has stopped in good order
+        except KeyboardInterrupt:
             pass
     if not quiet:
         print("Stopped.", file=sys.stderr)
+
+
+def _leave(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _greet(path: str, host: str, port: int, row: dict) -> None:

@@ -1,0 +1,63 @@
+"use strict";
+const info = JSON.parse(document.getElementById("info").textContent);
+const form = document.getElementById("form"), fields = document.getElementById("fields");
+const make = (tag, text, props) => Object.assign(document.createElement(tag), text === undefined ? {} : {textContent: text}, props || {});
+const inputs = {};
+for (const [i, name] of info.shown.entries()) {
+  const told = info.properties[name], label = make("label", name), box = "f" + i;
+  const levels = told["x-levels"] && told["x-levels"].length <= 200 ? told["x-levels"] : null;
+  let input;
+  if (levels && levels.length) {
+    input = make("select");
+    input.append(make("option", "(missing)", {value: ""}));
+    for (const level of levels) input.append(make("option", level, {value: level}));
+  } else {
+    input = make("input", undefined, {type: "text", autocomplete: "off", placeholder: "(missing)"});
+  }
+  input.id = box; label.htmlFor = box;
+  const example = info.example[name];
+  input.value = example === null || example === undefined ? "" : String(example);
+  label.append(make("small", told.description || ""), input);
+  fields.append(label);
+  inputs[name] = input;
+}
+const row = () => Object.assign({}, info.example, Object.fromEntries(info.shown.map(name => {
+  const text = inputs[name].value, kind = [].concat(info.properties[name].type || []);
+  if (text === "") return [name, null];
+  return [name, kind[0] === "number" && text.trim() !== "" && isFinite(Number(text)) ? Number(text) : text];
+})));
+if (info.hidden) fields.append(make("p", "and " + info.hidden + " more columns, which keep the values of the example"));
+const request = () => Object.assign({row: row()}, info.options);
+const quoted = text => "'" + text.replaceAll("'", "'\\''") + "'";
+function show() {
+  document.getElementById("curl").textContent = "curl " + location.origin + "/v1/predict -H 'Content-Type: application/json' -d " + quoted(JSON.stringify(request()));
+}
+const figure = value => typeof value === "number" ? value.toLocaleString("en", {maximumSignificantDigits: 6}) : typeof value === "object" ? JSON.stringify(value) : String(value);
+async function ask() {
+  show();
+  const answer = document.getElementById("answer"), more = document.getElementById("more"), bars = document.getElementById("bars");
+  let told, status;
+  try {
+    const came = await fetch("/v1/predict", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(request())});
+    status = came.status;
+    told = await came.json();
+  } catch (error) { told = {error: {message: "The server does not answer.", fields: []}}; status = 0; }
+  document.getElementById("raw").textContent = JSON.stringify(told, null, 2);
+  for (const input of Object.values(inputs)) input.parentElement.className = "";
+  bars.replaceChildren(); more.textContent = "";
+  answer.className = told.error ? "bad" : "";
+  if (told.error) {
+    answer.textContent = told.error.message;
+    for (const field of told.error.fields) if (inputs[field.field]) inputs[field.field].parentElement.className = "wrong";
+    return;
+  }
+  answer.textContent = figure(told.prediction);
+  if (told.interval) more.textContent = "between " + figure(told.interval.low) + " and " + figure(told.interval.high) + " in " + Math.round(told.interval.level * 100) + " of 100 cases";
+  if (told.notes) more.textContent += " " + told.notes.map(note => note.field + ": " + note.action).join("; ");
+  for (const [name, value] of Object.entries(told.probabilities || {}).sort((a, b) => b[1] - a[1]).slice(0, 20)) {
+    bars.append(make("span", name), make("meter", undefined, {min: 0, max: 1, value: value, title: name}), make("span", (100 * value).toFixed(1) + " %"));
+  }
+}
+form.addEventListener("submit", event => { event.preventDefault(); ask(); });
+form.addEventListener("input", show);
+ask();
