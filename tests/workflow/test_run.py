@@ -12,7 +12,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 import everymodel as em
 from everymodel.core.errors import DataError, EverymodelError, ParameterError, TargetError, UserError
 
-SIMPLE = {"models": ["ridge", "logistic"], "trials": 2, "progress": False}
+REGRESS = {"models": ["ridge"], "trials": 1, "progress": False}
+CLASSIFY = {"models": ["logistic"], "trials": 1, "progress": False}
 
 
 def iris() -> pd.DataFrame:
@@ -68,15 +69,15 @@ def test_report_is_one_offline_page(iris_run, tmp_path):
 def test_nothing_before_evaluate_reads_the_test_rows(tmp_path):
     """Turn every feature of the test rows into nonsense: what was chosen, and its validation score, must not move."""
     frame = diabetes()
-    clean = em.fit(frame, "progression", out=tmp_path / "a", **SIMPLE)
+    clean = em.fit(frame, "progression", out=tmp_path / "a", **REGRESS)
     from everymodel.workflow.split import split
     from everymodel.workflow.understand import understand
 
-    parts = split(understand(frame[["progression"]], "progression"), frame, test_size=0.2, seed=0)
+    parts = split(understand(frame[["progression"]], "progression", need_features=False), frame, test_size=0.2, seed=0)
     poisoned = frame.copy()
     features = [c for c in frame.columns if c != "progression"]
     poisoned.loc[poisoned.index[parts.test], features] = 1e9
-    spoilt = em.fit(poisoned, "progression", out=tmp_path / "b", **SIMPLE)
+    spoilt = em.fit(poisoned, "progression", out=tmp_path / "b", **REGRESS)
     pd.testing.assert_series_equal(clean.leaderboard["score"], spoilt.leaderboard["score"])
     new = frame.iloc[parts.train[:50]]
     assert (clean.model.predict(new) == spoilt.model.predict(new)).all()
@@ -85,13 +86,13 @@ def test_nothing_before_evaluate_reads_the_test_rows(tmp_path):
 
 def test_same_seed_same_result_when_limited_by_work(tmp_path):
     frame = diabetes()
-    runs = [em.fit(frame, "progression", out=tmp_path / str(i), seed=3, **SIMPLE) for i in range(2)]
+    runs = [em.fit(frame, "progression", out=tmp_path / str(i), seed=3, **REGRESS) for i in range(2)]
     assert (runs[0].model.predict(frame) == runs[1].model.predict(frame)).all()
     assert runs[0].metrics == runs[1].metrics
 
 
 def test_test_size_0_uses_all_rows_and_says_so(tmp_path):
-    run = em.fit(iris(), "species", test_size=0, out=tmp_path, **SIMPLE)
+    run = em.fit(iris(), "species", test_size=0, out=tmp_path, **CLASSIFY)
     assert run.evaluation.source == "cross-validation"
     assert run.story["split"] | {"test": 0, "train": 150} == run.story["split"]
 
@@ -109,7 +110,7 @@ def test_test_size_0_uses_all_rows_and_says_so(tmp_path):
 def test_leaks_are_left_out_and_named(leak, tmp_path):
     frame = load_breast_cancer(as_frame=True).frame
     frame["oops"] = leak(frame["target"].to_numpy())
-    run = em.fit(frame, "target", out=tmp_path, **SIMPLE)
+    run = em.fit(frame, "target", out=tmp_path, **CLASSIFY)
     assert "oops" not in [c.name for c in run.model.schema.features]
     assert any("oops" in f.columns and "leak" in f.code for f in run.findings)
     assert run.metrics["accuracy"] < 1.0
@@ -118,7 +119,7 @@ def test_leaks_are_left_out_and_named(leak, tmp_path):
 def test_kept_leaks_mark_the_score_suspect(tmp_path):
     frame = load_breast_cancer(as_frame=True).frame
     frame["oops"] = np.where(frame["target"] == 1, "yes", "no")
-    run = em.fit(frame, "target", keep_suspects=True, out=tmp_path, **SIMPLE)
+    run = em.fit(frame, "target", keep_suspects=True, out=tmp_path, **CLASSIFY)
     assert "oops" in [c.name for c in run.model.schema.features]
     assert run.story["suspect"] and run.model.manifest["suspect"]
 
@@ -126,14 +127,14 @@ def test_kept_leaks_mark_the_score_suspect(tmp_path):
 def test_groups_do_not_cross_the_split(tmp_path):
     frame = diabetes().iloc[:300].copy()
     frame["patient"] = np.repeat(np.arange(60), 5)
-    run = em.fit(frame, "progression", group="patient", out=tmp_path, **SIMPLE)
+    run = em.fit(frame, "progression", group="patient", out=tmp_path, **REGRESS)
     assert run.story["split"]["kind"].startswith("group")
     assert "patient" not in [c.name for c in run.model.schema.features]
 
 
 def test_conformal_intervals_cover(tmp_path):
     frame = diabetes()
-    run = em.fit(frame.iloc[:340], "progression", test_size=0, out=tmp_path, **SIMPLE)
+    run = em.fit(frame.iloc[:340], "progression", test_size=0, out=tmp_path, **REGRESS)
     new = frame.iloc[340:]
     answer = run.model.predict_interval(new, level=0.9)
     low, high = answer.iloc[:, -2], answer.iloc[:, -1]
@@ -143,7 +144,7 @@ def test_conformal_intervals_cover(tmp_path):
 
 def test_costs_move_the_threshold_on_out_of_fold_answers(tmp_path):
     frame = load_breast_cancer(as_frame=True).frame
-    run = em.fit(frame, "target", costs={"false_positive": 1, "false_negative": 20}, out=tmp_path, **SIMPLE)
+    run = em.fit(frame, "target", costs={"false_positive": 1, "false_negative": 20}, out=tmp_path, **CLASSIFY)
     assert run.model.manifest["threshold"] < 0.5
 
 
@@ -175,7 +176,7 @@ def test_bad_tables_give_one_clear_error(case, tmp_path):
     make, kind, word = BAD[case]
     frame, target = make()
     with pytest.raises(kind) as caught:
-        em.fit(frame, target, out=tmp_path, **SIMPLE)
+        em.fit(frame, target, out=tmp_path, **CLASSIFY)
     assert word in str(caught.value) and len(str(caught.value)) > 20
 
 
@@ -205,9 +206,9 @@ def test_read_only_folder_is_refused_before_any_work(tmp_path):
     place = tmp_path / "file"
     place.write_text("not a folder")
     with pytest.raises(ParameterError, match="file"):
-        em.fit(iris(), "species", out=place, **SIMPLE)
+        em.fit(iris(), "species", out=place, **CLASSIFY)
     with pytest.raises(ParameterError, match="does not exist"):
-        em.fit(iris(), "species", out=tmp_path / "no" / "where.em", **SIMPLE)
+        em.fit(iris(), "species", out=tmp_path / "no" / "where.em", **CLASSIFY)
 
 
 def test_messy_columns_are_learnt_from(tmp_path):
@@ -224,7 +225,7 @@ def test_messy_columns_are_learnt_from(tmp_path):
             "y": x * 3 + random.normal(size=n) * 0.5,
         }
     )
-    run = em.fit(frame, "y", out=tmp_path, **SIMPLE)
+    run = em.fit(frame, "y", out=tmp_path, **REGRESS)
     assert run.metrics["r2"] > 0.8
     assert any("money" in f.columns for f in run.findings)
 
