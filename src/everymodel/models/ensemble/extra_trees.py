@@ -13,7 +13,7 @@ from everymodel.scoring.steps.trees import Trees
 CARD = {
     "name": "extra_trees",
     "title": "Extremely randomised trees",
-    "summary": "Averages hundreds of deep trees whose thresholds are drawn at random, which makes them smoother and quicker.",
+    "summary": "Averages hundreds of deep trees whose thresholds are drawn at random, which is smoother and quicker.",
     "choose": "Small and middling tables with noisy columns; a good partner of boosters in a blend.",
     "avoid": "Files must stay small or answers quick on big data; relations that go on beyond the values seen.",
     "gives": ["probabilities", "importances"],

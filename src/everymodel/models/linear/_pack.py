@@ -29,7 +29,7 @@ def dense(matrix: Any) -> np.ndarray:
 
 def spread(model: Any, n_classes: int | None, fill: float) -> tuple[np.ndarray, np.ndarray]:
     """(coef, intercept) of a classifier: (p,), () for two classes out of two, else (p, k), (k,)."""
-    coef = np.asarray(dense(model.coef_), dtype=np.float64)  # (1 or k, p)
+    coef = np.atleast_2d(np.asarray(dense(model.coef_), dtype=np.float64))  # (1 or k, p)
     intercept = np.broadcast_to(np.asarray(model.intercept_, dtype=np.float64), (len(coef),)).copy()
     codes, k = codes_of(model, n_classes)
     if len(coef) == 1:

@@ -1,0 +1,127 @@
+"""Nearest neighbours: the training rows themselves are the model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from everymodel.scoring.steps.base import need, step
+from everymodel.scoring.steps.combine import _Gives
+
+_CELLS = 4_000_000  # distances held in memory at once: 32 MB
+
+
+def nearest(rows: np.ndarray, X: np.ndarray, k: int, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    """The k rows (m, p) closest to each row of X (n, p): distances and row numbers, (n, k) each, closest first.
+
+    Distances are Minkowski's of the given power. Of rows at equal distance the one that comes first is taken, so the
+    answer never depends on how the search was done.
+    """
+    rows, X = np.asarray(rows, dtype=np.float64), np.asarray(X, dtype=np.float64)
+    m, n = len(rows), len(X)
+    distance, number = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
+    rough = power == 2.0 and m > 4 * k + 40
+    squares = np.einsum("ij,ij->i", rows, rows) if rough else None  # (m,)
+    size = max(1, _CELLS // max(m if rough else m * max(rows.shape[1], 1), 1))
+    for start in range(0, n, size):
+        part = X[start : start + size]
+        if rough:
+            d, i = _by_products(rows, squares, part, k)
+        else:
+            d, i = _exact(rows[None], part, power, np.broadcast_to(np.arange(m), (len(part), m)), k)
+        distance[start : start + size], number[start : start + size] = d, i
+    return distance, number
+
+
+def _by_products(rows: np.ndarray, squares: np.ndarray, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Euclidean: |r|^2 - 2 r.x finds a few candidates quickly, which are then measured exactly."""
+    rough = squares - 2.0 * (X @ rows.T)  # (n, m) squared distance less |x|^2
+    extra = k + 16
+    some = np.argpartition(rough, extra, axis=1)[:, : extra + 1]
+    values = np.take_along_axis(rough, some, axis=1)
+    # Rounding in `rough` is below this; if even the worst candidate is that close to the k-th, there may be more.
+    slack = 1e-10 * (squares.max() + np.einsum("ij,ij->i", X, X) + 1e-300)
+    edge = np.partition(values, k - 1, axis=1)[:, k - 1]
+    safe = values.max(axis=1) > edge + slack
+    some.sort(axis=1)
+    distance, number = _exact(rows[some], X, 2.0, some, k)
+    for r in np.flatnonzero(~safe):
+        close = np.flatnonzero(rough[r] <= edge[r] + slack[r])[None]
+        d, i = _exact(rows[close], X[r : r + 1], 2.0, close, k)
+        distance[r], number[r] = d[0], i[0]
+    return distance, number
+
+
+def _exact(rows: np.ndarray, X: np.ndarray, power: float, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances from X (n, p) to rows (n or 1, c, p), which have the ascending `numbers` (n, c); the k smallest."""
+    gap = np.abs(X[:, None, :] - rows)  # (n, c, p)
+    if power == 2.0:
+        d = np.sqrt(np.einsum("ijk,ijk->ij", gap, gap))
+    elif power == 1.0:
+        d = gap.sum(axis=2)
+    elif np.isinf(power):
+        d = gap.max(axis=2, initial=0.0)
+    else:
+        d = (gap**power).sum(axis=2) ** (1.0 / power)
+    order = np.argsort(d, axis=1, kind="stable")[:, :k]  # stable: equal distances keep the order of row numbers
+    return np.take_along_axis(d, order, axis=1), np.take_along_axis(numbers, order, axis=1)
+
+
+def votes(distance: np.ndarray, weights: str) -> np.ndarray:
+    """Weight of each neighbour (n, k): all equal, or 1 / distance (a neighbour at distance 0 then decides alone)."""
+    if weights == "uniform":
+        return np.ones_like(distance)
+    with np.errstate(divide="ignore"):
+        w = 1.0 / distance
+    at = np.isinf(w)
+    hit = at.any(axis=1)
+    w[hit] = at[hit]
+    return w
+
+
+@step("neighbors", output="value")
+class Neighbors(_Gives):
+    """matrix (n, p) -> the weighted mean of the targets of the k nearest training rows.
+
+    rows (m, p) the training rows; target (m,) or (m, t) values, or (m,) class codes where gives is "probabilities":
+    then the answer is (n, classes), the shares of the votes. weights "uniform" or "distance"; power: Minkowski's, 2 is
+    Euclid's and 1 Manhattan's.
+    """
+
+    rows: np.ndarray
+    target: np.ndarray
+    k: int
+    weights: str = "uniform"
+    power: float = 2.0
+    gives: str = "value"
+    classes: int | None = None
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        need(X.ndim == 2 and X.shape[1] == self.rows.shape[1], f"neighbours need {self.rows.shape[1]} features")
+        distance, number = nearest(self.rows, X, self.k, self.power)
+        w = votes(distance, self.weights)
+        found = self.target[number]  # (n, k) or (n, k, t)
+        if self.gives == "value":
+            if self.weights == "uniform":
+                return found.mean(axis=1)
+            total = w.sum(axis=1)
+            if found.ndim == 2:
+                return (found * w).sum(axis=1) / total
+            return (found * w[:, :, None]).sum(axis=1) / total[:, None]
+        shares = np.zeros((len(X), self.classes))
+        every = np.arange(len(X))
+        for place in range(self.k):
+            shares[every, found[:, place]] += w[:, place]
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def check(self) -> None:
+        need(self.rows.ndim == 2 and self.rows.dtype.kind == "f", "the neighbours' rows are not a matrix of floats")
+        need(bool(np.isfinite(self.rows).all()), "the neighbours' rows are not finite")
+        need(self.target.ndim in (1, 2) and len(self.target) == len(self.rows), "neighbours and targets differ")
+        need(isinstance(self.k, int) and 1 <= self.k <= len(self.rows), f"there are no {self.k!r} neighbours")
+        need(self.weights in ("uniform", "distance"), f"unknown weights {self.weights!r}")
+        need(isinstance(self.power, int | float) and self.power >= 1, f"unknown power {self.power!r}")
+        need(self.gives in ("value", "probabilities"), f"unknown answer {self.gives!r}")
+        if self.gives == "probabilities":
+            need(isinstance(self.classes, int) and 0 < self.classes <= 1_000_000, "the number of classes is missing")
+            need(self.target.ndim == 1 and self.target.dtype.kind in "iu", "class codes are not whole numbers")
+            need(bool(((self.target >= 0) & (self.target < self.classes)).all()), "a class code is out of range")
