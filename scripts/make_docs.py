@@ -105,7 +105,7 @@ def write_reference() -> None:
         [f"`{name}`", *(str(getattr(m, k, None) or m.get(k, "")) for k in ("better", "tasks"))]
         for name, m in METRICS.items()
     ]
-    (folder / "metrics.md").write_text("# Metrics\n\n" + table(["name", "better", "tasks"], rows))
+    (folder / "metrics.md").write_text("# Metrics\n\n" + table(["name", "", "better", "tasks", "meaning"], rows))
     (folder / "command-line.md").write_text("# Command line\n\n" + "\n\n".join(command_help()))
 
 
@@ -119,7 +119,7 @@ def command_help() -> list[str]:
 
     from typer.main import get_command
 
-    from everymodel.interfaces.cli import app
+    from everymodel.interfaces.cli.app import app
 
     names = sorted(get_command(app).commands)  # type: ignore[attr-defined]
     return [f"```\n{text()}\n```", *(f"## {name}\n\n```\n{text(name)}\n```" for name in names)]
