@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from everymodel.workflow.read.codes import CODES
 from everymodel.workflow.read.sources import read
 
-__all__ = ["read"]
+__all__ = ["CODES", "read"]

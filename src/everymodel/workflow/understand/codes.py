@@ -20,7 +20,7 @@ CODES: dict[str, str] = {
     "outliers": "Some numbers lie far outside the rest; robust models are advised.",
     "infinite-values": "Infinite numbers are treated as missing.",
     # repaired cells
-    "repaired-numbers": "Cells with currency, thousands, percent signs, decimal commas or parentheses were made numbers.",
+    "repaired-numbers": "Cells with currency, thousands, percent signs, decimal commas or parentheses became numbers.",
     "null-words": "Words such as ? or n/a were read as missing.",
     "mixed-types": "A column mixes numbers or dates with text; what does not fit is missing, or all is text.",
     "date-formats": "Dates are written in several ways, or in one that can be read in two ways.",

@@ -106,19 +106,15 @@ def _plain_number(name: str, series: Any, kind: str | None) -> Seen:
         return seen
     words = tokens(name)
     last = words[-1] if words else ""
-    if (
-        column.integer
-        and "date" in words
-        and column.low is not None
-        and 19000101 <= column.low <= column.high < 21010101
-    ):
+    low, high = column.low or 0.0, column.high or 0.0
+    if column.integer and "date" in words and low >= 19000101 and high < 21010101:
         stamps, wrong = cells.to_dates(series, "%Y%m%d")
         if not wrong.any():
             return _finish(name, "date", stamps, wrong, Column(name, "date", date_format="%Y%m%d"))
     if not column.integer:
         return seen
     if n >= 20 and seen.distinct == n and not set(words) & _TIME_WORDS:  # every number once
-        counts = n >= 50 and column.high - column.low + 1 == n  # 1, 2, 3, ... in any order: row numbers
+        counts = n >= 50 and high - low + 1 == n  # 1, 2, 3, ... in any order: row numbers
         if last in _ID_WORDS or not name.strip() or counts:
             return _as_codes(seen, series, "identifier")
     if last in _ID_WORDS and seen.distinct > max(50, 0.05 * n):

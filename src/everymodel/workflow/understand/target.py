@@ -135,7 +135,8 @@ def _few_numbers(seen: Seen) -> bool:
         return False
     if seen.distinct <= 2:
         return True
-    counts_up = column.low in (0.0, 1.0) and column.high - column.low + 1 <= seen.distinct + 1
+    low, high = column.low or 0.0, column.high or 0.0
+    counts_up = low in (0.0, 1.0) and high - low + 1 <= seen.distinct + 1
     return (counts_up or seen.distinct <= 5) and seen.distinct <= max(rows / 5, 2)
 
 
