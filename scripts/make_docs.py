@@ -101,10 +101,7 @@ def write_reference() -> None:
     (folder / "findings.md").write_text(
         "# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows)
     )
-    rows = [
-        [f"`{name}`", *(str(getattr(m, k, None) or m.get(k, "")) for k in ("better", "tasks"))]
-        for name, m in METRICS.items()
-    ]
+    rows = [[f"`{m.name}`", m.title, m.better, ", ".join(m.tasks), m.text] for m in METRICS.values()]
     (folder / "metrics.md").write_text("# Metrics\n\n" + table(["name", "", "better", "tasks", "meaning"], rows))
     (folder / "command-line.md").write_text("# Command line\n\n" + "\n\n".join(command_help()))
 
