@@ -111,6 +111,8 @@ def column_content(column: Any) -> str:
     import datetime
 
     if column.kind == "number" and column.low is not None and column.high is not None:
+        if column.integer and 1000 <= column.low <= column.high < 3000:  # years, most likely
+            return f"{column.low:.0f} to {column.high:.0f}"
         sign = " %" if column.percent else ""
         scale = 100 if column.percent else 1
         return f"{number(column.low * scale)} to {number(column.high * scale)}{sign}"
@@ -130,7 +132,7 @@ def column_content(column: Any) -> str:
 
 def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
     """The columns of a schema: target first, then features, then what is left out."""
-    made = table("column", "kind", "missing", "what is in it", "role", right=[2], wrap=[0, 3])
+    made = table("column", "kind", "missing", "what is in it", "role", right=[2])
     order = {"target": 0, "group": 1, "time": 1, "split": 1, "segment": 1, "feature": 2, "ignored": 3}
     listed = sorted(schema.columns, key=lambda c: order.get(c.role, 2))
     for column in listed[:most]:
@@ -139,9 +141,9 @@ def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
         content = column_content(column)
         if column.role == "ignored" and column.reason:
             content = clean(column.reason, 120)
-        missing = "" if not column.missing else "<0.1 %" if column.missing < 0.001 else f"{column.missing:.1%}"
+        missing = "" if not column.missing else "<0.1%" if column.missing < 0.001 else f"{column.missing:.1%}"
         made.add_row(
-            text(column.name, style),
+            text(clean(column.name, 30), style),
             text(column.kind, style),
             text(missing, "yellow" if column.missing > 0.2 else style),
             text(content, style),
@@ -152,33 +154,44 @@ def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
         yield text(f"and {len(listed) - most:,} more columns (--all shows them)", "dim")
 
 
-def leaderboard(rows: Sequence[dict[str, Any]], metric: str, most: int = 8) -> RenderableType:
-    """What the search tried, best first; bars show the weight in the final blend."""
-    made = table("model", metric, "", "fit s", "ms a row", "weight", right=[1, 3, 4])
-    for row in rows[:most]:
+def leaderboard(rows: Sequence[dict[str, Any]], metric: str, width: int = 100, most: int = 8) -> RenderableType:
+    """What the search tried: candidates that went all the way first, then those that it gave up early.
+
+    Bars show the weight in the final blend. Columns that do not fit into `width` are left out, never squeezed.
+    """
+    complete = [row for row in rows if row.get("status", "ok") == "ok"]
+    early = [row for row in rows if row.get("status", "ok") != "ok"]
+    wide = width >= 96
+    heads = ["model", metric, *["interval"] * wide, "fit s", *["ms a row"] * wide, "weight"]
+    made = table(*heads, right=[1, *([3, 4] if wide else [2])])
+    for row in [*complete, *early][:most]:
         weight = row.get("weight") or 0.0
-        made.add_row(
-            text(row.get("model", "?"), "bold" if weight else ""),
-            text(number(row.get("score"))),
-            text(between(row.get("score_low"), row.get("score_high")), "dim"),
-            text(number(row.get("fit_seconds"))),
-            text(number(row.get("row_ms"))),
-            text(f"{bar(weight, 8)} {weight:.0%}" if weight else "", "green"),
-        )
+        status = row.get("status", "ok")
+        style = "bold" if weight else "" if status == "ok" else "dim"
+        share = text(f"{bar(weight, 8)} {weight:.0%}" if weight else "" if status == "ok" else status, "green")
+        if not weight:
+            share.stylize("dim")
+        cells = [text(clean(row.get("model", "?"), 34), style), text(number(row.get("score")), style)]
+        cells += [text(between(row.get("score_low"), row.get("score_high")), "dim")] * wide
+        cells += [text(_brief(row.get("fit_seconds")), "dim")]
+        cells += [text(_brief(row.get("row_ms")), "dim")] * wide
+        made.add_row(*cells, share)
     return made
+
+
+def _brief(value: Any) -> str:
+    """Seconds and milliseconds need two digits, not four."""
+    return "-" if value is None or value != value else f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
 def metrics(rows: Sequence[Any]) -> RenderableType:
     """Metrics with their intervals and what they mean."""
-    made = table("metric", "value", "interval", "in words", right=[1], wrap=[3])
-    for m in rows:
-        m = m if isinstance(m, dict) else vars(m)
-        made.add_row(
-            text(m["name"]),
-            text(number(m["value"])),
-            text(between(m.get("low"), m.get("high")), "dim"),
-            text(m.get("text", ""), "dim"),
-        )
+    told = [m if isinstance(m, dict) else vars(m) for m in rows]
+    words = any(m.get("text") for m in told)
+    made = table("metric", "value", "interval", *["in words"] * words, right=[1], wrap=[3])
+    for m in told:
+        cells = [text(m["name"]), text(number(m["value"])), text(between(m.get("low"), m.get("high")), "dim")]
+        made.add_row(*cells, *[text(m.get("text", ""), "dim")] * words)
     return made
 
 

@@ -49,17 +49,16 @@ def command(
     out.print()
     out.print(draw.metrics(evaluation.metrics))
     confusion = evaluation.curves.get("confusion")
-    if confusion is not None and loaded.task != "regression" and len(loaded.classes) <= 12:
+    if confusion and len(confusion["labels"]) <= 12:
         out.print()
-        _confusion(confusion, loaded.classes)
+        _confusion(confusion)
 
 
-def _confusion(confusion: Any, classes: Any) -> None:
-    matrix = confusion.get("matrix", confusion) if isinstance(confusion, dict) else confusion
-    if len(matrix) != len(classes):
-        return
-    made = draw.table("truth \\ said", *[draw.clean(c, 14) for c in classes], right=range(1, len(classes) + 1))
-    for i, (label, row) in enumerate(zip(classes, matrix)):
+def _confusion(confusion: dict[str, Any]) -> None:
+    """Rows are the truth, columns what the model said."""
+    labels = confusion["labels"]
+    made = draw.table("truth \\ answer", *[draw.clean(c, 14) for c in labels], right=range(1, len(labels) + 1))
+    for i, (label, row) in enumerate(zip(labels, confusion["counts"])):
         cells = [draw.text(draw.number(v), "green" if i == j else "red" if v else "dim") for j, v in enumerate(row)]
         made.add_row(draw.text(draw.clean(label, 20)), *cells)
     console().print(made)

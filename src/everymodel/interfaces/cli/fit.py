@@ -251,7 +251,7 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
     if suspect:
         out.print(draw.text("This score is suspect: columns that seem to give the target away were kept.", "bold red"))
     out.print(draw.heading(f"Tried {len(run.search.leaderboard)}, best first (cross-validated {story['metric']})"))
-    out.print(draw.leaderboard(run.search.leaderboard, story["metric"]))
+    out.print(draw.leaderboard(run.search.leaderboard, story["metric"], out.width))
     if run.search.failures:
         names = draw.several([f.get("model", "?") for f in run.search.failures])
         out.print(draw.text(f"{len(run.search.failures)} did not work: {names}; the report has the reasons.", "yellow"))

@@ -49,10 +49,12 @@ def _words(name: str, value: Any) -> str:
         return "; ".join(
             f"{m.get('name')} {draw.number(m.get('value'))} {draw.between(m.get('low'), m.get('high'))}" for m in value
         )
+    if name == "background" and isinstance(value, dict):
+        return f"{len(next(iter(value.values()), []))} made-up rows, against which explanations are measured"
     if name == "findings" and isinstance(value, list):
         return ", ".join(str(f.get("code")) for f in value)
     if isinstance(value, dict):
-        parts = [f"{k} {_short(v)}" for k, v in list(value.items())[:30]]
+        parts = [f"{k} {_short(v)}" for k, v in list(value.items())[:30] if v is not None]
         return ", ".join(parts) + (f" and {len(value) - 30} more" if len(value) > 30 else "")
     if isinstance(value, list):
         return draw.several([_short(v) for v in value], 8)

@@ -117,10 +117,15 @@ def answer(
 
 def summary(notes: list[dict[str, Any]]) -> list[str]:
     """One line per column and action instead of one per cell."""
+    absent = [str(note["field"]) for note in notes if note["came"] == "no such column"]
+    lines = []
+    if absent:
+        are = "1 column is" if len(absent) == 1 else f"{len(absent):,} columns are"
+        lines.append(f"Note: {are} not there and count as missing: {draw.several(absent, 5)}.")
     counts: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for note in notes:
-        counts.setdefault((str(note["field"]), str(note["action"])), []).append(note)
-    lines = []
+        if note["came"] != "no such column":
+            counts.setdefault((str(note["field"]), str(note["action"])), []).append(note)
     for (field, action), same in list(counts.items())[:20]:
         shown = draw.several([note["came"] for note in same])
         cells = sum(note.get("count", 1) for note in same)

@@ -103,7 +103,8 @@ def _explain(error: Exception, options: dict[str, Any]) -> None:
 
         traceback.print_exception(error)
     if isinstance(error, EverymodelError):
-        message = str(error)
+        # Messages speak Python; here the same option has another spelling.
+        message = str(error).replace('pass missing_columns="impute"', "add --impute-missing")
     elif isinstance(error, OSError) and error.strerror:
         message = f"{error.filename or 'File'}: {error.strerror}."
     elif isinstance(error, MemoryError):
