@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from everymodel.core.schema import Column, Schema
 from everymodel.preprocessing.categories import LevelColumns, TargetMeans, level_counts, lookup
 from everymodel.preprocessing.dates import DateParts
 from everymodel.preprocessing.impute import Imputer
-from everymodel.preprocessing.scale import Scaler
+from everymodel.preprocessing.scale import ColumnScaler
 from everymodel.preprocessing.skew import Unskewer
 from everymodel.preprocessing.text import TextProfile, TextScores, TextTopics, TextVocabulary
 from everymodel.scoring.graph import TABLE, Node
@@ -142,10 +141,10 @@ class Preparation:
         self._dates(batch)
         levels = self._categories(batch, targets, words)
         terms = self._text(batch, targets, words)
+        native = [n.name for n in self._nodes if n.name == "native"]
         dense = self._join(
-            "dense", [n.name for n in self._nodes if n.name in self._value and n.name not in {*thin, *terms}]
+            "dense", [n.name for n in self._nodes if n.name in self._value and n.name not in {*thin, *native, *terms}]
         )
-        self.native_ = [j for j, (f, o) in enumerate(self._names.get(dense, [])) if f == o and o in self._native]
         if dense:
             dense = self._finish(dense, y)
         blocks = [dense] if dense else []
@@ -155,7 +154,7 @@ class Preparation:
                 names = [(self._level_name(c, w), c) for c, w in levels.words_]
                 later = None if step.sparse or batch.n <= ROWS else _Later(step, batch)
                 blocks.append(self._add("levels", step, (TABLE,), names, later))
-        last = self._join("all", [*blocks, *thin, *terms])
+        last = self._join("all", [*blocks, *native, *thin, *terms])
         if not last:
             raise DataError(
                 f"None of the {len(self.schema.features)} feature columns holds more than one value in the "
@@ -165,6 +164,7 @@ class Preparation:
         names = self._names[last]
         self.feature_names_ = [name for name, _ in names]
         self.origins_ = [origin for _, origin in names]
+        self.native_ = [j for j, (name, origin) in enumerate(names) if name == origin and origin in self._native]
         matrix = self._value[last]
         if isinstance(matrix, _Later):
             matrix = _in_stripes([matrix], batch.n)
@@ -260,6 +260,12 @@ class Preparation:
         parts: list[Lookup] = []
         values: list[np.ndarray] = []
         names: list[tuple[str, str]] = []
+        if self.scaling != "none" and self._native:
+            # Codes are names, so they stay out of what is straightened and scaled.
+            codes = [(name, table) for name, origin, table in plain if name in self._native]
+            step = lookup([name for name, _ in codes], [table for _, table in codes])
+            self._add("native", step, (TABLE,), [(name, name) for name, _ in codes])
+            plain = [item for item in plain if item[0] not in self._native]
         if plain:
             parts.append(lookup([c for _, c, _ in plain], [t for _, _, t in plain]))
             values.append(parts[-1](batch))
@@ -319,19 +325,11 @@ class Preparation:
             names += [(f"{names[j][0]}:missing", names[j][1]) for j in imputer.indicators_]
             dense = self._add("filled", imputer.step(), (dense,), names)
         if self.scaling in ("standard", "robust"):
-            unskewer = Unskewer().fit(self._value[dense])
-            keep = ~np.isin(unskewer.places_, self.native_)
-            step = unskewer.step()
-            if step is not None and keep.any():
-                step = replace(step, **{k: getattr(step, k)[keep] for k in ("places", "power", "unit", "low", "high")})
+            step = Unskewer().fit(self._value[dense]).step()
+            if step is not None:
                 dense = self._add("straight", step, (dense,), names)
         if self.scaling != "none":
-            step = Scaler(self.scaling).fit(self._value[dense]).step()
-            if self.native_:
-                center, factor = step.center.copy(), step.factor.copy()
-                center[self.native_], factor[self.native_] = 0.0, 1.0
-                step = replace(step, center=center, factor=factor)
-            dense = self._add("scaled", step, (dense,), names)
+            dense = self._add("scaled", ColumnScaler(self.scaling).fit(self._value[dense]).step(), (dense,), names)
         return dense
 
     # ------------------------------------------------------------------ answering

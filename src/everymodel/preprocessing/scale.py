@@ -11,7 +11,7 @@ from everymodel.scoring.steps.prepare import Scale
 KINDS = ("standard", "range", "robust")
 
 
-class Scaler(TransformerMixin, BaseEstimator):
+class ColumnScaler(TransformerMixin, BaseEstimator):
     """Centre and scale each column.
 
     Parameters
@@ -30,7 +30,7 @@ class Scaler(TransformerMixin, BaseEstimator):
     def __init__(self, kind: str = "standard"):
         self.kind = kind
 
-    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> Scaler:
+    def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> ColumnScaler:
         """Learn from X (n, p) without missing values."""
         X = validate_data(self, X, dtype=np.float64)
         if self.kind not in KINDS:
@@ -58,7 +58,11 @@ class Scaler(TransformerMixin, BaseEstimator):
         varies = (span > 0) & (spread > 10 * np.finfo(float).eps * size)
         self.center_ = center
         self.factor_ = np.zeros_like(center)
-        np.divide(1.0, spread, out=self.factor_, where=varies)
+        if self.kind == "range":
+            self.center_ = low
+            np.divide(0.5, span, out=self.factor_, where=varies)
+        else:
+            np.divide(1.0, spread, out=self.factor_, where=varies)
         self.factor_[~np.isfinite(self.factor_)] = 0.0
         return self
 
