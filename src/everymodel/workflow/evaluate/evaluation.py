@@ -83,9 +83,11 @@ def evaluate(
 
     found: dict[str, Metric] = {}
     for info in sorted(m.metrics_for(task), key=lambda i: i.name != chosen.name):  # the chosen one first
+        if task == "binary" and info.name in ("f1_micro", "f1_weighted") and info is not chosen:
+            continue  # the first is accuracy by another name
         value, low, high = interval(info.name, task, y, answers, resamples, threshold)
         if math.isfinite(value):
-            found[info.name] = Metric(info.name, value, low, high, info.better, info.text)
+            found[info.name] = Metric(info.name, value, low, high, info.better, _text(info.text, task))
     if costs and task == "binary":
         found["cost"] = cost_metric(y, answers, costs, threshold, resamples)
 
@@ -102,6 +104,12 @@ def evaluate(
         curves=made,
         segments=by_segment(task, chosen.name, y, answers, parts["segments"], threshold, seed),
         fairness=fairness_gaps(task, y, answers, parts["fairness"], classes, threshold, seed),
+    )
+
+
+def _text(text: str, task: str) -> str:
+    return text.replace(
+        " (averaged over classes when there are several)", "" if task == "binary" else ", class by class"
     )
 
 
@@ -137,7 +145,7 @@ def _compare(
             rows.append(
                 {
                     "against": key,
-                    "name": words.baseline_name(key),
+                    "name": words.baseline_name(key, task),
                     "metric": name,
                     "title": m.METRICS[name].title,
                     "ours": m.score(name, task, y_, a_, threshold=threshold),

@@ -296,7 +296,7 @@ def shapley(
 def _contributions(
     model: Any, batch: Batch, y: np.ndarray, ranked: list[str], clock: Clock, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Contributions for three telling rows, then a summary over many."""
+    """Contributions for a few telling rows, then a summary over many."""
     if clock.left() <= 0.05:
         return {"examples": [], "summary": []}
     _, answers = _aligned(model, model.answers(batch))
@@ -354,13 +354,14 @@ def _contributions(
 
 
 def _telling(task: str, y: np.ndarray, answers: np.ndarray) -> list[tuple[int, str]]:
-    """Three rows worth showing: (row, why)."""
+    """A few rows worth showing: (row, why)."""
     if task == "regression" and answers.ndim == 1:
         order = np.argsort(answers, kind="stable")
         return [
             (int(order[-1]), "the highest answer"),
             (int(order[len(order) // 2]), "a typical answer"),
             (int(order[0]), "the lowest answer"),
+            (int(np.argmax(np.abs(answers - y))), "the largest error"),
         ]
     if task == "binary":
         order = np.argsort(answers, kind="stable")
@@ -368,6 +369,7 @@ def _telling(task: str, y: np.ndarray, answers: np.ndarray) -> list[tuple[int, s
         return [
             (int(order[-1]), "the surest yes"),
             (int(order[0]), "the surest no"),
+            (int(np.argmin(np.abs(answers - 0.5))), "the least sure answer"),
             (int(np.argmax(wrong)), "the worst mistake"),
         ]
     if task == "multiclass":

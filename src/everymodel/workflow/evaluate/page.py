@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from everymodel.core.files import atomic_write
+from everymodel.workflow.evaluate.view import view
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    import jinja2
+
+    folder = Path(__file__).parent / "templates"
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,  # column names and cells come from anyone
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
 
 
 def html(story: Mapping[str, Any]) -> str:
-    """The page of a story (see `everymodel.workflow.story`) as text."""
-    import jinja2
-
-    here = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True)
-    return environment.get_template("report.html").render(story=story)
+    """The page of a story (see `everymodel.workflow.story`) as text. What a story lacks is left out of the page."""
+    return _environment().get_template("report.html").render(**view(story))
 
 
 def report(story: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the page of a story to `path`, replacing what was there only when it is complete."""
     text = html(story)
     with atomic_write(path) as stream:
-        stream.write(text.encode("utf-8"))
+        stream.write(text.encode("utf-8", "replace"))

@@ -101,7 +101,21 @@ def _nodes(tree: Any, questions: list[tuple[str, Any]], model: Any, numbers: boo
             node["question"] = text
             node["yes"], node["no"] = (right, left) if flipped else (left, right)
         made.append(node)
-    return made
+    return _pruned(made)
+
+
+def _pruned(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without questions whose two answers are the same class; ids stay, so links stay right."""
+    by_id = {node["id"]: node for node in nodes}
+    for node in reversed(nodes):  # children come after their parents
+        if "question" not in node:
+            continue
+        yes, no = by_id[node["yes"]], by_id[node["no"]]
+        if "question" not in yes and "question" not in no and yes["answer"] == no["answer"]:
+            for key in ("question", "yes", "no"):
+                del node[key]
+            del by_id[yes["id"]], by_id[no["id"]]
+    return list(by_id.values())
 
 
 def _ask(question: tuple[str, Any], threshold: float) -> tuple[str, bool]:

@@ -9,19 +9,15 @@ from typing import Any
 from everymodel.scoring import metrics as m
 from everymodel.workflow.types import Metric
 
-_NAMES = {
-    "dummy": "guessing",
-    "simple": "the simple linear model",
-    "linear": "the simple linear model",
-    "best": "the best single model",
-    "best_single": "the best single model",
-    "single": "the best single model",
-}
+_NAMES = {"dummy": "guessing", "best": "the best single model", "best_single": "the best single model"}
+_SIMPLE = ("simple", "linear")
 _DASH = "–"
 
 
-def baseline_name(key: str) -> str:
+def baseline_name(key: str, task: str = "") -> str:
     """How a baseline is called in a sentence."""
+    if key.lower() in _SIMPLE:
+        return "linear regression" if task == "regression" else "logistic regression"
     return _NAMES.get(key.lower(), key)
 
 
@@ -36,7 +32,11 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{value:.{digits - 1}e}"
     rounded = round(value, digits - 1 - size)
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded)) if rounded else 0))
-    return f"{rounded:,.{decimals}f}"
+    return _minus(f"{rounded:,.{decimals}f}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def like(value: float, low: float, high: float) -> tuple[str, str, str]:
@@ -47,13 +47,13 @@ def like(value: float, low: float, high: float) -> tuple[str, str, str]:
     size = math.floor(math.log10(width))
     decimals = min(max(0, 1 - size), 6)
     # Never fewer than two significant digits of the value itself, nor more than five.
-    if value:
+    if value and abs(value) >= width:
         top = math.floor(math.log10(abs(value)))
         decimals = min(max(decimals, 1 - top), max(0, 4 - top))
     if size >= 3 and decimals == 0:  # 46,123 with an interval of thousands: 46,100
         step = 10 ** (size - 1)
         value, low, high = (round(v / step) * step for v in (value, low, high))
-    return tuple(f"{v + 0.0:,.{decimals}f}" for v in (value, low, high))  # type: ignore[return-value]
+    return tuple(_minus(f"{round(v, decimals) + 0.0:,.{decimals}f}") for v in (value, low, high))  # type: ignore[return-value]
 
 
 def percent(value: float | None, digits: int = 0) -> str:
@@ -70,7 +70,7 @@ def with_interval(metric: Metric) -> str:
 
 def of_hundred(value: float, low: float, high: float) -> tuple[str, str, str]:
     """Shares as counts out of 100, with one decimal only where 94 and 94 would hide the difference."""
-    digits = 0 if (high - low) >= 0.015 and 0.01 <= value <= 0.99 else 1
+    digits = 0 if (high - low) >= 0.015 and (0.01 <= value <= 0.99 or value in (0.0, 1.0)) else 1
     return tuple(f"{100 * v:.{digits}f}" for v in (value, low, high))  # type: ignore[return-value]
 
 
@@ -113,19 +113,19 @@ def sentence(metric: Metric, task: str, label: str = "") -> str:
     return f"{title} {v}{span}"
 
 
-def _theirs(name: str, value: float) -> str:
+def _theirs(name: str, value: float, digits: int = 0) -> str:
     if name in ("accuracy", "roc_auc", "recall", "precision"):
-        return f"{100 * value:.0f}"
+        return f"{100 * value:.{digits if 0.5 < value < 1 else 0}f}"
     return percent(value) if name == "r2" else number(value)
 
 
-def verdicts(comparisons: Sequence[Mapping[str, Any]], name: str) -> str:
-    """The comparisons on one metric as the tail of a sentence."""
+def verdicts(comparisons: Sequence[Mapping[str, Any]], name: str, digits: int = 0) -> str:
+    """The comparisons on one metric as the tail of a sentence; shares have `digits` decimals."""
     groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
     for row in comparisons:
         if row["metric"] == name and row["verdict"] in ("better", "worse", "not distinguishable"):
             key = row["verdict"] if row["verdict"] != "not distinguishable" else "same"
-            groups[key].append(f"{row['name']} ({_theirs(name, row['theirs'])})")
+            groups[key].append(f"{row['name']} ({_theirs(name, row['theirs'], digits)})")
     pieces = []
     for key, words in (("better", "better than"), ("same", "not distinguishable from"), ("worse", "worse than")):
         if groups[key]:
@@ -155,7 +155,9 @@ def headline(
             name = metric
     if name not in metrics:
         return "No score could be computed."
-    text = sentence(metrics[name], task, label) + verdicts(comparisons, name)
+    chosen = metrics[name]
+    digits = 1 if "." in of_hundred(chosen.value, chosen.low, chosen.high)[0] else 0
+    text = sentence(chosen, task, label) + verdicts(comparisons, name, digits)
     if source == "cross-validation":
         text += "; estimated by cross-validation on the training rows"
     return text + "."
