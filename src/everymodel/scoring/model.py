@@ -146,7 +146,7 @@ class Model:
         """Ranges that hold the true value with probability `level` (regression, one target).
 
         predict_interval(data, level=0.9): split-conformal half widths from rows that the model was not fitted on, so
-        the promise holds on average over rows like those seen. Gives "low" and "high" in the form in which the rows came.
+        the promise holds on average over rows like those seen. Gives "low" and "high" in the form that the rows had.
         """
         told = self.manifest.get("intervals")
         if self.task != "regression" or not told or not told.get("levels"):
@@ -158,12 +158,16 @@ class Model:
     def _predict_interval(
         self, data: Any, level: float = 0.9, *, missing_columns: str = "error", unseen: str | None = None
     ) -> Any:
+        low, high = self.interval(self.answers(self._batch(data, missing_columns, unseen)), level)
+        return _like_frame(data, np.column_stack([low, high]), ["low", "high"])
+
+    def interval(self, answers: np.ndarray, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high), each (n,), around raw answers (n,) or (n, 1)."""
         half = self.half_width(level)
-        answers = self.answers(self._batch(data, missing_columns, unseen))
         if answers.ndim > 1 and answers.shape[1] > 1:
             raise CapabilityError("Intervals are given for one target; this model predicts several.")
         answers = answers.reshape(-1)
-        return _like_frame(data, np.column_stack([answers - half, answers + half]), ["low", "high"])
+        return answers - half, answers + half
 
     def half_width(self, level: float) -> float:
         """Half the width of the interval of probability `level`, between the stored levels by straight lines."""

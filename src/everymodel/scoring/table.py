@@ -460,12 +460,35 @@ def parse_target(schema: Schema, values: Any) -> np.ndarray:
         for missing cells, labels that are not among the classes, and cells that are not numbers.
     """
     targets = [c for c in schema.columns if c.role == "target"]
+    if schema.task == "multilabel" and "multilabel" in schema.note:
+        return _marked(schema, values)
     if schema.task == "multilabel" or len(targets) > 1:
         several = _several(values, [c.name for c in targets])
         return np.column_stack([_target_column(schema, c, v) for c, v in zip(targets, several, strict=True)])
     if form_of_one(values) is not None:
         values = form_of_one(values)
     return _target_column(schema, targets[0] if targets else Column("target", "number", "target"), values)
+
+
+def _marked(schema: Schema, values: Any) -> np.ndarray:
+    """(n, k) 0/1 from one text column that lists a row's labels, such as "red|round"; no label is no mark."""
+    separator = str(schema.note["multilabel"].get("separator", "|"))
+    if form_of_one(values) is not None:
+        values = form_of_one(values)
+    places = {cells.text(label): i for i, label in enumerate(schema.classes)}
+    lines = cells.as_text(_plain(values))
+    y = np.zeros((len(lines), len(places)))
+    for row, line in enumerate(lines.tolist()):
+        for word in line.split(separator) if line else ():
+            word = cells.text(word)
+            if word and word not in places:
+                raise TargetError(
+                    f"The label {_short(word)!r} in row {row} is not one of "
+                    f"{', '.join(map(str, schema.classes[:10]))}. The model can only be judged on labels that it knows."
+                )
+            if word:
+                y[row, places[word]] = 1.0
+    return y
 
 
 def form_of_one(values: Any) -> Any:

@@ -30,6 +30,7 @@ _ZERO = 1e-35  # LightGBM's kZeroThreshold
 _MAX_MASKS = 1 << 24  # entries of all mask tables: beyond this walking is used, to bound memory
 _BLOCK = 4096  # rows per block: its intervals and masks stay in the processor's cache
 _WALK_BLOCK = 16384
+_BIT_BLOCK = 32768
 _FEW = 1 << 18  # rows times tables (or trees) that are answered in one go, without a loop over trees
 
 
@@ -592,8 +593,8 @@ class ObliviousEngine:
                 return np.concatenate([self._few(x[i : i + 1]) for i in range(n)])
             return self._few(x)
         total = np.empty((n, self.outputs))
-        for start in range(0, n, _WALK_BLOCK):
-            total[start : start + _WALK_BLOCK] = self._many(x[start : start + _WALK_BLOCK])
+        for start in range(0, n, _BIT_BLOCK):
+            total[start : start + _BIT_BLOCK] = self._many(x[start : start + _BIT_BLOCK])
         return total
 
     def _few(self, x: np.ndarray) -> np.ndarray:
@@ -608,18 +609,17 @@ class ObliviousEngine:
         column = np.ascontiguousarray(self.value[:, 0])
         small = np.uint8 if self.deepest <= 8 else np.uint16 if self.deepest <= 16 else np.uint32
         yes, room = np.empty(n, dtype=bool), np.empty(n)
-        bit, number, leaf = np.empty(n, dtype=small), np.empty(n, dtype=small), np.empty(n, dtype=np.intp)
+        number, leaf = np.empty(n, dtype=small), np.empty(n, dtype=np.intp)
         features, borders = self.feature.tolist(), list(self.border)
-        question = start = 0
+        answer = yes.view(np.uint8)
+        start = stop = 0
         for depth in self.depths:
             number[:] = 0
-            for i in range(depth):
+            stop += depth
+            for question in range(stop - 1, stop - depth - 1, -1):  # highest bit first: double and add
                 np.greater(columns[features[question]], borders[question], out=yes)
-                np.left_shift(yes.view(np.uint8), i, out=bit, dtype=small) if small is np.uint8 else np.left_shift(
-                    yes, i, out=bit, dtype=small
-                )
-                np.bitwise_or(number, bit, out=number)
-                question += 1
+                np.add(number, number, out=number)
+                np.bitwise_or(number, answer, out=number)
             leaf[:] = number
             if self.outputs > 1:
                 leaf += start
