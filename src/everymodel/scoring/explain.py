@@ -85,7 +85,7 @@ def _background(model: Model) -> Batch:
 
 
 def _row(model: Model, row: Batch, background: Batch, column: int, permutations: int, seed: int) -> list[float]:
-    names = list(row.columns)
+    names = [c.name for c in model.schema.features]
     p, m = len(names), background.n
     rng = np.random.default_rng(derive(seed, "explain"))
     orders, picks = [], []

@@ -1,0 +1,186 @@
+"""A model gives back what came in, explains itself exactly and may be shared by threads."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+
+import model_parts
+import numpy as np
+import pytest
+
+from everymodel.core.errors import CapabilityError, ParameterError, SchemaError
+from everymodel.scoring.table import SchemaWarning
+
+pd = pytest.importorskip("pandas")
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame(model_parts.rows(6), index=[5, 3, 9, 9, 0, 1])
+
+
+def test_predict_gives_back_what_came_in(frame):
+    model = model_parts.multiclass()
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    series = model.predict(frame)
+    assert isinstance(series, pd.Series) and series.index.equals(frame.index) and series.name == "y"
+    labels = series.tolist()
+    assert set(labels) <= {1, 2, 3} and all(type(label) is int for label in labels)
+    assert model.predict(rows) == labels
+    one = model.predict(rows[0])
+    assert one == labels[0] and type(one) is int
+    assert model.predict(frame.iloc[0]) == labels[0]
+    columns = model.predict({name: frame[name].tolist() for name in frame})
+    assert isinstance(columns, np.ndarray) and columns.tolist() == labels
+    assert model.predict(frame.iloc[:0]).empty and model.predict([]) == []
+
+
+def test_predict_proba_names_its_columns(frame):
+    model = model_parts.multiclass(("x", "y", "z"))
+    table = model.predict_proba(frame)
+    assert table.columns.tolist() == ["x", "y", "z"] and table.index.equals(frame.index)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+    batch, _ = model.read(frame)
+    assert np.array_equal(table.to_numpy(), model.answers(batch))
+    rows = model.predict_proba(model_parts.rows(2))
+    assert rows == [model.predict_proba(row) for row in model_parts.rows(2)]
+    assert list(rows[0]) == ["x", "y", "z"]
+    assert model.predict(frame).tolist() == [table.columns[i] for i in table.to_numpy().argmax(axis=1)]
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_other_tables_get_their_own_kind(library):
+    module = pytest.importorskip(library)
+    plain = {name: [row[name] for row in model_parts.rows(5)] for name in model_parts.rows(1)[0]}
+    data = module.DataFrame(plain) if library == "polars" else module.table(plain)
+    model = model_parts.binary()
+    answer, shares = model.predict(data), model.predict_proba(data)
+    expected = model.predict(model_parts.rows(5))
+    assert (answer.to_list() if library == "polars" else answer.to_pylist()) == expected
+    assert isinstance(answer, module.Series if library == "polars" else module.Array)
+    assert isinstance(shares, module.DataFrame if library == "polars" else module.Table)
+    assert (shares.columns if library == "polars" else shares.column_names) == ["no", "yes"]
+
+
+def test_the_threshold_decides():
+    rows = model_parts.rows(200)
+    shares = np.array([p["yes"] for p in model_parts.binary().predict_proba(rows)])
+    for threshold in (None, 0.2, 0.9):
+        labels = model_parts.binary(threshold=threshold).predict(rows)
+        limit = 0.5 if threshold is None else threshold
+        assert labels == np.where(shares >= limit, "yes", "no").tolist()
+
+
+def test_labels_keep_their_type(tmp_path):
+    from everymodel import scoring
+
+    rows = model_parts.rows(30)
+    for classes, kind in (((False, True), bool), ((0, 1), int), ((0.5, 1.5), float), (("a", "b"), str)):
+        model = model_parts.binary(classes)
+        model.save(tmp_path / "m.em")
+        labels = scoring.load(tmp_path / "m.em").predict(rows)
+        assert {type(label) for label in labels} == {kind} and set(labels) <= set(classes)
+
+
+def test_capabilities_tell_the_truth():
+    regression, classes = model_parts.regression(), model_parts.binary()
+    assert not hasattr(regression, "predict_proba") and hasattr(classes, "predict_proba")
+    assert hasattr(regression, "predict_interval") and not hasattr(classes, "predict_interval")
+    with pytest.raises(CapabilityError, match="no probabilities"):
+        regression.predict_proba([])
+
+
+def test_intervals(frame):
+    model = model_parts.regression()
+    middle = model.predict(frame)
+    table = model.predict_interval(frame, level=0.9)
+    np.testing.assert_allclose(table["low"], middle - 2.0)
+    np.testing.assert_allclose(table["high"], middle + 2.0)
+    assert model.half_width(0.7) == pytest.approx(1.5)  # a straight line between the levels kept
+    row = model_parts.rows(1)[0]
+    assert set(model.predict_interval(row)) == {"low", "high"}
+    for level in (0, 1, 0.95, True, "0.9"):
+        with pytest.raises(ParameterError):
+            model.predict_interval(row, level=level)
+
+
+def test_nothing_is_silent():
+    model = model_parts.binary()
+    row = model_parts.rows(1)[0]
+    with pytest.warns(SchemaWarning, match="Ulm"):
+        model.predict({**row, "city": "Ulm"})
+    with pytest.warns(SchemaWarning, match="note"):
+        model.predict({k: v for k, v in row.items() if k != "note"}, missing_columns="impute")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict({**row, "city": "Ulm"}, unseen="ignore")
+        model.predict({**row, "more": 1})
+    with pytest.raises(SchemaError):
+        model.predict({**row, "city": "Ulm"}, unseen="error")
+
+
+@pytest.mark.parametrize("make", [model_parts.regression, model_parts.binary, model_parts.multiclass])
+def test_explanations_add_up_exactly_and_are_the_same_each_time(make):
+    model = make()
+    rows = model_parts.rows(4)
+    told = model.explain(rows)
+    assert told == model.explain(rows)
+    batch, _ = model.read(rows)
+    answers = model.answers(batch).reshape(4, -1)
+    for i, one in enumerate(told):
+        total = one["base"] + sum(c["contribution"] for c in one["contributions"])
+        assert total == pytest.approx(one["answer"], abs=1e-12)
+        assert one["answer"] in answers[i]
+        by_column = {c["column"]: c for c in one["contributions"]}
+        assert by_column["note"]["contribution"] == 0.0 and by_column["built"]["contribution"] == 0.0
+        assert by_column["city"]["cell"] == rows[i]["city"] and by_column["built"]["cell"].startswith("2001-02-03")
+        few = model.explain(rows[i], top=1)[0]
+        assert few["contributions"] == one["contributions"][:1]
+        rest = sum(c["contribution"] for c in one["contributions"][1:])
+        assert few["rest"] == pytest.approx(rest, abs=1e-12)
+
+
+def test_explanations_use_the_background_of_the_manifest():
+    """With one background row, the base is the answer to that row, and equal cells contribute nothing."""
+    model = model_parts.regression()
+    row = {"size": 0.7, "city": "Bonn", "built": "2001-02-03", "note": "x"}
+    model.manifest["background"] = {name: [cell] for name, cell in {**row, "city": "Köln"}.items()}
+    one = model.explain(row)[0]
+    assert one["base"] == pytest.approx(model.predict({**row, "city": "Köln"}))
+    parts = {c["column"]: c["contribution"] for c in one["contributions"]}
+    assert parts["size"] == 0.0
+    assert parts["city"] == pytest.approx(model.predict(row) - model.predict({**row, "city": "Köln"}))
+
+
+def test_the_card_is_plain_data_without_background():
+    import json
+
+    model = model_parts.regression()
+    model.manifest["background"] = {"size": [1.0]}
+    model.manifest["metrics"] = [{"name": "rmse", "value": np.float64(1.5), "low": float("nan")}]
+    card = json.loads(json.dumps(model.card(), allow_nan=False))
+    assert card["task"] == "regression" and "background" not in card
+    assert card["metrics"] == [{"name": "rmse", "value": 1.5, "low": None}]
+
+
+def test_threads_share_a_model(tmp_path):
+    from everymodel import scoring
+
+    model_parts.multiclass().save(tmp_path / "m.em")
+    model = scoring.load(tmp_path / "m.em")
+    rows = model_parts.rows(40)
+    expected = model.predict(rows)
+    wrong = []
+
+    def work():
+        for _ in range(20):
+            if model.predict(rows) != expected or [model.predict(row) for row in rows[:5]] != expected[:5]:
+                wrong.append(1)  # noqa: PERF401
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
