@@ -84,7 +84,7 @@ def read_delimited(
             raise _Uneven("blanks beside separators")
         frame = reader(data, dialect, quote, rows)
         if quote and rows is None and _swallowed(data, dialect, len(frame)):
-            raise _Uneven("an odd number of quotation marks")
+            raise _Uneven("lines within quotation marks")
     except _NotText:
         data, details["encoding"] = _mixed(data, findings)
         frame = _repaired(reader, data, dialect, name, findings, rows)
@@ -98,9 +98,20 @@ def read_delimited(
 
 
 def _swallowed(data: Buffer, dialect: Dialect, n: int) -> bool:
-    """Whether a stray quotation mark may have made one cell of many lines."""
+    """Whether stray quotation marks may have made one cell of many rows.
+
+    That is so where there are more lines than rows, and the marks are odd in number or every line by itself is a row.
+    """
     whole = bytes(data)
-    return whole.count(b'"') % 2 == 1 and max(whole.count(b"\n"), whole.count(b"\r")) > n + dialect.skip
+    lines = max(whole.count(b"\n"), whole.count(b"\r"))
+    if lines <= n + dialect.skip:
+        return False
+    if whole.count(b'"') % 2 == 1:
+        return True
+    marks = len(_names(dialect)) - 1
+    mark = dialect.separator.encode()
+    body = whole.splitlines()[dialect.skip :]
+    return len(whole) < 1 << 26 and len(body) > n and all(line.count(mark) == marks for line in body if line.strip())
 
 
 class _Uneven(Exception):
@@ -256,7 +267,7 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
 
     places = [f"c{i}" for i in range(len(_names(dialect)))]  # names may repeat; they are set at the end
     types: dict[str, Any] = {}
-    block = max(1 << 20, min(1 << 24, len(data) // 16))
+    block = 1 << 20
     for _ in range(60):
         reading = pc.ReadOptions(column_names=places, skip_rows=dialect.skip, block_size=block)
         parsing = pc.ParseOptions(
@@ -360,8 +371,8 @@ def _repaired(reader: Any, data: Buffer, dialect: Dialect, name: str, findings: 
     width = len(_names(dialect))
     body = bytes(data).decode("utf-8", "replace")
     clean, short, surplus, total = _even(body, dialect, width, csv.QUOTE_MINIMAL, rows)
-    if body.count('"') % 2:
-        # one stray quotation mark swallows all lines up to the next: take the marks as they are if that is as even
+    if '"' in body:
+        # a stray quotation mark swallows all lines up to the next: take the marks as they are if that is as even
         other = _even(body, dialect, width, csv.QUOTE_NONE, rows)
         if other[1] + len(other[2]) <= short + len(surplus) and other[3] > total:
             clean, short, surplus, total = other

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from everymodel.core.optional import installed
+from everymodel.core.settings import Settings
 
 
 def fingerprint(frame: Any) -> str:
-    """SHA-256 over column names and cells, in order; the index does not count. Whole numbers equal their floats."""
+    """SHA-256 over column names and cells, in order; the index does not count."""
     total = hashlib.sha256(f"{len(frame)}\x1f{len(frame.columns)}".encode())
-    for i, name in enumerate(frame.columns):
+    columns = [frame.iloc[:, i] for i in range(len(frame.columns))]
+    if len(frame) > 100_000:  # hashing lets other threads run
+        with ThreadPoolExecutor(Settings.load().cores()) as pool:
+            digests = list(pool.map(_column, columns))
+    else:
+        digests = [_column(series) for series in columns]
+    for name, digest in zip(frame.columns, digests):
         total.update(f"\x1e{name}\x1f".encode("utf-8", "surrogatepass"))
-        total.update(_column(frame.iloc[:, i]))
+        total.update(digest)
     return total.hexdigest()
 
 
@@ -23,11 +31,8 @@ def _column(series: Any) -> bytes:
     """Digest of one column."""
     kind = getattr(series.dtype, "kind", "O")
     if isinstance(series.dtype, np.dtype) and kind in "iufb":
-        values = np.ascontiguousarray(series.to_numpy(), dtype=np.float64)
-        gaps = np.isnan(values)
-        if gaps.any():
-            values = np.where(gaps, np.nan, values)
-        return hashlib.sha256(np.ascontiguousarray(values + 0.0)).digest()
+        wide = np.float64 if kind == "f" else np.int64  # the width does not count, whole or not does
+        return hashlib.sha256(np.ascontiguousarray(series.to_numpy(), dtype=wide)).digest()
     if isinstance(series.dtype, np.dtype) and kind == "M":
         stamps = series.to_numpy().astype("datetime64[us]").astype(np.int64)
         return hashlib.sha256(b"date" + stamps.tobytes()).digest()

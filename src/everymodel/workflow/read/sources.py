@@ -370,7 +370,7 @@ def _choose(names: Sequence[str], sizes: Sequence[int], sheet: Any, what: str, f
         raise ReadError(f"There is no {what} {sheet!r}: expected one of {', '.join(map(repr, names[:20]))}.")
     best = max(range(len(names)), key=lambda i: (sizes[i], -i))
     if sum(size > 0 for size in sizes) > 1:
-        text = f"There are {len(names)} {what}s ({', '.join(map(repr, names[:8]))}); {names[best]!r}, the largest, is read."
+        text = f"{len(names)} {what}s ({', '.join(map(repr, names[:8]))}): {names[best]!r}, the largest, is read."
         findings.append(
             finding("one-of-several", "info", text, "Choose another by sheet= (--sheet).", tables=list(names))
         )
