@@ -15,11 +15,11 @@ from typing import Any
 from everymodel.core.errors import NotInstalledError, ReadError
 from everymodel.core.finding import Finding
 from everymodel.core.optional import installed, require
+from everymodel.workflow import samples
 from everymodel.workflow.read.codes import finding
 from everymodel.workflow.read.content import Buffer, content_of, is_excel, kind_of, packed_as, unpack
 from everymodel.workflow.read.delimited import read_delimited, to_utf8, unique_names
 from everymodel.workflow.read.fingerprint import fingerprint
-from everymodel.workflow import samples
 from everymodel.workflow.types import Table
 
 # What a file's name promises; where the content is something else, it is read as what it is, and that is said.
@@ -72,7 +72,8 @@ def read(
 
     Parameters
     ----------
-    source : "sample:iris" and the like (tables that ship with scikit-learn); path of a CSV, TSV, Parquet, Arrow, JSON, Excel, HTML or SQLite file, compressed or not; "-" for standard
+    source : "sample:iris" and the like (tables that ship with scikit-learn); path of a CSV, TSV, Parquet, Arrow, JSON,
+        Excel, HTML or SQLite file, compressed or not; "-" for standard
         input; an SQLAlchemy URL (with `query`); a pandas, polars or Arrow table; a dict of columns, a list of dicts or
         of rows, a two-dimensional array; an open file; a Table, which is returned as it is.
     sheet : sheet of a workbook, table of a page or database, or member of a zip file: its name, or number from 0.
