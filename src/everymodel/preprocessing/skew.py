@@ -52,7 +52,7 @@ class Unskewer(TransformerMixin, BaseEstimator):
             values = rows[:, j]
             values = values[~np.isnan(values)]
             low, high = (float(np.nanmin(X[:, j])), float(np.nanmax(X[:, j]))) if len(values) else (0.0, 0.0)
-            if len(values) < 20 or not low < high or abs(_skewness(values)) <= self.limit:
+            if len(values) < 20 or not low < high or abs(skewness(values)) <= self.limit:
                 continue
             unit = float(np.median(np.abs(values[values != 0])))
             power = _best_power(values / unit)
@@ -86,7 +86,8 @@ class Unskewer(TransformerMixin, BaseEstimator):
         return np.array(_names_in(self, input_features), dtype=object)
 
 
-def _skewness(values: np.ndarray) -> float:
+def skewness(values: np.ndarray) -> float:
+    """The third standardised moment of (n,); 0 where nothing varies."""
     size = np.abs(values).max()
     centred = values / size - np.mean(values / size) if size > 0 else values
     variance = np.mean(centred**2)
@@ -94,11 +95,14 @@ def _skewness(values: np.ndarray) -> float:
 
 
 def _best_power(x: np.ndarray) -> float:
-    """The power of greatest likelihood on a grid from -2 to 4."""
+    """The power of greatest likelihood from 0, a logarithm, to 2, its mirror image.
+
+    Stronger powers would turn a column of many zeros and few large amounts into yes and no.
+    """
     slope = (np.sign(x) * np.log1p(np.abs(x))).mean()  # the log of the transform's slope is (power - 1) * this
     best, choice = -np.inf, 1.0
     # Quarters, less a billionth: at 0 and 2 themselves the formula would divide by zero.
-    for power in np.arange(-2.0, 4.01, 0.25) - 1e-9:
+    for power in np.arange(0.0, 2.01, 0.25) - 1e-9:
         with np.errstate(all="ignore"):
             variance = np.var(yeo_johnson(x[:, None], np.array([power])))
             likelihood = -0.5 * np.log(variance) + (power - 1.0) * slope
