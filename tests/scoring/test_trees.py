@@ -227,6 +227,33 @@ def test_damaged_trees_are_refused(field, change):
         Trees.build(settings, arrays)
 
 
+def interleaved():
+    """Left children follow their parents, yet the right part of the first left child lies after the root's."""
+    return {
+        "left": [1, 2, -1, -1, -1],
+        "right": [3, 4, -1, -1, -1],
+        "feature": [0, 1, -1, -1, -1],
+        "threshold": [0.0, 0.0, 0.0, 0.0, 0.0],
+        "value": [0.0, 0.0, 1.0, 2.0, 3.0],
+        "missing": [0] * 5,
+        "categories": {},
+    }
+
+
+def test_any_order_of_nodes_is_understood():
+    tree = interleaved()
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    expected = [plain_leaf(tree, row, False) for row in x.tolist()]
+    assert Trees.of([tree, tree], 2, divide=2).sums(x).tolist() == expected
+
+
+def test_nodes_out_of_preorder_are_refused():
+    settings, arrays = Trees.of([interleaved()], 2).spec()
+    assert arrays["feature"].tolist() == [0, 1, -1, -1, -1] and arrays["right"].tolist() == [4, 2]
+    with pytest.raises(ModelFileError, match="form trees"):
+        Trees.build(settings, {**arrays, "right": np.array([3, 3])})
+
+
 def test_wrong_settings_are_refused():
     settings, arrays = simple().spec()
     for change in ({"link": "eval"}, {"outputs": 0}, {"n_features": -1}, {"x_type": "object"}, {"comparison": ">"}):

@@ -42,8 +42,8 @@ def preorder(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     n = len(left)
     split = np.flatnonzero(left >= 0)
     jump = np.zeros(n, dtype=np.int64)
-    if np.array_equal(left[split], split + 1) and bool((right[split] > split).all()):
-        jump[split] = right[split] - split  # already in preorder, as scikit-learn's depth-first trees are
+    if np.array_equal(left[split], split + 1) and in_preorder(np.array([n]), split, right[split]):
+        jump[split] = right[split] - split  # as scikit-learn's depth-first trees are
         return np.arange(n), jump
     lefts, rights = left.tolist(), right.tolist()
     order: list[int] = []
@@ -80,6 +80,49 @@ def depth_within(sizes: np.ndarray, split: np.ndarray, target: np.ndarray, limit
             return True
         front = np.concatenate([split[here] + 1, target[here]])
     return False
+
+
+def in_preorder(sizes: np.ndarray, split: np.ndarray, right: np.ndarray) -> bool:
+    """Whether nodes form trees in preorder, given that each split's left child is the next node.
+
+    sizes (trees,), split (splits,) node of each split, right (splits,) node of its right child. Below a split lie its
+    left part, then its right part, and nothing else: so each leaf must be a part of exactly one node.
+    """
+    nodes = int(sizes.sum())
+    if len(split) == 0:
+        return bool((sizes == 1).all())
+    if int(right.min()) < 0 or int(right.max()) >= nodes or bool((right < split + 2).any()):
+        return False
+    # Every node but the roots has exactly one parent, and parents come first: so there are no cycles or shared parts.
+    roots = np.cumsum(sizes) - sizes
+    expected = np.ones(nodes + 1, dtype=np.int64)
+    expected[nodes] = 0
+    expected[roots] = 0
+    if not np.array_equal(np.bincount(np.concatenate([split + 1, right]), minlength=nodes + 1), expected):
+        return False
+    end = subtree_ends(sizes, split, right)
+    leaf = np.ones(nodes, dtype=bool)
+    leaf[split] = False
+    leaves = np.flatnonzero(leaf)
+    return bool((end[leaves] == leaves + 1).all() and (right < end[split]).all())
+
+
+def subtree_ends(sizes: np.ndarray, split: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(nodes,) the node after the last one below each node."""
+    nodes = int(sizes.sum())
+    front = np.cumsum(sizes) - sizes
+    end = np.zeros(nodes + 1, dtype=np.int64)
+    end[front] = front + sizes
+    number = np.full(nodes + 1, -1, dtype=np.int64)
+    number[split] = np.arange(len(split))
+    while len(front):
+        here = number[front]
+        here = here[here >= 0]
+        node, other = split[here], right[here]
+        end[node + 1] = other
+        end[other] = end[node]
+        front = np.concatenate([node + 1, other])
+    return end[:-1]
 
 
 class Engine:
@@ -162,6 +205,7 @@ class _Shape:
 
     def __init__(self, trees: Trees):
         sizes = trees.sizes.astype(np.int64)
+        self.sizes = sizes
         self.nodes = int(sizes.sum())
         self.roots = np.cumsum(sizes) - sizes
         node_feature = trees.feature.astype(np.int64)
@@ -191,22 +235,6 @@ class _Shape:
             self.set_of = self.set_levels = np.zeros(0, dtype=np.int64)
             self.top = 0
         self.sets = 0 if trees.set_sizes is None else len(trees.set_sizes)
-
-    def ends(self) -> np.ndarray:
-        """(nodes,) node after the last one below each node."""
-        end = np.zeros(self.nodes + 1, dtype=np.int64)
-        end[self.roots] = np.append(self.roots[1:], self.nodes)
-        number = np.full(self.nodes + 1, -1, dtype=np.int64)
-        number[self.split] = np.arange(len(self.split))
-        front = self.roots
-        while len(front):
-            here = number[front]
-            here = here[here >= 0]
-            node, right = self.split[here], self.right[here]
-            end[node + 1] = right
-            end[right] = end[node]
-            front = np.concatenate([node + 1, right])
-        return end[:-1]
 
 
 class _Masks:
@@ -274,7 +302,7 @@ class _Masks:
     ) -> None:
         """Make the tables: for each interval, the leaves that a tree's splits on the feature leave open."""
         full = np.uint64(0xFFFFFFFFFFFFFFFF)
-        end = s.ends()
+        end = subtree_ends(s.sizes, s.split, s.right)
         before = np.append(s.leaves_before, int(s.leaf_node.sum()))
         start = before[s.split] - s.first_leaf[s.tree]
         middle = before[s.right] - s.first_leaf[s.tree]

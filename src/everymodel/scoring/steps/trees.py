@@ -190,12 +190,8 @@ class Trees(_Gives):
         target = split + self.right.astype(np.int64)
         need(bool((self.right >= 2).all()), "a right child is not after the left one")
         need(bool((target < ends[tree_of_split]).all()), "a child lies outside its tree")
-        # Every node but the roots has exactly one parent, and parents come first: so these are trees, without cycles.
-        parents = np.bincount(np.concatenate([split + 1, target]), minlength=nodes + 1)
-        expected = np.ones(nodes + 1, dtype=np.int64)
-        expected[nodes] = expected[0] = 0
-        expected[ends[:-1]] = 0
-        need(np.array_equal(parents, expected), "the nodes do not form trees")
+        need(walk.depth_within(sizes, split, target, MAX_DEPTH), f"a tree is deeper than {MAX_DEPTH}")
+        need(walk.in_preorder(sizes, split, target), "the nodes do not form trees")
         leaves = nodes - len(split)
         width = self.outputs if self.group is None else 1
         need(self.value.shape == (leaves, width), "leaf values have a wrong shape")
@@ -219,7 +215,6 @@ class Trees(_Gives):
                 good = isinstance(number, int | float) and not isinstance(number, bool)
                 need(good and 0 < abs(number) < float("inf"), f"tree {name} is {number!r}")
         check_link(self.link, self.gives, self.places, self.classes, self.outputs)
-        need(walk.depth_within(sizes, split, target, MAX_DEPTH), f"a tree is deeper than {MAX_DEPTH}")
 
     def _check_sets(self, feature: np.ndarray) -> None:
         if self.category is None:
