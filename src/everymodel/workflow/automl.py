@@ -118,9 +118,9 @@ class _Search:
         self.history: list[dict[str, Any]] = []
         self.started = clock.elapsed()
         self.total = (clock.limit or 0.0) - self.started  # seconds given to the search
-        self.reserve = 0.0 if not self.timed else min(0.4 + 0.03 * self.total + 1e-6 * self.n, 0.3 * self.total)
+        self.reserve = 0.0 if not self.timed else min(0.8 + 0.03 * self.total + 1e-6 * self.n, 0.3 * self.total)
         self.stopped = "finished"
-        self.first = Judge(problem.metric, problem.task, problem.y[self.folds[0][1]], problem.seed, 20)
+        self.first = Judge(problem.metric, problem.task, problem.y[self.folds[0][1]], problem.seed, 20, 6_000)
         self.standing: tuple[int, np.ndarray, list[Candidate]] = (-1, np.zeros(0), [])
         settings = {
             "models": models,
@@ -255,10 +255,11 @@ class _Search:
             slot = max(1.5 * candidate.fold_seconds, 0.02 * self.total, 1.0)
         if candidate.full:
             slot = self.clock.left()
-        stop_at = min(now + slot, last - 0.25 - 1e-6 * self.n)
-        if candidate.graceful:
-            return stop_at, min(stop_at + max(1.0, 0.35 * slot), last)
-        return stop_at, min(now + 1.3 * slot, last)
+        # What comes after the fit (packing, answering, proving) counts too, and is never cut short on purpose.
+        same = [m.after for c in self.candidates if c.card is candidate.card for m in c.members.values()]
+        after = 1.3 * max(same) if same else 0.2 * slot
+        stop_at = min(now + slot, last - after - 0.2 - 1e-6 * self.n)
+        return stop_at, min(now + 2.0 * slot + 2.0 * after + 1.0, last)
 
     # ---- what comes next -------------------------------------------------------------------------------------------
 
@@ -357,7 +358,8 @@ class _Search:
         cost = candidate.card.cost
         rows, columns = len(self._rows(candidate, 0)[0]), max(len(self.problem.batch.columns), 1)
         seconds = cost.get("scale", 1e-6) * rows ** cost.get("rows_power", 1) * columns ** cost.get("columns_power", 1)
-        return 0.05 + seconds * (len(self.problem.schema.classes) if self.problem.task == "multiclass" else 1) ** 0.5
+        many = len(self.problem.schema.classes) if self.problem.task == "multiclass" and candidate.graceful else 1
+        return 0.05 + seconds * many**0.5
 
     def _affordable(self, candidate: Candidate, folds: int) -> bool:
         """Whether so many more folds end before the time does, as far as can be known."""
@@ -403,7 +405,7 @@ class _Search:
         version = sum(len(c.members) for c in ready)
         if self.standing[0] != version:
             answers = [self._answers_on(c, 0) for c in ready]
-            weights = greedy(self.first, answers) if ready else np.zeros(0)
+            weights = greedy(self.first, answers, rounds=10) if ready else np.zeros(0)
             self.standing = (version, weights, ready)
         return self.standing[1], self.standing[2]
 
@@ -562,26 +564,23 @@ class _Search:
         )
 
     def _finalists(self, ready: list[Candidate]) -> tuple[list[Candidate], np.ndarray]:
-        """(candidates, rows on which all of them have out-of-fold answers)."""
-        whole = [c for c in ready if len(c.members) == self.k]
+        """(candidates, rows on which all of them have out-of-fold answers): those with nearly all folds, or, where a
+        surely better one could not get that far, those with the first fold."""
+        most = max(len(c.members) for c in ready)
+        whole = [c for c in ready if len(c.members) >= max(1, 0.6 * most)]
         partial = [c for c in ready if 0 in c.members]
-        if not whole and not partial:
-            whole = [max(ready, key=lambda c: len(c.members))]
-        best_whole = min((c.loss for c in whole if 0 in c.members), default=np.inf)
-        best_partial = min((c.loss for c in partial), default=np.inf)
-        if whole and best_whole <= best_partial:
-            chosen = whole
-        elif whole and partial:  # a better one could not be finished: is it better by more than noise?
+        chosen = whole
+        if partial:
             leader = min(partial, key=lambda c: c.loss)
             rival = min((c for c in whole if 0 in c.members), key=lambda c: c.loss, default=None)
-            sure = rival is None or self._surely(leader, rival)
-            chosen = partial if sure else whole
-        else:
-            chosen = partial or whole
-        known = np.ones(self.n, bool)
-        for c in chosen:
-            known &= np.isfinite(self.oof(c)).reshape(self.n, -1).all(1)
-        return chosen, np.flatnonzero(known)
+            if rival is None or (leader not in whole and self._surely(leader, rival)):
+                chosen = partial
+        known, kept = np.ones(self.n, bool), []
+        for c in sorted(chosen, key=lambda c: (-len(c.members), c.loss)):
+            both = known & np.isfinite(self.oof(c)).reshape(self.n, -1).all(1)
+            if both.any():
+                known, kept = both, [*kept, c]
+        return kept, np.flatnonzero(known)
 
     def _surely(self, leader: Candidate, rival: Candidate) -> bool:
         gain, noise = self.first.gain(self._answers_on(leader, 0), self._answers_on(rival, 0))
@@ -591,10 +590,11 @@ class _Search:
         self, judge: Judge, final: list[Candidate], answers: list[np.ndarray], losses: list[float]
     ) -> np.ndarray:
         """Weights of the final blend; a single model where a blend is not worth it."""
+        usable = [i for i, c in enumerate(final) if c.card.name != plan.DUMMY] or [0]
+        # The baseline itself wins where nothing is better (noise), but not over a model that was asked for.
+        best = min(usable if self.models else range(len(final)), key=lambda i: losses[i])
         alone = np.zeros(len(final))
-        alone[int(np.argmin(losses))] = 1.0
-        best = int(np.argmin(losses))
-        usable = [i for i, c in enumerate(final) if c.card.name != plan.DUMMY] or [best]
+        alone[best] = 1.0
         if self.prefer in ("fast", "simple"):
             rank = {i: (final[i].row_ms if self.prefer == "fast" else _plainness(final[i])) for i in usable}
             near = [i for i in usable if self._near(judge, answers[best], answers[i])]
@@ -664,7 +664,7 @@ class _Search:
                 continue
             settings = {**c.parameters, **_average([m.refit for m in c.members.values()])}
             job = Job(c.card.name, c.card.kind, settings, everything, everything[:0], seeds.derive(self.problem.seed, "refit"),
-                      1, c.target, False)  # fmt: skip
+                      1, c.target, early=False)  # fmt: skip
             end = None if not self.timed else time.monotonic() + self.clock.left() - 0.4 * self.reserve
             self.jobs.clear()
             number = self.crew.submit(job, end, end)
@@ -731,7 +731,7 @@ class _Search:
                 row(c.name, c.card.name, answers, judge if whole else self.first, fit_seconds=round(c.seconds, 3),
                     row_ms=round(c.row_ms, 4), size=c.size, weight=round(weight.get(id(c), 0.0), 4),
                     folds=len(c.members), parameters=c.parameters, target=c.target, origin=c.origin,
-                    status="ok" if len(c.members) == self.k else "first fold only")
+                    status="ok" if len(c.members) == self.k else f"{len(c.members)} of {self.k} folds")
             )  # fmt: skip
         if sum(w > 0 for w in weights) > 1:
             used = [c for c, w in zip(final, weights) if w > 0]
@@ -824,6 +824,7 @@ def learning_curve(problem: Problem, result: SearchResult, *, clock: Clock | Non
     sizes = sorted({int(s) for s in np.geomspace(min(50, len(fit)), len(fit), 6)})
     curve = []
     with Crew(problem, 1) as crew:
+        crew.preload([(best["card"], plan.kind_of(problem.task))])
         for size in sizes:
             if clock.over():
                 break

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ class Job:
     seed: int
     threads: int = 1
     target: str = "plain"  # regression: "plain" "standard" (zero mean, unit variance) "log" (of the shifted target)
+    fold: int | None = None  # instead of `fit` and `valid`: the problem's fold of this number
     early: bool = True  # whether the model may stop by its score on `valid`
 
 
@@ -53,6 +54,7 @@ class Member:
     size: int  # bytes of arrays
     refit: dict[str, Any] = field(default_factory=dict)  # settings that a refit on all rows should use
     stopped: bool = False  # ended by the clock, not by itself
+    after: float = 0.0  # of `seconds`, what packing, answering and proving took once the fit had ended
     notes: list[str] = field(default_factory=list)
 
     def pack(self) -> Pack:
@@ -65,6 +67,10 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
     `stop` is asked now and then by models that can end early; they then keep their best so far.
     """
     started = time.perf_counter()
+    marks: list[float] = []
+    if job.fold is not None:
+        fit, valid = problem.folds[job.fold]
+        job = replace(job, fit=fit, valid=valid, fold=None)
     card = catalog.find(job.card, kind=job.kind)
     labels = problem.y.shape[1] if problem.y.ndim == 2 else 0
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
@@ -89,15 +95,17 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         native = tuple(getattr(preparation, "native_", ()))
         yv = problem.y[rows]
         if labels and problem.task not in card.tasks and not (problem.task == "regression" and _many(card)):
-            nodes, answers, refit, stopped = _one_by_one(problem, card, job, one, X, y, Xv, yv, nodes, native, stop)
+            nodes, answers, refit, stopped = _one_by_one(
+                problem, card, job, one, X, y, Xv, yv, nodes, native, stop, marks
+            )
         else:
             task = problem.task
             _, answers, refit, stopped, step, inverse = _fit_one(
-                problem, card, job, task, X, y, Xv, yv, native, stop, ""
+                problem, card, job, task, X, y, Xv, yv, native, stop, "", marks
             )
             nodes.append(Node("m", step, (nodes[-1].name,)))
-            if inverse is not None:
-                nodes.append(Node("t", inverse, ("m",)))
+            for i, back in enumerate(inverse):
+                nodes.append(Node(f"t{i}", back, (nodes[-1].name,)))
         pack = Pack(nodes)
         if not np.isfinite(answers).all():
             raise DataError(f"{card.title} gave answers that are not finite numbers.")
@@ -115,6 +123,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         int(sum(a.nbytes for a in arrays.values())),
         refit,
         stopped,
+        seconds - (marks[-1] - started if marks else 0.0),
         sorted({str(w.message).partition("\n")[0][:160] for w in caught if _matters(w)}),
     )
 
@@ -160,11 +169,12 @@ def _fit_one(
     native: tuple[int, ...],
     stop: Callable[[], bool] | None,
     part: str,
+    marks: list[float],
 ) -> tuple[Any, np.ndarray, dict[str, Any], bool, Any, Any]:
-    """(model, answers on Xv, refit settings, ended by the clock, step, inverse of the target's transform or None)."""
+    """(model, answers on Xv, refit settings, ended by the clock, step, steps that undo the target's change)."""
     model = make(card, job.parameters, seeds.derive(job.seed, "model", part), job.threads)
     module = catalog.module(card)
-    forward, inverse = (None, None) if task != "regression" else target_transform(job.target, y)
+    forward, inverse = (None, []) if task != "regression" else target_transform(job.target, y)
     n_classes = max(len(problem.schema.classes), 2) if task in ("binary", "multiclass") else None
     if task == "binary":
         n_classes = 2
@@ -182,10 +192,11 @@ def _fit_one(
         model = module.fit(model, X, goal, valid=valid, stop=asked, threads=job.threads, native=native)
     else:
         model.fit(X, goal)
+    marks.append(time.perf_counter())
     step = module.pack(model, n_classes=n_classes) if n_classes else module.pack(model)
     answers = source_answers(model, Xv, step.output, n_classes)
-    if inverse is not None:
-        answers = inverse(answers)
+    for back in inverse:
+        answers = back(answers)
     refit = dict(module.refit_parameters(model)) if hasattr(module, "refit_parameters") else {}
     return model, answers, refit, ended[0], step, inverse
 
@@ -202,6 +213,7 @@ def _one_by_one(
     nodes: list[Node],
     native: tuple[int, ...],
     stop: Callable[[], bool] | None,
+    marks: list[float],
 ) -> tuple[list[Node], np.ndarray, dict[str, Any], bool]:
     """One model per label or per target, side by side."""
     from everymodel.scoring.steps.combine import Columns, Mean, Stack
@@ -217,16 +229,16 @@ def _one_by_one(
                 if task == "regression"
                 else ConstantProbabilities(np.array([1 - share, share]))
             )
-            answers, refit, ended, inverse = step(np.zeros((Xv.shape[0], 1))), {}, False, None
+            answers, refit, ended, inverse = step(np.zeros((Xv.shape[0], 1))), {}, False, []
         else:
             _, answers, refit, ended, step, inverse = _fit_one(
-                problem, card, job, task, X, goal, Xv, yv[:, j], native, stop, str(j)
+                problem, card, job, task, X, goal, Xv, yv[:, j], native, stop, str(j), marks
             )
             if step.output == "scores":
                 raise DataError(f"{card.title} gives no probabilities, which several labels at once need.")
         nodes.append(Node(f"m{j}", step, (matrix,)))
-        if inverse is not None:
-            nodes.append(Node(f"t{j}", inverse, (f"m{j}",)))
+        for i, back in enumerate(inverse):
+            nodes.append(Node(f"t{j}_{i}", back, (nodes[-1].name,)))
         if answers.ndim == 2:  # the probability of "yes"
             nodes.append(Node(f"y{j}", Columns(np.array([1])), (nodes[-1].name,)))
         names.append(nodes[-1].name)
@@ -271,20 +283,28 @@ def source_answers(model: Any, X: Any, output: str, n_classes: int | None) -> np
     return placed
 
 
-def target_transform(word: str, y: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray] | None, Any]:
-    """(what the model learns as a function of y, the scoring step that undoes it); (None, None) for "plain"."""
+def target_transform(word: str, y: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray] | None, list[Any]]:
+    """(what the model learns as a function of y, the scoring steps that undo it); (None, []) for "plain"."""
     if word == "plain":
-        return None, None
-    from everymodel.scoring.steps.combine import Transform
+        return None, []
+    from everymodel.scoring.steps.combine import Clip, Transform
 
-    base = np.log1p(y) if word == "log" else y
-    offset = float(base.mean())
-    scale = float(base.std()) or 1.0
+    # The plain logarithm where no value is close to zero, for log1p would be nearly straight on small units.
+    kind = "identity" if word == "standard" else "log" if y.min() > 1e-3 * np.median(y) else "log1p"
+    low = float(y.min()) * 1e-3
 
-    def forward(values: np.ndarray) -> np.ndarray:
-        return ((np.log1p(np.maximum(values, -1 + 1e-9)) if word == "log" else values) - offset) / scale
+    def bend(values: np.ndarray) -> np.ndarray:
+        if kind == "identity":
+            return values
+        return np.log(np.maximum(values, low)) if kind == "log" else np.log1p(np.maximum(values, -1 + 1e-9))
 
-    return forward, Transform("log1p" if word == "log" else "identity", offset, scale)
+    bent = bend(y)
+    offset = float(bent.mean())
+    scale = float(bent.std()) or 1.0
+    steps: list[Any] = [Transform(kind, offset, scale)]
+    if kind != "identity":  # a small error far out becomes a huge one when the logarithm is undone
+        steps.append(Clip(low=min(0.0, float(y.min())), high=float(y.max() + 0.25 * (y.max() - y.min()))))
+    return lambda values: (bend(values) - offset) / scale, steps
 
 
 def _verify(pack: Pack, batch: Any, answers: np.ndarray, card: Card) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from everymodel.workflow import _worker
@@ -85,6 +86,9 @@ class Crew:
 
     def submit(self, job: Job, stop_at: float | None = None, kill_at: float | None = None) -> int:
         """Start a fit and return its number. `stop_at`, `kill_at`: moments of `time.monotonic`."""
+        for i, (fit, valid) in enumerate(self.problem.folds):
+            if job.fit is fit and job.valid is valid:  # the other side has these rows already
+                job = replace(job, fit=fit[:0], valid=valid[:0], fold=i)
         self._number += 1
         self.running[self._number] = kill_at
         if self.fork:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,8 +52,6 @@ class Candidate:
     @property
     def key(self) -> str:
         """Says everything that decides what a fit gives, but for its rows."""
-        import json
-
         return json.dumps([self.card.name, self.card.kind, self.parameters, self.target, self.repeat], sort_keys=True)
 
     @property
@@ -71,7 +73,14 @@ class Candidate:
     @property
     def graceful(self) -> bool:
         """Whether the model can be asked to end early."""
-        return hasattr(catalog.module(self.card), "fit")
+        return _has_fit(self.card.module)
+
+
+@lru_cache(maxsize=None)
+def _has_fit(module: str) -> bool:
+    """Whether a model file defines `fit`; read as text, for importing it here would cost the search its first second."""
+    spec = importlib.util.find_spec(module)
+    return bool(spec and spec.origin and "\ndef fit(" in Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def kind_of(task: str) -> str:
@@ -106,7 +115,7 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
     if prefer == "fast":
         cards = [c for c in cards if c.family in ("linear", "tree", "ensemble") and "slow" not in c.advice]
     # Boosters and networks most likely help; plain models come cheap but are seldom the best of a table.
-    return sorted(cards, key=lambda c: (not 20 <= c.priority < 40, c.priority, c.name))
+    return sorted(cards, key=lambda c: (c.priority < 20, c.priority, c.name))
 
 
 def _named(name: str, kind: str) -> bool:
