@@ -141,11 +141,14 @@ def test_explanations_add_up_exactly_and_are_the_same_each_time(make):
         assert few["rest"] == pytest.approx(rest, abs=1e-12)
 
 
-def test_explanations_use_the_background_of_the_manifest():
+@pytest.mark.parametrize("coded", [False, True])
+def test_explanations_use_the_background_of_the_manifest(coded):
     """With one background row, the base is the answer to that row, and equal cells contribute nothing."""
     model = model_parts.regression()
     row = {"size": 0.7, "city": "Bonn", "built": "2001-02-03", "note": "x"}
     model.manifest["background"] = {name: [cell] for name, cell in {**row, "city": "Köln"}.items()}
+    if coded:
+        model.manifest["background"].update(city=[1], built=[981158400.0])
     one = model.explain(row)[0]
     assert one["base"] == pytest.approx(model.predict({**row, "city": "Köln"}))
     parts = {c["column"]: c["contribution"] for c in one["contributions"]}

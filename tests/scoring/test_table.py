@@ -152,6 +152,7 @@ def test_a_key_left_out_in_some_rows_is_a_noted_missing_cell():
         ("sold", "2024-13-01"),
         ("sold", True),
         ("size", [1, 2]),
+        ("size", 10**400),
         ("size", {"a": 1}),
     ],
 )

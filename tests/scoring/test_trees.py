@@ -250,8 +250,24 @@ def test_any_order_of_nodes_is_understood():
 def test_nodes_out_of_preorder_are_refused():
     settings, arrays = Trees.of([interleaved()], 2).spec()
     assert arrays["feature"].tolist() == [0, 1, -1, -1, -1] and arrays["right"].tolist() == [4, 2]
-    with pytest.raises(ModelFileError, match="form trees"):
+    with pytest.raises(ModelFileError, match="preorder|form trees"):
         Trees.build(settings, {**arrays, "right": np.array([3, 3])})
+
+
+def test_shared_parts_do_not_multiply_the_work():
+    """Children i + 1 and i + 2: as a tree this would have Fibonacci-many nodes."""
+    n = 60_000
+    feature = np.zeros(n, dtype=int)
+    feature[-2:] = -1
+    arrays = {
+        "sizes": np.array([n]),
+        "feature": feature,
+        "threshold": np.zeros(n - 2),
+        "right": np.full(n - 2, 2),
+        "value": np.zeros((2, 1)),
+    }
+    with pytest.raises(ModelFileError):
+        Trees.build({"n_features": 1}, arrays)
 
 
 def test_wrong_settings_are_refused():

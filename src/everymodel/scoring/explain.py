@@ -74,14 +74,32 @@ def _explained(model: Model, answers: np.ndarray) -> int:
 
 
 def _background(model: Model) -> Batch:
-    """Synthetic rows: from the manifest where em.fit has put them, else from the schema's ranges and levels."""
+    """Synthetic rows: from the manifest where em.fit has put them, else from the schema's ranges and levels.
+
+    The manifest has columns of values as a Batch holds them (codes of levels, seconds of dates) or of cells as text.
+    """
     told = model.manifest.get("background")
-    cells = told if isinstance(told, dict) and told else probe.rows(model.schema, BACKGROUND + 6, seed=1)
-    names = [c.name for c in model.schema.features]
-    skip = 0 if cells is told else 6  # the first probe rows are extremes
-    columns = {name: list(cells[name])[skip:] for name in names if name in cells}
-    batch, _ = table.parse(model.schema, columns, missing_columns="impute", unseen="ignore", bad="missing")
-    return batch
+    if not isinstance(told, dict) or not told:
+        cells = probe.rows(model.schema, BACKGROUND + 6, seed=1)
+        told = {name: values[6:] for name, values in cells.items()}  # the first probe rows are extremes
+    n = max((len(v) for v in told.values()), default=1)
+    columns: dict[str, np.ndarray] = {}
+    rest: dict[str, list[Any]] = {}
+    for column in model.schema.features:
+        values = told.get(column.name) or [None] * n
+        if column.kind != "text" and all(v is None or isinstance(v, int | float) for v in values):
+            numbers = np.array([np.nan if v is None else float(v) for v in values])
+            if column.kind == "category":
+                codes = np.where(np.isnan(numbers), -1, numbers).astype(np.int32)
+                columns[column.name] = np.where(codes < len(column.levels), codes, -1).astype(np.int32)
+            else:
+                columns[column.name] = numbers
+        else:
+            rest[column.name] = values
+    if rest:
+        read, _ = table.parse(model.schema, rest, missing_columns="impute", unseen="ignore", bad="missing")
+        columns.update({name: read.columns[name] for name in rest})
+    return Batch(columns, n)
 
 
 def _row(model: Model, row: Batch, background: Batch, column: int, permutations: int, seed: int) -> list[float]:

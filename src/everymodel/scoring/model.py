@@ -18,6 +18,8 @@ from everymodel.scoring import container, probe, table
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
 
+_SLICE = 8192  # rows answered at once
+
 
 class Model:
     """Answers rows; made by `em.fit` or `load`. Holds no state per call, so threads may share it.
@@ -73,7 +75,15 @@ class Model:
 
     def answers(self, batch: Batch) -> np.ndarray:
         """The raw answer: (n,) or (n, t) values, or (n, k) probabilities."""
-        return self.pack(batch)
+        n = batch.n
+        if n <= _SLICE:
+            return self.pack(batch)
+        # Fresh memory costs more than the work on it, so many rows go through in slices that fit the caches.
+        parts = [
+            self.pack(Batch({k: v[i : i + _SLICE] for k, v in batch.columns.items()}, min(_SLICE, n - i)))
+            for i in range(0, n, _SLICE)
+        ]
+        return np.concatenate(parts)
 
     def predict(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
         """Predicted values or class labels, in the form in which the rows came.

@@ -79,7 +79,7 @@ class _Reader:
                 cell = np.empty(1, dtype=object)
                 cell[0] = cells.text(row[name])
                 out[name] = cell
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return None
         return Batch(out, 1), []
 

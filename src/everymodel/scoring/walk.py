@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from everymodel.scoring.steps.trees import Oblivious, Trees
 
 _ZERO = 1e-35  # LightGBM's kZeroThreshold
+MAX_DEPTH = 10_000  # a deeper tree in a file is taken for an attack: one answer would take seconds
 _MAX_MASKS = 1 << 24  # entries of all mask tables: beyond this walking is used, to bound memory
 _BLOCK = 4096  # rows per block: its intervals and masks stay in the processor's cache
 _WALK_BLOCK = 16384
@@ -42,7 +43,7 @@ def preorder(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     n = len(left)
     split = np.flatnonzero(left >= 0)
     jump = np.zeros(n, dtype=np.int64)
-    if np.array_equal(left[split], split + 1) and in_preorder(np.array([n]), split, right[split]):
+    if np.array_equal(left[split], split + 1) and not fault(np.array([n]), split, right[split]):
         jump[split] = right[split] - split  # as scikit-learn's depth-first trees are
         return np.arange(n), jump
     lefts, rights = left.tolist(), right.tolist()
@@ -65,59 +66,48 @@ def preorder(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return found, jump
 
 
-def depth_within(sizes: np.ndarray, split: np.ndarray, target: np.ndarray, limit: int) -> bool:
-    """Whether no tree is deeper than `limit`. Nodes in preorder; target (splits,) is each split's right child."""
-    if len(split) == 0 or int(sizes.max()) <= 2 * limit:  # a tree of depth d has at least 2d + 1 nodes
-        return True
-    nodes = int(sizes.sum())
-    number = np.full(nodes + 1, -1, dtype=np.int64)
-    number[split] = np.arange(len(split))
-    front = np.cumsum(sizes) - sizes
-    for _ in range(limit + 1):
-        here = number[front]
-        here = here[here >= 0]
-        if len(here) == 0:
-            return True
-        front = np.concatenate([split[here] + 1, target[here]])
-    return False
-
-
-def in_preorder(sizes: np.ndarray, split: np.ndarray, right: np.ndarray) -> bool:
-    """Whether nodes form trees in preorder, given that each split's left child is the next node.
+def fault(sizes: np.ndarray, split: np.ndarray, right: np.ndarray) -> str:
+    """Why nodes do not form trees in preorder, "" where they do, given that each split's left child is the next node.
 
     sizes (trees,), split (splits,) node of each split, right (splits,) node of its right child. Below a split lie its
     left part, then its right part, and nothing else: so each leaf must be a part of exactly one node.
     """
     nodes = int(sizes.sum())
     if len(split) == 0:
-        return bool((sizes == 1).all())
-    if int(right.min()) < 0 or int(right.max()) >= nodes or bool((right < split + 2).any()):
-        return False
+        return "" if bool((sizes == 1).all()) else "the nodes do not form trees"
+    if int(right.max()) >= nodes or bool((right < split + 2).any()):
+        return "a right child is not where it can be"
     # Every node but the roots has exactly one parent, and parents come first: so there are no cycles or shared parts.
     roots = np.cumsum(sizes) - sizes
     expected = np.ones(nodes + 1, dtype=np.int64)
     expected[nodes] = 0
     expected[roots] = 0
     if not np.array_equal(np.bincount(np.concatenate([split + 1, right]), minlength=nodes + 1), expected):
-        return False
+        return "the nodes do not form trees"
     end = subtree_ends(sizes, split, right)
     leaf = np.ones(nodes, dtype=bool)
     leaf[split] = False
     leaves = np.flatnonzero(leaf)
-    return bool((end[leaves] == leaves + 1).all() and (right < end[split]).all())
+    if not bool(end[leaves].all()):
+        return f"a tree is deeper than {MAX_DEPTH}"
+    if bool((end[leaves] == leaves + 1).all() and (right < end[split]).all()):
+        return ""
+    return "the nodes do not form trees in preorder"
 
 
 def subtree_ends(sizes: np.ndarray, split: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(nodes,) the node after the last one below each node."""
+    """(nodes,) the node after the last one below each node; 0 below MAX_DEPTH levels."""
     nodes = int(sizes.sum())
     front = np.cumsum(sizes) - sizes
     end = np.zeros(nodes + 1, dtype=np.int64)
     end[front] = front + sizes
     number = np.full(nodes + 1, -1, dtype=np.int64)
     number[split] = np.arange(len(split))
-    while len(front):
+    for _ in range(MAX_DEPTH):
         here = number[front]
         here = here[here >= 0]
+        if len(here) == 0:
+            break
         node, other = split[here], right[here]
         end[node + 1] = other
         end[other] = end[node]

@@ -15,7 +15,6 @@ from everymodel.scoring import walk
 from everymodel.scoring.steps.base import Sparse, need, step
 from everymodel.scoring.steps.combine import _finite, _Gives, check_link, link
 
-MAX_DEPTH = 10_000  # a deeper tree in a file is taken for an attack: one answer would take seconds
 NAN_RIGHT, NAN_LEFT, NAN_AS_ZERO, ZERO_IS_MISSING = 0, 1, 2, 4
 
 
@@ -190,8 +189,8 @@ class Trees(_Gives):
         target = split + self.right.astype(np.int64)
         need(bool((self.right >= 2).all()), "a right child is not after the left one")
         need(bool((target < ends[tree_of_split]).all()), "a child lies outside its tree")
-        need(walk.depth_within(sizes, split, target, MAX_DEPTH), f"a tree is deeper than {MAX_DEPTH}")
-        need(walk.in_preorder(sizes, split, target), "the nodes do not form trees")
+        reason = walk.fault(sizes, split, target)
+        need(not reason, reason)
         leaves = nodes - len(split)
         width = self.outputs if self.group is None else 1
         need(self.value.shape == (leaves, width), "leaf values have a wrong shape")
