@@ -1,0 +1,58 @@
+"""What the docs are made from: every card gives a page, every finding and command is listed, every example runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from everymodel import catalog
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+
+
+@pytest.fixture(scope="module")
+def make_docs():
+    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "scripts" / "make_docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_model_has_a_page_with_its_parameters(make_docs, tmp_path, monkeypatch):
+    monkeypatch.setattr(make_docs, "DOCS", tmp_path)
+    make_docs.write_models()
+    for card in catalog.cards():
+        page = (tmp_path / "models" / f"{card.name}.md").read_text()
+        assert card.class_name in page and card.summary in page
+        assert all(f"`{p.name}`" in page for p in card.parameters)
+
+
+def test_reference_lists_every_finding_and_command(make_docs, tmp_path, monkeypatch):
+    from everymodel.workflow.understand import CODES
+
+    monkeypatch.setattr(make_docs, "DOCS", tmp_path)
+    make_docs.write_reference()
+    findings = (tmp_path / "reference" / "findings.md").read_text()
+    assert all(f"`{code}`" in findings for code in CODES)
+    commands = (tmp_path / "reference" / "command-line.md").read_text()
+    for name in "look advise fit evaluate predict explain report models card inspect serve doctor".split():
+        assert f"## {name}\n" in commands
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_every_example_runs(path, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "MPLBACKEND": "agg"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
