@@ -222,7 +222,8 @@ def _regression(y: np.ndarray, answers: np.ndarray, seed: int) -> dict[str, Any]
     if len(rows) > SCATTER:
         rows = np.sort(np.random.default_rng(seed).choice(len(y), SCATTER, replace=False))
     low, high = np.quantile(error, [0.005, 0.995])
-    edges = np.linspace(low, high, 41) if high > low else np.linspace(low - 0.5, low + 0.5, 41)
+    bars = int(np.clip(2 * len(y) ** 0.4, 10, 40))
+    edges = np.linspace(low, high, bars + 1) if high > low else np.linspace(low - 0.5, low + 0.5, bars + 1)
     bins = np.searchsorted(np.unique(np.quantile(answers, np.linspace(0, 1, 11)[1:-1])), answers, "right")
     tenths = []
     for b in np.unique(bins):

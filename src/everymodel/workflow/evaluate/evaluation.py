@@ -83,8 +83,6 @@ def evaluate(
 
     found: dict[str, Metric] = {}
     for info in sorted(m.metrics_for(task), key=lambda i: i.name != chosen.name):  # the chosen one first
-        if task == "binary" and info.name in ("f1_micro", "f1_weighted") and info is not chosen:
-            continue  # the first is accuracy by another name
         value, low, high = interval(info.name, task, y, answers, resamples, threshold)
         if math.isfinite(value):
             found[info.name] = Metric(info.name, value, low, high, info.better, _text(info.text, task))

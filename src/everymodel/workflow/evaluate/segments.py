@@ -78,6 +78,8 @@ def by_segment(
     sign = 1.0 if info.better == "higher" else -1.0
     parts = [(column, name, rows) for column, values in columns.items() for name, rows in _parts(values)]
     strict = abs(float(special.ndtri(0.025 / max(len(parts), 1))))
+    _, low, high = interval(info.name, task, y, answers, Resamples(len(y), derive(seed, "all"), draws=400), threshold)
+    spread = (high - low) * math.sqrt(len(y))  # of one row, so to speak: what a segment like the rest would show
     made = []
     for column, name, rows in parts:
         rest = np.setdiff1d(np.arange(len(y)), rows, assume_unique=True)
@@ -88,7 +90,9 @@ def by_segment(
             other = Resamples(len(rest), derive(seed, "rest", column, name), draws=400)
             v2, l2, h2 = interval(info.name, task, y[rest], answers[rest], other, threshold)
             gap = sign * (value - v2)
-            error = math.hypot(high - low, h2 - l2) / 2 / 1.96
+            # In a small segment the bootstrap can take a streak of luck for certainty; all rows together know better.
+            expected = spread * math.sqrt(1 / len(rows) + 1 / len(rest))
+            error = max(math.hypot(high - low, h2 - l2), expected) / 2 / 1.96
             if math.isfinite(gap) and math.isfinite(error):
                 strong = abs(gap) > strict * error
                 verdict = "like the rest" if not strong else "better" if gap > 0 else "worse"

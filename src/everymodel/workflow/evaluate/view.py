@@ -133,7 +133,7 @@ def _hero(evaluation: Mapping[str, Any], metric: str) -> dict[str, Any] | None:
         return None
     info = m.METRICS.get(metric)
     value, _, _ = _three(row)
-    bars = [{"name": "this model", "value": _float(row["value"]), "text": value, "own": True}]
+    bars = [{"name": "this model", "value": _float(row["value"]), "text": words.number(row["value"]), "own": True}]
     for other in evaluation.get("comparisons") or []:
         if other["metric"] == metric and other["verdict"] != "identical":
             theirs = _float(other["theirs"])
@@ -300,9 +300,15 @@ def _setting(value: Any) -> str:
 # -- quality ------------------------------------------------------------------------------------------------------
 
 
+# The same figure under another name, or of little use beside the others: not shown unless it was asked for.
+_TWINS = {("binary", "f1_micro"), ("binary", "f1_weighted"), ("multiclass", "f1_micro"), ("multiclass", "f1_macro")}
+
+
 def _metrics(evaluation: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
     rows = []
     for r in evaluation.get("metrics") or []:
+        if (evaluation.get("task"), r["name"]) in _TWINS and r["name"] != metric:
+            continue
         info = m.METRICS.get(r["name"])
         rows.append(
             {
@@ -527,7 +533,7 @@ def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> d
     for item in told.get("dependence") or []:
         figure = figures.try_draw(
             plots.short(item["column"], 40),
-            "Mean answer over many rows as this column alone is set to each value.",
+            "",
             plots.dependence,
             item,
             answer,

@@ -71,7 +71,7 @@ def with_interval(metric: Metric) -> str:
 def of_hundred(value: float, low: float, high: float) -> tuple[str, str, str]:
     """Shares as counts out of 100, with one decimal only where 94 and 94 would hide the difference."""
     digits = 0 if (high - low) >= 0.015 and (0.01 <= value <= 0.99 or value in (0.0, 1.0)) else 1
-    return tuple(f"{100 * v:.{digits}f}" for v in (value, low, high))  # type: ignore[return-value]
+    return tuple(f"{100 * v:.{0 if v in (0.0, 1.0) else digits}f}" for v in (value, low, high))  # type: ignore[return-value]
 
 
 def headline_metric(metric: str, task: str) -> str:
@@ -156,7 +156,7 @@ def headline(
     if name not in metrics:
         return "No score could be computed."
     chosen = metrics[name]
-    digits = 1 if "." in of_hundred(chosen.value, chosen.low, chosen.high)[0] else 0
+    digits = 1 if "." in "".join(of_hundred(chosen.value, chosen.low, chosen.high)) else 0
     text = sentence(chosen, task, label) + verdicts(comparisons, name, digits)
     if source == "cross-validation":
         text += "; estimated by cross-validation on the training rows"
