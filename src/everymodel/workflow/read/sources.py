@@ -134,6 +134,10 @@ def _named(
 ) -> tuple[Any, str, str, dict[str, Any]]:
     if source.startswith("sample:"):
         return samples.load(source), source, "sample", {}
+    if source.startswith("sample:"):
+        from everymodel.workflow.samples import load
+
+        return load(source), source, "sample", {}
     if source == "-":
         data = sys.stdin.buffer.read()
         return _order("<stdin>", _bytes(data, "<stdin>", "", sheet, query, options, findings))

@@ -32,7 +32,7 @@ def understand(
     split: str | None = None,
     ignore: Sequence[str] = (),
     kinds: dict[str, str] | None = None,
-    keep_suspects: bool = False,
+    keep_suspects: bool | Sequence[str] = False,
     unseen: str = "warn",
     need_features: bool = True,
     seed: int = 0,
@@ -47,7 +47,8 @@ def understand(
     group, time, split : columns that say how rows belong together; they are not features.
     ignore : columns to leave out.
     kinds : column name -> kind, where the user knows better.
-    keep_suspects : keep columns that give the target away as features; they are named all the same.
+    keep_suspects : keep columns that give the target away as features, all of them or those named; the findings name
+        them all the same.
     unseen : what to do with categories that were never seen: "warn" "error" "ignore".
     need_features : whether a table without a usable feature is an error; splitting needs the target alone.
 
@@ -158,23 +159,26 @@ def _keep_something(seen: list[Seen]) -> None:
 
 
 def _leave_out(
-    seen: list[Seen], suspects: tuple[str, ...], findings: list[Finding], keep_suspects: bool
+    seen: list[Seen], suspects: tuple[str, ...], findings: list[Finding], keep_suspects: bool | Sequence[str]
 ) -> list[Finding]:
     """Ignore the suspects, unless they are to be kept or nothing else would be left."""
     if not suspects:
         return []
     others = [one for one in seen if one.column.role == "feature" and one.column.name not in suspects]
-    if keep_suspects or not others:
+    wanted = suspects if isinstance(keep_suspects, bool) else [str(name) for name in keep_suspects]
+    kept = [name for name in suspects if not others or (keep_suspects and name in wanted)]
+    said = []
+    if kept:
         why = "on request" if keep_suspects else "because no other column is left"
-        text = f"Suspect columns were kept {why}: {listed(suspects)}. The score is suspect."
+        text = f"Suspect columns were kept {why}: {listed(kept)}. The score is suspect."
         advice = "Do not trust the score unless these columns are known before the outcome is."
-        return [finding("leak-kept", "error", text, advice, suspects)]
+        said = [finding("leak-kept", "error", text, advice, kept)]
     reasons = {name: f.message for f in findings if f.code.startswith("leak-") for name in f.columns}
     for one in seen:
-        if one.column.name in suspects:
+        if one.column.name in suspects and one.column.name not in kept:
             reason = reasons.get(one.column.name, "gives the target away")
             one.column = replace(one.column, role="ignored", reason=f"suspected leak: {reason}")
-    return []
+    return said
 
 
 # --- what is worth saying --------------------------------------------------------------------------------------------
