@@ -250,7 +250,7 @@ def test_any_order_of_nodes_is_understood():
 def test_nodes_out_of_preorder_are_refused():
     settings, arrays = Trees.of([interleaved()], 2).spec()
     assert arrays["feature"].tolist() == [0, 1, -1, -1, -1] and arrays["right"].tolist() == [4, 2]
-    with pytest.raises(ModelFileError, match="preorder|form trees"):
+    with pytest.raises(ModelFileError, match=r"preorder|form trees"):
         Trees.build(settings, {**arrays, "right": np.array([3, 3])})
 
 
