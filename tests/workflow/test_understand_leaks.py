@@ -1,0 +1,177 @@
+"""The leak guard: every disguise of the target is found, and no honest column is accused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import datasets
+
+from everymodel.workflow.understand import understand
+
+CLASSES = ["iris", "wine", "breast_cancer", "digits"]
+
+
+def table(name: str) -> pd.DataFrame:
+    return getattr(datasets, f"load_{name}")(as_frame=True).frame
+
+
+def planted(frame: pd.DataFrame, column) -> tuple[str, ...]:
+    """Suspects once `column` stands among the others."""
+    place = len(frame.columns) // 2
+    copy = frame.copy()
+    copy.insert(place, "extra", column)
+    return understand(copy, "target").suspects
+
+
+@pytest.mark.parametrize("name", [*CLASSES, "diabetes"])
+def test_honest_tables_have_no_suspect(name):
+    assert understand(table(name), "target").suspects == ()
+
+
+def disguises(name: str):
+    """(what, column) for a target of classes."""
+    rng = np.random.default_rng(0)
+    y = table(name)["target"].to_numpy()
+    k = y.max() + 1
+    wrong = rng.random(len(y)) < 0.02
+    yield "copy", y
+    yield "words", [f"group {chr(65 + 7 * c % 26)}" for c in y]
+    yield "permuted codes", (y * 3 + 1) % (k + 3 if k != 3 else 7)
+    yield "noise", y + 1e-6 * rng.normal(size=len(y))
+    yield "scaled", 1e6 * y + 17
+    yield "2 % errors", [f"z{c}" for c in np.where(wrong, (y + 1) % k, y)]
+    yield "2 % errors in numbers", np.where(wrong, (y + 1) % k, y)
+    yield "floats with gaps", np.where(rng.random(len(y)) < 0.001, np.nan, y.astype(float))
+    if k == 2:
+        yield "yes and no", np.where(y == 1, "yes", "no")
+        yield "filled only where true", np.where(y == 1, rng.normal(size=len(y)), np.nan)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_copies_of_classes_are_found(name):
+    frame = table(name)
+    missed = [what for what, column in disguises(name) if planted(frame, column) != ("extra",)]
+    assert missed == []
+
+
+def test_copies_of_numbers_are_found():
+    rng = np.random.default_rng(0)
+    frame = table("diabetes")
+    y = frame["target"]
+    found = {
+        "copy": y,
+        "noise": y + 1e-6 * rng.normal(size=len(y)),
+        "log": np.log(y),
+        "other unit": y * 1.8 + 32,
+        "negative": -y,
+        "text": [f"${v:,.2f}" for v in y],
+        "bands": pd.qcut(y, 5, labels=list("abcde")).astype(str),
+        "with gaps": y.where(rng.random(len(y)) > 0.05),
+    }
+    assert [what for what, column in found.items() if planted(frame, column) != ("extra",)] == []
+
+
+def test_several_copies_do_not_hide_one_another():
+    frame = table("breast_cancer").assign(a=lambda f: f["target"], b=lambda f: f["target"].map({0: "x", 1: "y"}))
+    frame["c"] = frame["target"] * 2.0 + 1e-7 * np.arange(len(frame))
+    assert set(understand(frame, "target").suspects) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("errors", [0.0, 0.02])
+def test_rare_events(errors):
+    """Where 1 % is true, a leak with 2 % errors looks wrong in most cells that say so; it is a leak all the same."""
+    rng = np.random.default_rng(0)
+    y = (rng.random(20_000) < 0.01).astype(int)
+    frame = pd.DataFrame(rng.normal(size=(len(y), 3)), columns=list("abc")).assign(target=y)
+    leak = np.where(rng.random(len(y)) < errors, 1 - y, y)
+    assert planted(frame, np.where(leak == 1, "T", "F")) == ("extra",)
+    honest = np.where(rng.random(len(y)) < 0.3, 1 - y, y)
+    assert planted(frame, honest) == ()
+
+
+def test_good_columns_are_not_accused():
+    rng = np.random.default_rng(0)
+    n = 2000
+    y = rng.integers(0, 2, n)
+    frame = pd.DataFrame({"a": rng.normal(size=n) + y, "b": rng.normal(size=n), "target": y})
+    assert planted(frame, y + 0.6 * rng.normal(size=n)) == ()  # about 80 % right
+    assert planted(frame, np.where(rng.random(n) < 0.1, 1 - y, y)) == ()  # 90 % right
+    value = 3 * frame["a"] + frame["b"]
+    numbers = frame.assign(target=value + rng.normal(size=n))
+    assert planted(numbers, value) == ()  # the best any model can do, but not the target
+
+
+def test_perfect_separation_by_several_columns_is_nature():
+    iris = table("iris")
+    iris["target"] = (iris["target"] == 0).astype(int)  # petal length and width both tell setosa without error
+    assert understand(iris, "target").suspects == ()
+
+
+def test_parts_that_add_up_to_the_target():
+    rng = np.random.default_rng(0)
+    n = 500
+    casual, registered = rng.poisson(30, n), rng.poisson(120, n)
+    frame = pd.DataFrame({"temp": rng.normal(15, 8, n).clip(0), "casual": casual, "registered": registered})
+    frame["target"] = casual + registered
+    found = understand(frame, "target")
+    assert set(found.suspects) == {"casual", "registered"}
+    assert "leak-parts" in {f.code for f in found.findings}
+    frame["target"] = casual + registered + rng.poisson(5, n)
+    assert understand(frame, "target").suspects == ()
+
+
+def test_one_column_far_above_all_others():
+    rng = np.random.default_rng(0)
+    n = 1000
+    y = rng.normal(size=n)
+    frame = pd.DataFrame({"a": rng.normal(size=n), "b": rng.normal(size=n) + 0.3 * y, "target": y})
+    found = understand(frame.assign(c=y + 0.03 * rng.normal(size=n)), "target")
+    assert found.suspects == ("c",) and "leak-strong" in {f.code for f in found.findings}
+
+
+def test_dates_after_the_outcome():
+    rng = np.random.default_rng(0)
+    n = 200
+    sold = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(n), "D")
+    frame = pd.DataFrame({"sold": sold, "x": rng.normal(size=n), "target": rng.integers(0, 2, n)})
+    frame["built"] = sold - pd.to_timedelta(rng.integers(1, 5000, n), "D")
+    frame["refunded"] = sold + pd.to_timedelta(rng.integers(1, 30, n), "D")
+    assert understand(frame, "target", time="sold").suspects == ("refunded",)
+    assert understand(frame, "target").suspects == ()
+
+
+def test_what_becomes_of_suspects():
+    frame = table("iris").assign(leak=lambda f: f["target"].map({0: "x", 1: "y", 2: "z"}))
+    out = understand(frame, "target")
+    assert out.schema.column("leak").role == "ignored" and "leak" in out.schema.column("leak").reason
+    assert "leak-kept" not in {f.code for f in out.findings}
+    for keep in (True, ["leak"]):
+        kept = understand(frame, "target", keep_suspects=keep)
+        assert kept.suspects == ("leak",) and kept.schema.column("leak").role == "feature"
+        assert next(f for f in kept.findings if f.code == "leak-kept").severity == "error"
+    assert understand(frame, "target", keep_suspects=["other"]).schema.column("leak").role == "ignored"
+
+
+def test_the_only_column_is_kept_and_marked():
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 100)}).assign(target=lambda f: 2 * f["x"] + 1)
+    found = understand(frame, "target")
+    assert [c.name for c in found.schema.features] == ["x"] and found.suspects == ("x",)
+    assert "leak-kept" in {f.code for f in found.findings}
+
+
+def test_multilabel_copies():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(0, 2, (300, 2)), columns=["p", "q"]).assign(x=rng.normal(size=300))
+    frame["r"] = frame["q"].map({0: "off", 1: "on"})
+    assert understand(frame, ["p", "q"]).suspects == ("r",)
+
+
+def test_big_tables_are_sampled_and_it_is_said():
+    rng = np.random.default_rng(0)
+    n = 60_000
+    frame = pd.DataFrame({"a": rng.normal(size=n), "target": rng.normal(size=n)}).assign(leak=lambda f: f["target"] * 2)
+    found = understand(frame, "target")
+    assert found.suspects == ("leak",)
+    note = next(f for f in found.findings if f.code == "leak-copy")
+    assert note.data["sampled"] and note.data["sample_rows"] == 20_000
