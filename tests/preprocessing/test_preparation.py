@@ -99,7 +99,7 @@ def test_serving_repeats_training(words):
     assert X.shape == (400, len(preparation.feature_names_)) == (400, len(preparation.origins_))
     assert len(set(preparation.feature_names_)) == X.shape[1]
     assert set(preparation.origins_) <= {c.name for c in SCHEMA.features} - {"void", "flat", "single"}
-    assert issparse(X) == words["sparse"]
+    assert issparse(X) == (words["sparse"] and words["categories"] != "native")
     expected = full(preparation.transform(asked))
     pack = Pack.build(*Pack(preparation.nodes("p.")).spec())
     np.testing.assert_array_equal(full(pack(asked)), expected)
@@ -353,3 +353,12 @@ def test_the_package_names_its_parts_without_loading_them():
         "[getattr(p, name) for name in dir(p)]"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_that_looks_at_nothing_gets_nothing():
+    batch, y = make(50)
+    preparation = Preparation(SCHEMA, categories="none")
+    assert (preparation.fit_transform(batch, y) == np.zeros((50, 1))).all()
+    assert Pack(preparation.nodes())(batch).shape == (50, 1)
+    empty = Schema((Column("flat", "number"),), "regression")
+    assert Preparation(empty, categories="none").fit_transform(Batch({"flat": np.ones(3)}, 3)).shape == (3, 1)

@@ -28,9 +28,9 @@ KINDS = (
 
 # What a card's `needs` may say, with the default: how rows must be prepared, and where the model stops being sensible.
 NEEDS: dict[str, Any] = {
-    "scaling": "none",  # "none" "standard" (centred, unit variance) "range" (0 to 1)
+    "scaling": "none",  # "none" "standard" (centred, unit variance) "range" (0 to 1) "robust" (by quartiles, clipped)
     "missing": False,  # True: takes NaN itself; False: impute first
-    "categories": "onehot",  # "onehot" "codes" (one column: target-encoded) "native" (level codes, told to the model)
+    "categories": "onehot",  # "onehot" "codes" (target means) "native" (level codes) "none" (no column is read)
     "sparse": False,  # takes a CSR matrix
     "non_negative": False,
     "package": None,  # import name of an optional package

@@ -19,10 +19,10 @@ from everymodel.preprocessing.skew import Unskewer
 from everymodel.preprocessing.text import TextProfile, TextScores, TextTopics, TextVocabulary
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
-from everymodel.scoring.steps.prepare import Join, Lookup, Numbers, OneHot, Project, SparseNumbers
+from everymodel.scoring.steps.prepare import Blank, Join, Lookup, Numbers, OneHot, Project, SparseNumbers
 
 SCALINGS = ("none", "standard", "range", "robust")
-CATEGORIES = ("onehot", "codes", "native")
+CATEGORIES = ("onehot", "codes", "native", "none")
 NATIVE_LEVELS = 250  # histogram boosters keep at most 255 bins for a column
 DENSE_LEVELS, SPARSE_LEVELS = 50, 1000  # one-hot columns for one category
 DENSE_TERMS, SPARSE_TERMS = 6000, 20_000  # words, and as many runs of characters, kept of one text column
@@ -47,9 +47,11 @@ class Preparation:
         The model takes NaN itself, so numbers are not filled.
     categories : {"onehot", "codes", "native"}
         "onehot": a column per frequent level. "codes": the mean of the target (cross-fitted on training rows).
-        "native": codes 0, 1, ... of levels, most frequent first, listed in `native_`.
+        "native": codes 0, 1, ... of levels, most frequent first, listed in `native_`. "none": for a model that looks
+        at no column at all; the matrix is one column of zeros.
     sparse : bool
-        A CSR matrix may be given, which happens where there is text or many levels.
+        A CSR matrix may be given, which happens where there is text or many levels. Not with "native": trees learn
+        more from a text's main directions and its score than from thousands of terms.
     non_negative : bool
         Every number must be at least 0 (scaling is then "range").
     task : {"regression", "binary", "multiclass", "multilabel"}, optional
@@ -86,7 +88,7 @@ class Preparation:
         self.scaling = "range" if non_negative else scaling
         self.missing = missing
         self.categories = categories
-        self.sparse = sparse
+        self.sparse = sparse and categories != "native"
         self.non_negative = non_negative
         self.task = task or schema.task
         self.seed = seed
@@ -101,7 +103,9 @@ class Preparation:
     def key(self) -> tuple:
         kinds = {c.kind for c in self.schema.features}
         # Words that make no difference to these columns are left out, so that more models can share a matrix.
-        categories = self.categories if "category" in kinds else "none"
+        if self.categories == "none":
+            return ("none",)
+        categories = self.categories if "category" in kinds else "any"
         sparse = self.sparse and (bool(kinds & {"category", "text"}) or len(self._of("number")) >= SPARSE_NUMBERS)
         features = "\x1f".join(f"{c.name}\x1e{c.kind}\x1e{len(c.levels)}" for c in self.schema.features)
         digest = hashlib.sha256(features.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -135,6 +139,10 @@ class Preparation:
         self._nodes: list[Node] = []
         self._value: dict[str, Any] = {TABLE: batch}
         self._names: dict[str, list[tuple[str, str]]] = {}  # node -> (feature, origin) of its columns
+        if self.categories == "none":
+            self._nodes, self.native_ = [Node("blank", Blank())], []
+            self.feature_names_, self.origins_ = ["nothing"], [""]
+            return self.transform(batch)
         targets, words = target_columns(y, self.task) if y is not None else (None, [])
 
         thin = self._numbers(batch)

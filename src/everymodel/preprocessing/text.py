@@ -12,7 +12,7 @@ from everymodel.core.seeds import derive
 from everymodel.scoring.steps.base import Batch, Sparse
 from everymodel.scoring.steps.prepare import (
     GRAM_BITS,
-    GRAM_SIZES,
+    GRAM_MARK,
     TEXT_STATS,
     Project,
     TextStats,
@@ -23,11 +23,12 @@ from everymodel.scoring.steps.prepare import (
 )
 
 _CHARACTERS = 5_000_000  # read to learn a vocabulary
+_LONG = 300  # characters: longer texts say enough by their words, and their runs would take most of the time
 _FORGET = 500_000  # distinct words held at once while counting; the ones met once go first
 
 
 class TextVocabulary(BaseEstimator):
-    """Learn which words, pairs of words and runs of 3 to 5 characters of a text column are worth a column.
+    """Learn which words, pairs of words and runs of 3 and 4 characters of a text column are worth a column.
 
     A term weighs its inverse document frequency, log((1 + n) / (1 + rows with the term)) + 1.
 
@@ -91,7 +92,7 @@ class TextVocabulary(BaseEstimator):
 
     def _learn_runs(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         empty = np.empty(0, dtype=np.int64)
-        if not self.runs or not any(map(len, cells)):
+        if not self.runs or not 0 < np.mean([len(cell) for cell in cells]) < _LONG:
             return empty, empty, np.empty(0)
         letters: Counter[str] = Counter()
         for cell in cells:
@@ -136,7 +137,7 @@ class TextVocabulary(BaseEstimator):
 
 def read_key(key: int, alphabet: np.ndarray) -> str:
     """The run of characters behind a key; characters outside the alphabet as a middle dot."""
-    size = (key >> (GRAM_BITS * max(GRAM_SIZES))) + 2
+    size = (key >> GRAM_MARK) + 2
     places = [(key >> (GRAM_BITS * i)) & (2**GRAM_BITS - 1) for i in range(size)]
     return "".join(chr(alphabet[p - 1]) if p else "\u00b7" for p in reversed(places))
 

@@ -26,8 +26,9 @@ DATE_PARTS = (
 )  # fmt: skip
 TEXT_STATS = ("characters", "words", "digits", "capitals", "marks")
 TEXT_LIMIT = 20_000  # characters of one cell that are read: a cell of five megabytes must not stop a server
-GRAM_BITS = 12  # per character in the key of an n-gram: alphabets of 4095, five characters in 60 bits
-GRAM_SIZES = (3, 4, 5)
+GRAM_BITS = 12  # per character in the key of a run of characters: alphabets of 4095
+GRAM_SIZES = (3, 4)  # at most 5, which fill the key up to its mark
+GRAM_MARK = 60  # from this bit on, a key holds the size of its run, less two
 _TEXT = 500_000  # characters broken into n-grams at once
 _ROWS = 4096  # rows copied at once, so that a stripe of the matrix stays in the processor's cache
 
@@ -70,6 +71,14 @@ class Numbers(Step):
         if endless.any():
             matrix = np.where(endless, np.nan, matrix)
         return matrix
+
+
+@step("blank")
+class Blank(Step):
+    """One column of zeros, for a model that looks at no column. -> (n, 1)."""
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        return np.zeros((batch.n, 1))
 
 
 @step("sparse_numbers")
@@ -397,7 +406,7 @@ def tokens(cell: str, pairs: bool) -> list[str]:
 
 
 def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """(first row, row after the last, row, key) of every run of 3, 4 and 5 characters, in chunks of rows.
+    """(first row, row after the last, row, key) of every run of 3 and 4 characters, in chunks of rows.
 
     Each cell is read with a space before and behind. A character is its place in the sorted `alphabet` (of code points)
     plus one, 0 if it is not there; a run's key packs these in 12 bits each, the size of the run above them. All runs of
@@ -424,7 +433,7 @@ def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int
             if run in GRAM_SIZES:
                 whole = row[: len(key)] == row[run - 1 :]  # runs must not reach into the next cell
                 rows.append(row[: len(key)][whole])
-                keys.append(key[whole] | ((run - 2) << (GRAM_BITS * 5)))
+                keys.append(key[whole] | ((run - 2) << GRAM_MARK))
         yield start, stop, np.concatenate(rows), np.concatenate(keys)
         start = stop
 
@@ -439,7 +448,7 @@ def counted(row: np.ndarray, column: np.ndarray, n: int, width: int) -> Sparse:
 
 @step("text_terms")
 class TextTerms(Step):
-    """A text column to weighted terms: words (and pairs of words), then runs of 3 to 5 characters. -> Sparse (n, v).
+    """A text column to weighted terms: words (and pairs of words), then runs of 3 and 4 characters. -> Sparse (n, v).
 
     A term that occurs t times weighs (1 + log t) * weight[term]; the words of a row have length 1 together, and so have
     its runs. words: vocabulary in the order of columns; keys: sorted n-gram keys (see `grams`), their columns follow;
