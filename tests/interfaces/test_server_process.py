@@ -82,7 +82,7 @@ def test_the_server_needs_neither_pandas_nor_scikit_learn(price_file: Path) -> N
         f"make_app(load({str(price_file)!r}))\n"
         "print([m for m in ('pandas', 'sklearn', 'scipy', 'torch', 'matplotlib', 'lightgbm') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
@@ -98,7 +98,10 @@ def test_the_server_needs_neither_pandas_nor_scikit_learn(price_file: Path) -> N
 def test_what_cannot_start_says_why_in_one_line(price_file: Path, words: list[str], expected: str) -> None:
     words = [str(price_file) if w == "MODEL" else w for w in words]
     done = subprocess.run(
-        [sys.executable, "-m", "everymodel.interfaces.server", "--port", "0", *words], capture_output=True, text=True
+        [sys.executable, "-m", "everymodel.interfaces.server", "--port", "0", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("Error: ") and expected in done.stderr and "Traceback" not in done.stderr
@@ -113,5 +116,6 @@ def test_a_port_in_use_is_said(price_file: Path) -> None:
             [sys.executable, "-m", "everymodel.interfaces.server", str(price_file), "--port", port],
             capture_output=True,
             text=True,
+            timeout=60,
         )
     assert done.returncode == 1 and "another program" in done.stderr and "Traceback" not in done.stderr

@@ -17,6 +17,8 @@ EXAMPLES = examples(
     "everymodel models --why houses.csv --target price",
 )
 
+_DOES = {"regression": {"regression"}, "classification": {"binary", "multiclass"}, "multilabel": {"multilabel"}}
+
 
 @guarded
 def command(
@@ -50,7 +52,7 @@ def command(
     if as_json:
         emit([described(c) for c in cards])
         return
-    _list(cards, quiet)
+    _list(cards, quiet, verbose)
 
 
 def described(card: Any) -> dict[str, Any]:
@@ -81,29 +83,32 @@ def _why(data: str, target: str | None, task: str | None, name: str | None, as_j
     show(advice, len(advice), quiet)
 
 
-def _list(cards: list[Any], quiet: bool) -> None:
+def _list(cards: list[Any], quiet: bool, verbose: bool) -> None:
     from everymodel import catalog
 
     out = console()
     merged: dict[str, list[Any]] = {}
     for card in cards:
         merged.setdefault(card.name, []).append(card)
-    made = draw.table("model", "", "does", wrap=[1, 2])
+    made = draw.table("model", "", "does", wrap=[1])
     family = ""
     for name, same in sorted(merged.items(), key=lambda item: (item[1][0].family, item[0])):
         if same[0].family != family:
             family = same[0].family
             made.add_section()
             made.add_row(draw.text(family.replace("_", " "), "bold cyan"), "", "")
-        tasks = sorted({t for c in same for t in c.tasks})
+        tasks = {t for c in same for t in c.tasks}
+        words = [word for word, kinds in _DOES.items() if tasks & kinds]
         summary = draw.text(same[0].title)
-        summary.append(f"  {draw.clean(same[0].summary, 200)}", style="dim")
+        if verbose:
+            summary.append(f"\n{draw.clean(same[0].summary, 200)}", style="dim")
         if not all(map(catalog.available, same)):
             summary.append(f"  (needs {same[0].package}, not installed)", style="yellow")
-        made.add_row(draw.text(f"  {name}"), summary, draw.text(", ".join(tasks), "dim"))
+        made.add_row(draw.text(f"  {name}"), summary, draw.text(", ".join(words), "dim"))
     out.print(made)
     if not quiet:
-        out.print(draw.text(f"{len(merged)} models. everymodel models NAME tells all about one.", "dim"))
+        more = "everymodel models NAME tells all about one, --verbose a sentence about each."
+        out.print(draw.text(f"{len(merged)} models. {more}", "dim"))
 
 
 def _tell(same: list[Any]) -> None:

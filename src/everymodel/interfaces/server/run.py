@@ -20,6 +20,8 @@ from everymodel.scoring import load
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; ParameterError when the address cannot be had."""
+    if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
+        raise ParameterError(f"--port {port}: expected a number from 0 to 65535.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -28,8 +30,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except socket.gaierror as error:
         raise ParameterError(f"--host {host}: {error.strerror}. Use 127.0.0.1 or 0.0.0.0.") from error
-    except OverflowError as error:
-        raise ParameterError(f"--port {port}: expected a number from 0 to 65535.") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = "another program listens there. Choose another --port, or --port 0 for a free one"
