@@ -17,6 +17,7 @@ from everymodel.core.seeds import derive
 from everymodel.scoring import metrics as m
 from everymodel.scoring.steps.base import Batch
 from everymodel.workflow.evaluate.curves import plain
+from everymodel.workflow.evaluate.inside import coefficients, single_tree
 from everymodel.workflow.evaluate.intervals import Resamples, difference
 from everymodel.workflow.evaluate.surrogate import surrogate
 
@@ -43,7 +44,8 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     -------
     dict with `importance` (per column: value = how much the metric worsens when the column is shuffled, low, high),
     `dependence` (mean answer as one column is set to each of its values, with single rows), `summary` and `examples`
-    (additive contributions of the columns to single answers), `surrogate` (a tree of depth 3 and how faithful it is),
+    (additive contributions of the columns to single answers), `surrogate` (a tree of depth 3 and how faithful it is, or
+    the model itself where it is one tree), `coefficients` (weights of linear members),
     `metric`, `rows`, `columns_tested`, `seconds`.
     """
     clock = Clock(seconds)
@@ -66,7 +68,10 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     told["columns_tested"] = len(told["importance"])
     ranked = [row["column"] for row in told["importance"]]
     told["dependence"] = _dependence(model, part, ranked, Clock(min(0.2 * seconds, clock.left())), rng)
-    if clock.left() > 0.1 * seconds:
+    if getattr(model, "pack", None) is not None:
+        told["coefficients"] = coefficients(model)
+        told["surrogate"] = single_tree(model)
+    if not told.get("surrogate") and clock.left() > 0.1 * seconds:
         told["surrogate"] = surrogate(model, part, seed=seed)
     told.update(_contributions(model, part, truth, ranked, Clock(clock.left()), rng))
     told["seconds"] = round(clock.elapsed(), 3)

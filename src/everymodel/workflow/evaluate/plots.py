@@ -163,7 +163,7 @@ def roc(rows: Sequence[Mapping[str, Any]]) -> Figure:
     figure, ax = _axes()
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
     for i, row in enumerate(rows):
-        label = f"{short(row['name'], 18)}  {number(row['area'])}"
+        label = f"{short(row['name'], 18)}: {number(row['area'])}" if len(rows) > 1 else f"area {number(row['area'])}"
         ax.plot(row["fpr"], row["tpr"], color=CYCLE[i % len(CYCLE)], label=label)
         if len(rows) == 1:
             ax.fill_between(row["fpr"], row["tpr"], color=BLUE, alpha=0.08, linewidth=0)
@@ -180,7 +180,7 @@ def pr(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ax.axhline(rows[0]["base"], color=GREY, linewidth=1, linestyle=(0, (4, 3)))
         ax.annotate("guessing", (0.01, rows[0]["base"]), color=MUTED, fontsize=7.5, va="bottom")
     for i, row in enumerate(rows):
-        label = f"{short(row['name'], 18)}  {number(row['area'])}"
+        label = f"{short(row['name'], 18)}: {number(row['area'])}" if len(rows) > 1 else f"area {number(row['area'])}"
         ax.plot(row["recall"], row["precision"], color=CYCLE[i % len(CYCLE)], label=label)
     _unit_square(ax, "found among the positives (recall)", "right among the found (precision)")
     _legend(ax, loc="lower left")
@@ -555,9 +555,10 @@ def tree(drawn: Mapping[str, Any]) -> Figure:
         if leaf:
             answer = node["answer"] if isinstance(node["answer"], str) else number(node["answer"])
             first = short(answer, 16)
-            second = f"{100 * node['share']:.0f}% of rows"
+            notes = [f"{100 * node['share']:.0f}% of rows"] if node["share"] else []
             if node.get("sure") is not None and node["sure"] < 0.995:
-                second += f" · {100 * node['sure']:.0f}% sure"
+                notes.append(f"{100 * node['sure']:.0f}% sure")
+            second = " · ".join(notes)
             ax.text(x, y + 0.06, first, ha="center", va="center", color=INK, fontweight="bold", fontsize=8.5, zorder=4)
             ax.text(x, y - 0.11, second, ha="center", va="center", color=MUTED, fontsize=6.2, zorder=4)
         else:

@@ -431,7 +431,8 @@ def _quality(figures: _Figures, task: str, curves: Mapping[str, Any], title: str
     else:
         threshold = curves.get("threshold")
         if curves.get("roc"):
-            areas = words.capped([f"{r['name']} {words.number(r['area'])}" for r in curves["roc"]], 4)
+            areas = words.capped([f"{r['name']}: {words.number(r['area'])}" for r in curves["roc"]], 4)
+            areas = words.number(curves["roc"][0]["area"]) if len(curves["roc"]) == 1 else areas
             drawn.append(draw("ROC curve", f"Area under the curve: {areas}. The diagonal is guessing.", plots.roc,
                               curves["roc"]))  # fmt: skip
         if curves.get("pr"):
@@ -592,7 +593,9 @@ def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> d
 
 def _tree_text(tree: Mapping[str, Any]) -> str:
     if tree.get("exact"):
-        return "This is the model itself, not a picture of it."
+        return "This is the model itself, not a picture of it" + (
+            ", down to its third question." if tree.get("cut") else "."
+        )
     fidelity = tree.get("fidelity")
     if fidelity is None:
         return ""
