@@ -362,3 +362,19 @@ def test_a_model_that_looks_at_nothing_gets_nothing():
     assert Pack(preparation.nodes())(batch).shape == (50, 1)
     empty = Schema((Column("flat", "number"),), "regression")
     assert Preparation(empty, categories="none").fit_transform(Batch({"flat": np.ones(3)}, 3)).shape == (3, 1)
+
+
+def test_days_between_dates():
+    rng = np.random.default_rng(12)
+    ordered = rng.uniform(1.5e9, 1.6e9, 200)
+    took = rng.integers(1, 9, 200) * 86400.0
+    schema = Schema((Column("ordered", "date"), Column("came", "date"), Column("same", "date")), "regression")
+    batch = Batch({"ordered": ordered, "came": ordered + took, "same": ordered.copy()}, 200)
+    batch.columns["came"][0] = np.nan
+    preparation = Preparation(schema, missing=True)
+    X = preparation.fit_transform(batch, took)
+    spans = [name for name in preparation.feature_names_ if "since" in name]
+    assert spans == ["came:since ordered", "same:since came"]  # what never varies is left out
+    column = X[:, preparation.feature_names_.index("came:since ordered")]
+    assert np.isnan(column[0])
+    np.testing.assert_allclose(column[1:], took[1:] / 86400)

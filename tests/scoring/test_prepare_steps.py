@@ -59,6 +59,13 @@ def test_numbers_turn_endless_into_missing():
     np.testing.assert_array_equal(row_by_row(step, batch), expected)
 
 
+def test_numbers_beyond_short_floats_are_held():
+    batch = Batch({"a": np.array([1e308, -1e300, 3e38, 1.0])}, 4)
+    out = Numbers(("a",))(batch)
+    assert out.ravel().tolist() == [3e38, -3e38, 3e38, 1.0]
+    assert np.isfinite(out.astype(np.float32)).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 4096, 4097, 9000])
 def test_numbers_in_stripes_are_the_columns(n):
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ _HOMES = {
     "ColumnScaler": "scale",
     "Unskewer": "skew",
     "DateParts": "dates",
+    "DateSpans": "dates",
     "LevelColumns": "categories",
     "TargetMeans": "categories",
     "TextVocabulary": "text",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from everymodel.scoring.steps.base import Batch
-from everymodel.scoring.steps.prepare import Dates
+from everymodel.scoring.steps.prepare import Dates, Spans
 
 PLAIN = ("days", "year", "month", "day", "weekday", "hour")
 # December is next to January only on a circle; trees need no circle, sums and distances do.
@@ -54,3 +56,34 @@ class DateParts(BaseEstimator):
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         return np.array([f"{c}:{w}" for c, w in zip(self.columns_, self.parts_)], dtype=object)
+
+
+class DateSpans(BaseEstimator):
+    """Days between every two date columns (the first `most` pairs that vary): how long something took.
+
+    Trees cannot subtract, and the time from order to delivery often says more than either date.
+    """
+
+    def __init__(self, columns: list[str], most: int = 10):
+        self.columns = columns
+        self.most = most
+
+    def fit(self, batch: Batch, y: np.ndarray | None = None) -> DateSpans:
+        self.pairs_: list[tuple[str, str]] = []
+        for first, second in combinations(self.columns, 2):
+            days = Spans((second,), (first,))(batch)
+            seen = days[~np.isnan(days)]
+            if len(self.pairs_) < self.most and len(seen) and seen.min() < seen.max():
+                self.pairs_.append((second, first))
+        return self
+
+    def step(self) -> Spans | None:
+        return Spans(tuple(a for a, _ in self.pairs_), tuple(b for _, b in self.pairs_)) if self.pairs_ else None
+
+    def transform(self, batch: Batch) -> np.ndarray:
+        """-> (n, p)."""
+        step = self.step()
+        return np.zeros((batch.n, 0)) if step is None else step(batch)
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        return np.array([f"{a}:since {b}" for a, b in self.pairs_], dtype=object)

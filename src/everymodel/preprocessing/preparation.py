@@ -12,7 +12,7 @@ from everymodel.core.card import Card
 from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.schema import Column, Schema
 from everymodel.preprocessing.categories import LevelColumns, TargetMeans, level_counts, lookup
-from everymodel.preprocessing.dates import DateParts
+from everymodel.preprocessing.dates import DateParts, DateSpans
 from everymodel.preprocessing.impute import Imputer
 from everymodel.preprocessing.scale import ColumnScaler
 from everymodel.preprocessing.skew import Unskewer
@@ -236,6 +236,11 @@ class Preparation:
         step = parts.step()
         if step is not None:
             self._add("dates", step, (TABLE,), list(zip(parts.get_feature_names_out(), parts.columns_)))
+        between = DateSpans(columns).fit(batch)
+        spans = between.step()
+        if spans is not None:
+            names = list(zip(between.get_feature_names_out(), spans.columns))
+            self._add("spans", spans, (TABLE,), names)
 
     def _categories(self, batch: Batch, targets: np.ndarray | None, words: list[str]) -> LevelColumns | None:
         """Add the lookup node, and return what is left for one-hot columns."""

@@ -38,7 +38,7 @@ class TextVocabulary(BaseEstimator):
     words, runs : int
         At most so many words and pairs, and so many runs of characters. The most widespread are kept.
     least : int
-        A term must occur in so many of the rows read.
+        A term must occur in so many of the rows read; default 2 below a thousand rows, else 3.
     sample : int
         At most so many rows are read, and about five million characters.
     seed : int
@@ -53,7 +53,13 @@ class TextVocabulary(BaseEstimator):
     """
 
     def __init__(
-        self, column: str, words: int = 20_000, runs: int = 20_000, least: int = 3, sample: int = 20_000, seed: int = 0
+        self,
+        column: str,
+        words: int = 20_000,
+        runs: int = 20_000,
+        least: int | None = None,
+        sample: int = 20_000,
+        seed: int = 0,
     ):
         self.column = column
         self.words = words
@@ -78,6 +84,9 @@ class TextVocabulary(BaseEstimator):
         self.weight_ = np.log((1.0 + n) / (1.0 + rows)) + 1.0
         return self
 
+    def _least(self, cells: np.ndarray) -> int:
+        return self.least if self.least is not None else 2 if len(cells) < 1000 else 3
+
     def _learn_words(self, cells: np.ndarray) -> tuple[list[str], np.ndarray]:
         count: Counter[str] = Counter()
         for cell in cells:
@@ -86,7 +95,8 @@ class TextVocabulary(BaseEstimator):
                 count = Counter({word: c for word, c in count.items() if c > 1})
         # A word in every row tells nothing; ties in alphabetical order, so that the result does not hang on hashing.
         kept = sorted(
-            ((w, c) for w, c in count.items() if self.least <= c < len(cells)), key=lambda item: (-item[1], item[0])
+            ((w, c) for w, c in count.items() if self._least(cells) <= c < len(cells)),
+            key=lambda item: (-item[1], item[0]),
         )[: self.words]
         return [word for word, _ in kept], np.array([c for _, c in kept], dtype=np.float64)
 
@@ -112,7 +122,7 @@ class TextVocabulary(BaseEstimator):
             keys = both
             if len(keys) > 4 * _FORGET:
                 keys, counts = keys[counts > 1], counts[counts > 1]
-        worth = np.flatnonzero((counts >= self.least) & (counts < len(cells)))
+        worth = np.flatnonzero((counts >= self._least(cells)) & (counts < len(cells)))
         worth = worth[np.argsort(-counts[worth], kind="stable")[: self.runs]]
         worth.sort()
         return alphabet, keys[worth], counts[worth].astype(np.float64)
@@ -177,7 +187,7 @@ class TextTopics(BaseEstimator):
             rows = np.random.default_rng(state).choice(matrix.shape[0], self.sample, replace=False)
             matrix = matrix[np.sort(rows)]
         size = max(1, min(self.size, matrix.shape[0] // 10, matrix.shape[1] - 1))
-        _, _, axes = randomized_svd(matrix, size, random_state=state)
+        _, _, axes = randomized_svd(matrix, size, n_iter=3, random_state=state)
         self.axes_ = np.ascontiguousarray(axes.T, dtype=np.float32)
         return self
 

@@ -18,6 +18,7 @@ import numpy as np
 from everymodel.scoring.steps.base import Batch, Sparse, Step, need, step
 
 DAY = 86400.0
+LARGEST = 3e38
 FAR = 1e14  # seconds from 1970 beyond which there is no calendar; also not a number
 # What `Dates` can say of a moment; "days" counts days since 1970 with the time of day as a fraction.
 DATE_PARTS = (
@@ -58,7 +59,10 @@ def _names(columns: Any) -> None:
 
 @step("numbers")
 class Numbers(Step):
-    """Number, boolean or date columns as they are; infinite cells become missing. -> (n, p)."""
+    """Number, boolean or date columns; infinite cells become missing. -> (n, p).
+
+    Numbers beyond 3e38 are held there: forests read short floats, which end at 3.4e38, and squares must stay finite.
+    """
 
     columns: tuple[str, ...]
 
@@ -67,9 +71,9 @@ class Numbers(Step):
 
     def __call__(self, batch: Batch) -> np.ndarray:
         matrix = gather(batch, self.columns)  # (n, p)
-        endless = np.isinf(matrix)
-        if endless.any():
-            matrix = np.where(endless, np.nan, matrix)
+        wide = np.abs(matrix) > LARGEST
+        if wide.any():
+            matrix = np.where(wide, np.where(np.isinf(matrix), np.nan, np.copysign(LARGEST, matrix)), matrix)
         return matrix
 
 
@@ -187,6 +191,23 @@ class Dates(Step):
             matrix[:, j] = _part(word, safe[name], known[name], np.sin, np.cos)
             matrix[lost[name], j] = np.nan
         return matrix
+
+
+@step("spans")
+class Spans(Step):
+    """Days between moments: column `columns[j]` less column `others[j]`. -> (n, p)."""
+
+    columns: tuple[str, ...]
+    others: tuple[str, ...]
+
+    def check(self) -> None:
+        _names(self.columns)
+        _names(self.others)
+        need(len(self.others) == len(self.columns), "spans do not match their columns")
+
+    def __call__(self, batch: Batch) -> np.ndarray:
+        days = (gather(batch, self.columns) - gather(batch, self.others)) / DAY
+        return np.where(np.abs(days) < FAR / DAY, days, np.nan)
 
 
 @step("lookup")
