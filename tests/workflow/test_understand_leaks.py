@@ -38,6 +38,7 @@ def disguises(name: str):
     yield "copy", y
     yield "words", [f"group {chr(65 + 7 * c % 26)}" for c in y]
     yield "permuted codes", (y * 3 + 1) % (k + 3 if k != 3 else 7)
+    yield "finer words", [f"{c}-{r}" for c, r in zip(y, rng.integers(0, 8, len(y)))]
     yield "noise", y + 1e-6 * rng.normal(size=len(y))
     yield "scaled", 1e6 * y + 17
     yield "2 % errors", [f"z{c}" for c in np.where(wrong, (y + 1) % k, y)]

@@ -138,7 +138,7 @@ def _judge_classes(name: str, values: np.ndarray, gone: np.ndarray, numeric: boo
         if serious == k and score >= RENAMED and _one_to_one(codes, y, k):
             errors = "" if score > 1 - 1e-9 else f", with some errors (score {score:.3f})"
             return _Verdict(name, score, "leak-copy", "is {target} under other names" + errors)
-        if score >= COPY:
+        if score >= COPY or _pure(codes, y, k):
             return _Verdict(name, score, "leak-copy", "gives {target} away: each of its values goes with one class")
     if numeric and levels > k:
         order = np.argsort(values[~gone], kind="stable")
@@ -164,6 +164,19 @@ def _recall(codes: np.ndarray, y: np.ndarray, k: int) -> float:
     shares = table / np.maximum(sizes, 1.0)  # (levels, k): how usual a level is in a class
     right = np.where(shares.argmax(axis=1)[:, None] == np.arange(k), shares, 0.0).sum(axis=0)  # (k,) recall
     return float((right.mean() - 1.0 / k) / (1.0 - 1.0 / k))
+
+
+def _pure(codes: np.ndarray, y: np.ndarray, k: int) -> bool:
+    """Whether every level goes with one class, and often enough for that not to be chance."""
+    levels = int(codes.max()) + 1
+    if levels * k > 20_000_000:
+        return False
+    table = np.bincount(codes * k + y, minlength=levels * k).reshape(levels, k)
+    rows = table.sum(axis=1)
+    repeats = int((rows[rows > 0] - 1).sum())  # rows whose class another row of their level foretells
+    shares = np.bincount(y, minlength=k) / len(y)
+    chance = repeats * np.log(max(float((shares**2).sum()), 1e-12))  # log of the chance that all agree by accident
+    return bool((table.max(axis=1) == rows).all() and repeats >= 0.7 * len(y) and chance < np.log(1e-9))
 
 
 def _one_to_one(codes: np.ndarray, y: np.ndarray, k: int) -> bool:
