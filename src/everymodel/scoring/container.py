@@ -69,8 +69,13 @@ def encode(
         "arrays.safetensors": tensors.write(packed),
         "probe.json": _json(probe),
     }
-    sums = {name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()}
-    members["checksums.json"] = _json(sums)
+    return pack_members(members)
+
+
+def pack_members(members: Mapping[str, bytes]) -> bytes:
+    """The zip of the members, with new checksums."""
+    members = {name: members[name] for name in MEMBERS[:-1]}
+    members["checksums.json"] = _json({name: hashlib.sha256(raw).hexdigest() for name, raw in members.items()})
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=False) as file:
         for name in MEMBERS:
@@ -127,25 +132,25 @@ def read(path: str | os.PathLike[str]) -> Contents:
 
 def decode(raw: bytes) -> Contents:
     """The inverse of `encode`, with every check."""
-    members = _members(raw)
-    sums = tensors.load_json(members["checksums.json"], "checksums.json")
+    found = members(raw)
+    sums = tensors.load_json(found["checksums.json"], "checksums.json")
     if not isinstance(sums, dict) or set(sums) != set(MEMBERS[:-1]):
         raise ModelFileError("The checksums of the file are not those of its members.")
-    manifest = _manifest(members["manifest.json"])  # before the sums: a later format may count them otherwise
+    manifest = _manifest(found["manifest.json"])  # before the sums: a later format may count them otherwise
     for name in MEMBERS[:-1]:
-        if hashlib.sha256(members[name]).hexdigest() != sums[name]:
+        if hashlib.sha256(found[name]).hexdigest() != sums[name]:
             raise ModelFileError(f"The member {name} does not have the checksum it was written with: it was changed.")
-    spec = tensors.load_json(members["spec.json"], "spec.json")
-    probe = tensors.load_json(members["probe.json"], "probe.json")
+    spec = tensors.load_json(found["spec.json"], "spec.json")
+    probe = tensors.load_json(found["probe.json"], "probe.json")
     if not isinstance(spec, dict) or not isinstance(probe, dict):
         raise ModelFileError("The spec or the probe of the file is not a JSON object.")
-    arrays = expand(tensors.read(members["arrays.safetensors"]), spec.pop("arrays", {}))
+    arrays = expand(tensors.read(found["arrays.safetensors"]), spec.pop("arrays", {}))
     return Contents(manifest, spec, arrays, probe)
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest alone; no array is read and no step is made."""
-    return _manifest(_members(_bytes(path), only=("manifest.json",))["manifest.json"])
+    return _manifest(members(_bytes(path), only=("manifest.json",))["manifest.json"])
 
 
 def _manifest(raw: bytes) -> dict[str, Any]:
@@ -175,7 +180,7 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
         raise ModelFileError(f"{place} cannot be opened: {error.strerror}. Check the path.") from error
 
 
-def _members(raw: bytes, only: tuple[str, ...] = MEMBERS) -> dict[str, bytes]:
+def members(raw: bytes, only: tuple[str, ...] = MEMBERS) -> dict[str, bytes]:
     """The stored members, after proving that the zip is laid out exactly as `encode` lays it out."""
     if not raw.startswith(b"PK\x03\x04"):
         raise ModelFileError("This is not a model file of everymodel (no zip). Models end in .em; fit makes them.")

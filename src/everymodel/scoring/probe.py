@@ -46,8 +46,7 @@ def _cell(column: Column, row: int, rng: np.random.Generator) -> Any:
     span = (high - low) or 1.0
     edges = {2: low, 3: high, 4: low - span, 5: high + span, 1: 0.0}
     value = edges.get(row, low + span * float(rng.random()))
-    if column.integer:
-        value = float(round(value))
+    value = float(round(value)) if column.integer else float(f"{value:.6g}")  # short numbers keep the file small
     if column.kind == "date":
         return _date(value)
     return value

@@ -1,0 +1,41 @@
+"""Size of the .em file against joblib's compressed dump of scikit-learn's pipeline with the same estimator.
+
+    OMP_NUM_THREADS=2 python benchmarks/file_size.py
+
+Goal: at most half. joblib runs with compress=3 (zlib), its documentation's example.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+
+import joblib
+from answer_models import MODELS, frame, ours, theirs
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    train = frame(20_000)
+    print(f"{'model':26} {'.em kB':>9} {'joblib kB':>10} {'ratio':>7} {'save s':>7} {'load s':>7}")
+    from everymodel.scoring.model import open_bytes
+
+    for title, card, parameters in MODELS:
+        model, peer = ours(train, card, parameters), theirs(train, card, parameters)
+        start = time.perf_counter()
+        raw = model.to_bytes()
+        saved = time.perf_counter() - start
+        start = time.perf_counter()
+        open_bytes(raw)
+        loaded = time.perf_counter() - start
+        stream = io.BytesIO()
+        joblib.dump(peer, stream, compress=3)
+        other = len(stream.getvalue())
+        print(
+            f"{title:26} {len(raw) / 1e3:9.1f} {other / 1e3:10.1f} {len(raw) / other:6.2f}x {saved:7.2f} {loaded:7.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
