@@ -44,6 +44,10 @@ def command(
     show(advice, top, quiet)
 
 
+def _seconds(expected: float) -> str:
+    return "under 1 s" if expected < 1 else f"about {expected:,.0f} s"
+
+
 def show(advice: list[dict[str, Any]], top: int, quiet: bool = False) -> None:
     from rich.padding import Padding
 
@@ -54,7 +58,7 @@ def show(advice: list[dict[str, Any]], top: int, quiet: bool = False) -> None:
             f"  {draw.bar(item['suits'], 10)} {item['suits']:.0%}", style="green" if item["suits"] > 0.5 else ""
         )
         if item.get("seconds") is not None:
-            head.append(f"  about {draw.number(item['seconds'])} s", style="dim")
+            head.append(f"  {_seconds(item['seconds'])}", style="dim")
         if item.get("title"):
             head.append(f"  --model {draw.clean(item['model'])}", style="cyan")
         out.print(head)

@@ -1,0 +1,107 @@
+"""everymodel fit from a shell: one real run, its files, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FIT = [sys.executable, "-m", "everymodel", "fit"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one table of 300 rows."""
+    from sklearn.datasets import load_breast_cancer
+
+    folder = tmp_path_factory.mktemp("fit")
+    load_breast_cancer(as_frame=True).frame.head(300).to_csv(folder / "cells.csv", index=False)
+    return folder
+
+
+def run(place: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*FIT, *words], cwd=place, capture_output=True, text=True, timeout=200, **more)
+
+
+@pytest.fixture(scope="module")
+def fitted(place: Path) -> dict:
+    """What one run by work (two linear candidates) says as JSON."""
+    words = ["cells.csv", "-t", "target", "--trials", "1", "-m", "logistic", "--run-folder", "run1"]
+    done = run(place, *words, "-o", "cells.em", "--report", "cells.html", "--json")
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout), "stderr": done.stderr}
+
+
+def test_fit_leaves_model_report_and_run_folder(place: Path, fitted: dict) -> None:
+    assert fitted["task"] == "binary" and fitted["target"] == "target" and fitted["headline"]
+    assert fitted["files"] == {"model": "cells.em", "report": "cells.html", "run_folder": "run1"}
+    assert "<html" in (place / "cells.html").read_text("utf-8")
+    assert (place / "run1" / "story.json").is_file()
+    auc = next(m for m in fitted["metrics"] if m["name"] == "roc_auc")
+    assert auc["value"] > 0.9 and auc["low"] <= auc["value"] <= auc["high"]
+    assert any(row["card"] == "logistic" for row in fitted["leaderboard"])
+
+
+def test_progress_goes_to_standard_error_in_plain_lines(fitted: dict) -> None:
+    assert "Reading the data" in fitted["stderr"] and "Testing once" in fitted["stderr"]
+    assert "\x1b" not in fitted["stderr"] and "\r" not in fitted["stderr"]
+
+
+def test_the_saved_model_answers_from_the_shell(place: Path, fitted: dict) -> None:
+    words = [sys.executable, "-m", "everymodel", "predict", "cells.em", "cells.csv", "--proba", "-o", "out.csv"]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    lines = (place / "out.csv").read_text().splitlines()
+    assert lines[0] == "prediction,probability_0,probability_1" and len(lines) == 301
+
+
+def test_report_is_written_anew_from_the_run_folder(place: Path, fitted: dict) -> None:
+    words = [sys.executable, "-m", "everymodel", "report", "run1", "-o", "again.html", "--quiet"]
+    done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "<html" in (place / "again.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-t", "targget"], "target"),
+        (["-t", "target", "-m", "logistik"], "logistic"),
+        (["-t", "target", "--budget", "soon"], "60s"),
+        (["-t", "target", "--cost", "fp=-1"], "fp=1,fn=5"),
+        (["-t", "target", "--test-size", "2"], "test_size"),
+        (["-t", "target", "--group", "patient"], "patient"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(place: Path, words: list[str], expected: str) -> None:
+    done = run(place, "cells.csv", *words, "--quiet")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("Error: ") and expected in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_best_so_far(place: Path, how: signal.Signals) -> None:
+    out = f"stopped{how.value}.em"
+    words = [*FIT, "cells.csv", "-t", "target", "--budget", "10m", "-o", out, "--run-folder", f"stop{how.value}"]
+    process = subprocess.Popen(words, cwd=place, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        started = time.monotonic()
+        for line in process.stderr:
+            if "best so far" in line:
+                break
+            assert time.monotonic() - started < 90, line
+        process.send_signal(how)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert "Stopped on request" in stderr and "Traceback" not in stderr
+    assert (place / out).is_file()
+    assert "predict" in stdout
