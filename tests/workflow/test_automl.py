@@ -32,7 +32,9 @@ QUICK_R = ["ridge", "decision_tree"]
 
 def problem(X, y, task, metric, folds=3, seed=0):
     columns = {f"x{i}": np.ascontiguousarray(X[:, i], dtype=float) for i in range(X.shape[1])}
-    classes = () if task == "regression" else tuple(range(int(y.max()) + 1)) if y.ndim == 1 else tuple("abc"[: y.shape[1]])
+    classes = (
+        () if task == "regression" else tuple(range(int(y.max()) + 1)) if y.ndim == 1 else tuple("abc"[: y.shape[1]])
+    )
     schema = Schema((*(Column(c, "number") for c in columns), Column("y", "number", role="target")), task, classes)
     strata = y.astype(int) if task in ("binary", "multiclass") else np.zeros(len(y), int)
     y = y.astype(float) if task == "regression" else y.astype(int)

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 _LENGTH = struct.Struct("<Q")
 _PR_SET_PDEATHSIG = 1
 _TICK = 0.1
+IDLE = 30.0  # seconds after which a process that nobody needs goes
 
 
 def write_message(stream: BinaryIO, message: Any) -> None:
@@ -63,6 +64,7 @@ def run_job(problem: Any, job: Any, stop_at: float | None) -> tuple[str, Any]:
     def stop() -> bool:
         return stop_at is not None and time.monotonic() > stop_at
 
+    stop.deadline = stop_at  # for models that plan ahead, such as a learning rate that must come down in time
     try:
         try:
             from threadpoolctl import threadpool_limits
@@ -108,7 +110,10 @@ class Zygote:
         try:
             while True:
                 pipes = [self.source.fileno(), *self.children]
-                ready, _, _ = select.select(pipes, [], [], _TICK if self.children else None)
+                idle = None if self.problem is not None else IDLE
+                ready, _, _ = select.select(pipes, [], [], _TICK if self.children else idle)
+                if not ready and not self.children and self.problem is None:
+                    return
                 for pipe in ready:
                     if pipe in self.children:
                         self._read_child(self.children[pipe])
@@ -129,6 +134,11 @@ class Zygote:
             preload(rest[0])
         elif word == "job":
             self._start(*rest)
+        elif word == "forget":  # the search is over; the libraries stay loaded for a next one
+            for child in self.children.values():
+                child.reason = "not needed any more"
+                _kill(child.pid)
+            self.problem = None
         elif word == "kill":
             for child in self.children.values():
                 if child.number == rest[0]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from everymodel import catalog
 from everymodel.core import seeds
 from everymodel.core.clock import Clock
 from everymodel.core.errors import BudgetError, DataError
@@ -24,6 +25,7 @@ from everymodel.core.settings import Settings
 from everymodel.scoring.graph import Node, Pack
 from everymodel.workflow.search import plan
 from everymodel.workflow.search.crew import Crew
+from everymodel.workflow.search.crew import warm_up as _warm_up
 from everymodel.workflow.search.ensemble import Judge, calibration, greedy, join, mix
 from everymodel.workflow.search.ledger import Ledger
 from everymodel.workflow.search.plan import Candidate
@@ -34,7 +36,7 @@ MOST_MS = 3.6  # one row through the final pack, of the 5 ms that are promised
 MOST_BYTES = 18_000_000
 BIG = 200_000  # rows above which candidates are compared on a sample
 SAMPLE, SAMPLE_VALID = 60_000, 30_000
-SLOT = 0.12  # share of all processor seconds that the first fold of one candidate may take
+SLOT = 0.11  # share of all processor seconds that the first fold of one candidate may take
 
 
 def search(
@@ -73,6 +75,17 @@ def search(
         return run.go()
     finally:
         run.close()
+
+
+def warm_up(models: list[str] | None = None) -> None:
+    """Start the fitting process now, so that it loads its libraries while the table is being read."""
+    wanted = [m.strip().lower() for m in models or []]
+    cards = [c for c in catalog.cards() if catalog.available(c) and c.kind in ("classifier", "regressor")]
+    if wanted:
+        cards = [c for c in cards if c.name in wanted or c.class_name.lower() in wanted or c.name == plan.DUMMY]
+    else:
+        cards = [c for c in cards if c.priority is not None and c.priority <= 40]
+    _warm_up([(c.name, c.kind) for c in sorted(cards, key=lambda c: (c.priority or 0, c.name))])
 
 
 def _check(problem: Problem) -> None:
@@ -118,7 +131,7 @@ class _Search:
         self.history: list[dict[str, Any]] = []
         self.started = clock.elapsed()
         self.total = (clock.limit or 0.0) - self.started  # seconds given to the search
-        self.reserve = 0.0 if not self.timed else min(0.8 + 0.03 * self.total + 1e-6 * self.n, 0.3 * self.total)
+        self.reserve = 0.0 if not self.timed else self._closing_time()
         self.stopped = "finished"
         self.first = Judge(problem.metric, problem.task, problem.y[self.folds[0][1]], problem.seed, 20, 6_000)
         self.standing: tuple[int, np.ndarray, list[Candidate]] = (-1, np.zeros(0), [])
@@ -133,6 +146,11 @@ class _Search:
         self.ledger = Ledger(folder, settings, resume)
         self.memory = free_memory()
         self.crew = Crew(problem, self.cores, _share_of(self.memory, self.cores))
+
+    def _closing_time(self) -> float:
+        """Seconds kept for choosing, joining and closing."""
+        wide = max(len(self.problem.schema.classes), 1)
+        return min(0.5 + 0.01 * self.total + 1e-6 * self.n * wide**0.5, 0.3 * self.total)
 
     def close(self) -> None:
         self.crew.close()
@@ -305,7 +323,9 @@ class _Search:
         tried = sum(c.origin != "baseline" for c in self.candidates)
         families = min(6, len(self.queue) + tried)
         limit = self.trials if self.trials is not None else 10**9
-        if tried < families and tried < limit:  # every family has its turn before any is looked at closely
+        waiting = any(f == 0 and not c.members for c, f, _ in self.jobs.values())
+        early = self.clock.elapsed() - self.started < self.total * (0.6 if waiting else 0.35)
+        if tried < families and tried < limit and early:  # every family has its turn before any is looked at closely
             candidate = self._new()
             if candidate is not None:
                 self._admit(candidate, every_fold=False)
@@ -391,7 +411,9 @@ class _Search:
                         return True
                 continue
             missing = [f for f in range(self.k) if f not in candidate.asked]
-            if missing and self._affordable(candidate, len(missing)):
+            while missing and not self._affordable(candidate, len(missing)):
+                missing.pop()  # some more models of a bag are better than none
+            if missing:
                 for fold in missing:
                     self._ask(candidate, fold)
                 return True
@@ -405,7 +427,7 @@ class _Search:
         version = sum(len(c.members) for c in ready)
         if self.standing[0] != version:
             answers = [self._answers_on(c, 0) for c in ready]
-            weights = greedy(self.first, answers, rounds=10) if ready else np.zeros(0)
+            weights = greedy(self.first, answers, allowed=self._fits(ready), rounds=10) if ready else np.zeros(0)
             self.standing = (version, weights, ready)
         return self.standing[1], self.standing[2]
 
@@ -524,8 +546,13 @@ class _Search:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def _finish(self, hurry: bool = False) -> SearchResult:
-        for number in list(self.jobs):
+        for number, (candidate, fold, _) in self.jobs.items():
             self.crew.kill(number)
+            reason = "stopped on request" if self.stopped == "interrupted" else "not finished in time"
+            self.failures.append({"model": candidate.name, "reason": reason, "fold": fold})
+            if not candidate.members:
+                candidate.failed = reason
+        self.jobs.clear()
         ready = [c for c in self.candidates if c.members and not c.failed]
         if not ready:
             ready = [self._fallback_dummy()]
@@ -605,14 +632,7 @@ class _Search:
         usable.sort(key=lambda i: losses[i])
         usable = [i for i in usable[:12] if np.isfinite(losses[i])] or [best]
 
-        def allowed(members: list[int]) -> bool:
-            chosen = [final[usable[i]] for i in set(members)]
-            return len(chosen) == 1 or (
-                sum(self._least_ms(c) for c in chosen) < MOST_MS
-                and sum(self._least_size(c) for c in chosen) < MOST_BYTES
-            )
-
-        found = greedy(judge, [answers[i] for i in usable], allowed=allowed)
+        found = greedy(judge, [answers[i] for i in usable], allowed=self._fits([final[i] for i in usable]))
         weights = np.zeros(len(final))
         weights[usable] = found
         if (weights > 0).sum() > 1:
@@ -621,6 +641,16 @@ class _Search:
             if gain <= 0.3 * noise:
                 return alone
         return weights
+
+    def _fits(self, among: list[Candidate]) -> Callable[[list[int]], bool]:
+        """Whether candidates can answer together within the time and size of the final pack, with two models each."""
+
+        def allowed(members: list[int]) -> bool:
+            chosen = [among[i] for i in set(members)]
+            ms, size = sum(self._least_ms(c) for c in chosen), sum(self._least_size(c) for c in chosen)
+            return ms < MOST_MS and size < MOST_BYTES
+
+        return allowed
 
     def _near(self, judge: Judge, best: np.ndarray, other: np.ndarray) -> bool:
         gain, noise = judge.gain(best, other)
@@ -846,5 +876,5 @@ def learning_curve(problem: Problem, result: SearchResult, *, clock: Clock | Non
     return curve
 
 
-__all__: list[str] = ["free_memory", "learning_curve", "search"]
+__all__: list[str] = ["free_memory", "learning_curve", "search", "warm_up"]
 _Callback = Callable[[Progress], None]

@@ -187,6 +187,7 @@ def _fit_one(
         ended[0] = ended[0] or bool(stop is not None and stop())
         return ended[0]
 
+    asked.deadline = getattr(stop, "deadline", None)
     if hasattr(module, "fit"):
         valid = (Xv, check) if job.early and len(job.valid) else None
         model = module.fit(model, X, goal, valid=valid, stop=asked, threads=job.threads, native=native)

@@ -12,10 +12,92 @@ from dataclasses import replace
 from typing import Any
 
 from everymodel.workflow import _worker
-from everymodel.workflow.train import Job, Member
+from everymodel.workflow.train import Job
 from everymodel.workflow.types import Problem
 
 Outcome = tuple[str, Any]  # ("done", Member) or ("failed", reason)
+
+
+class Link:
+    """A fitting process and the thread that listens to it."""
+
+    def __init__(self, *arguments: str):
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), PYTHONWARNINGS="ignore")
+        self.path = env["PYTHONPATH"]
+        for word in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+            env[word] = "1"  # raised in the child that may use more
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "everymodel.workflow._worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("EVERYMODEL_DEBUG") else subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,  # a Ctrl-C in the terminal reaches only us
+        )
+        self.arrived: queue.Queue[tuple[int, Outcome] | None] = queue.Queue()
+        self.loaded: set[tuple[str, str]] = set()
+        self.number = 0  # of the last job, never used twice, so that a late outcome cannot be taken for another's
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self.arrived.put(_worker.read_message(self.process.stdout))
+        except (EOFError, OSError, ValueError):
+            self.arrived.put(None)
+
+    def say(self, *message: Any) -> None:
+        try:
+            _worker.write_message(self.process.stdin, message)
+        except (BrokenPipeError, OSError, ValueError):
+            pass  # the listening thread notices
+
+    def preload(self, cards: list[tuple[str, str]]) -> None:
+        new = [c for c in cards if c not in self.loaded]
+        if new:
+            self.loaded.update(new)
+            self.say("preload", new)
+
+    def alive(self) -> bool:
+        return self.process.poll() is None and self.path == os.pathsep.join(p for p in sys.path if p)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            try:
+                stream.close()
+            except (OSError, ValueError):
+                pass
+
+
+_spare: list[Link] = []  # at most one process with its libraries loaded, waiting for a next search
+_owner = os.getpid()
+
+
+def _can_fork() -> bool:
+    return hasattr(os, "fork") and sys.platform not in ("darwin", "win32")
+
+
+def warm_up(cards: list[tuple[str, str]]) -> None:
+    """Start loading what a search will need, while something else is done. The process ends when nobody comes."""
+    if _can_fork() and not _spare:
+        link = Link()
+        link.preload(cards)
+        _spare.append(link)
+
+
+def _take_link() -> Link:
+    global _owner
+    if _owner != os.getpid():  # we are a fork of the process that made it: its pipes are not ours
+        _spare.clear()
+        _owner = os.getpid()
+    while _spare:
+        link = _spare.pop()
+        if link.alive():
+            return link
+        link.end()
+    return Link()
 
 
 class Crew:
@@ -31,85 +113,56 @@ class Crew:
 
     def __init__(self, problem: Problem, size: int, memory: float | None = None, fork: bool | None = None):
         self.problem, self.size, self.memory = problem, size, memory
-        self.fork = hasattr(os, "fork") and sys.platform != "darwin" if fork is None else fork
+        self.fork = _can_fork() if fork is None else fork
         self.running: dict[int, float | None] = {}  # job number -> monotonic moment of its kill
-        self._arrived: queue.Queue[tuple[int, Outcome] | int | None] = queue.Queue()
-        self._number = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._singles: dict[int, subprocess.Popen[bytes]] = {}
+        self._link: Link | None = None
+        self._singles: dict[int, Link] = {}
         self._preload: list[tuple[str, str]] = []
+        self._number = 0
         if self.fork:
             self._start()
 
-    def _spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
-        env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p), PYTHONWARNINGS="ignore")
-        for word in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
-            env[word] = "1"  # raised in the child that may use more
-        debug = os.environ.get("EVERYMODEL_DEBUG")
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "everymodel.workflow._worker", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if debug else subprocess.DEVNULL,
-            env=env,
-            start_new_session=True,  # a Ctrl-C in the terminal reaches only us
-        )
-
     def _start(self) -> None:
-        self._process = self._spawn()
-        threading.Thread(target=self._listen, args=(self._process, None), daemon=True).start()
-        self._say("problem", self.problem, self.memory)
-        if self._preload:
-            self._say("preload", self._preload)
+        self._link = _take_link()
+        self._link.say("problem", self.problem, self.memory)
+        self._link.preload(self._preload)
 
-    def _say(self, *message: Any) -> None:
-        try:
-            _worker.write_message(self._process.stdin, message)
-        except (BrokenPipeError, OSError):
-            pass  # the reader thread notices
-
-    def _listen(self, process: subprocess.Popen[bytes], single: int | None) -> None:
-        try:
-            while True:
-                self._arrived.put(_worker.read_message(process.stdout))
-        except (EOFError, OSError, ValueError):
-            self._arrived.put(single)
+    @property
+    def pid(self) -> int:
+        """Number of the fitting process."""
+        return self._link.process.pid if self._link else 0
 
     def preload(self, cards: list[tuple[str, str]]) -> None:
         """Import these models' packages in the fitting process, so that fits need not."""
         self._preload += cards
-        if self.fork:
-            self._say("preload", cards)
-
-    def free(self) -> int:
-        return self.size - len(self.running)
+        if self._link is not None:
+            self._link.preload(cards)
 
     def submit(self, job: Job, stop_at: float | None = None, kill_at: float | None = None) -> int:
         """Start a fit and return its number. `stop_at`, `kill_at`: moments of `time.monotonic`."""
         for i, (fit, valid) in enumerate(self.problem.folds):
             if job.fit is fit and job.valid is valid:  # the other side has these rows already
                 job = replace(job, fit=fit[:0], valid=valid[:0], fold=i)
+        if self._link is not None:
+            self._link.number += 1
+            number = self._link.number
+            self.running[number] = kill_at
+            self._link.say("job", number, job, stop_at, kill_at)
+            return number
         self._number += 1
         self.running[self._number] = kill_at
-        if self.fork:
-            self._say("job", self._number, job, stop_at, kill_at)
-        else:
-            process = self._spawn("once")
-            self._singles[self._number] = process
-            threading.Thread(target=self._listen, args=(process, self._number), daemon=True).start()
-            try:
-                _worker.write_message(process.stdin, ("problem", self.problem, None))
-                _worker.write_message(process.stdin, ("job", self._number, job, stop_at, kill_at))
-            except (BrokenPipeError, OSError):
-                pass
+        single = Link("once")
+        self._singles[self._number] = single
+        single.say("problem", self.problem, None)
+        single.say("job", self._number, job, stop_at, kill_at)
         return self._number
 
     def kill(self, number: int) -> None:
         """End one fit; its outcome arrives as failed."""
-        if self.fork:
-            self._say("kill", number)
+        if self._link is not None:
+            self._link.say("kill", number)
         elif number in self._singles:
-            self._singles[number].kill()
+            self._singles[number].process.kill()
 
     def wait(self, timeout: float | None = None) -> list[tuple[int, Outcome]]:
         """Outcomes that have arrived, waiting for the first at most `timeout` seconds."""
@@ -117,64 +170,74 @@ class Crew:
         done: list[tuple[int, Outcome]] = []
         while self.running and not done:
             left = 0.25 if end is None else min(0.25, end - time.monotonic())
-            try:
-                item = self._arrived.get(timeout=max(left, 0.001))
-            except queue.Empty:
-                self._kill_late()
-                if end is not None and time.monotonic() >= end:
-                    break
-                continue
-            done += self._take(item)
-            while not self._arrived.empty():
-                done += self._take(self._arrived.get())
+            if self._link is not None:
+                done = self._from_link(max(left, 0.001))
+            else:
+                done = self._from_singles()
+                if not done:
+                    time.sleep(max(min(left, 0.05), 0.001))
+            if not done and end is not None and time.monotonic() >= end:
+                break
         return done
 
-    def _take(self, item: tuple[int, Outcome] | int | None) -> list[tuple[int, Outcome]]:
-        if item is None:  # the fitting process is gone: what it ran has failed; a new one takes its place
-            lost = [(n, ("failed", "the fitting process died")) for n in self.running]
-            self.running.clear()
-            if self._process is not None:
-                self._process.wait()
+    def _from_link(self, left: float) -> list[tuple[int, Outcome]]:
+        assert self._link is not None
+        arrived = self._link.arrived
+        done: list[tuple[int, Outcome]] = []
+        try:
+            item = arrived.get(timeout=left)
+        except queue.Empty:
+            return done
+        while True:
+            if item is None:  # the fitting process is gone: what it ran has failed; a new one takes its place
+                done += [(n, ("failed", "the fitting process died")) for n in self.running]
+                self.running.clear()
+                self._link.end()
                 self._start()
-            return lost
-        if isinstance(item, int):
-            self._singles.pop(item, None)
-            known = self.running.pop(item, ...) is not ...
-            return [(item, ("failed", "the process ended early"))] if known else []
-        number, outcome = item
-        if self.running.pop(number, ...) is ...:
-            return []
-        return [(number, outcome)]
+                return done
+            if self.running.pop(item[0], ...) is not ...:
+                done.append(item)
+            try:
+                item = arrived.get_nowait()
+            except queue.Empty:
+                return done
 
-    def _kill_late(self) -> None:
-        """Without fork nobody else watches the deadlines."""
-        if self.fork:
-            return
+    def _from_singles(self) -> list[tuple[int, Outcome]]:
+        done: list[tuple[int, Outcome]] = []
         now = time.monotonic()
-        for number, kill_at in list(self.running.items()):
-            if kill_at is not None and now > kill_at:
-                self.kill(number)
+        for number, link in list(self._singles.items()):
+            try:
+                item = link.arrived.get_nowait()
+            except queue.Empty:
+                kill_at = self.running.get(number)
+                if kill_at is not None and now > kill_at:  # nobody else watches the deadlines here
+                    link.process.kill()
+                    done.append((number, ("failed", "out of time")))
+                    self.running.pop(number)
+                    self._singles.pop(number).end()
+                continue
+            done.append((number, item[1] if item is not None else ("failed", "the process ended early")))
+            self.running.pop(number, None)
+            self._singles.pop(number).end()
+        return done
 
     def close(self) -> None:
-        """End everything at once."""
+        """End all fits at once; the process stays for a next search, for a while."""
         self.running.clear()
-        for process in [self._process, *self._singles.values()]:
-            if process is None:
-                continue
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                try:
-                    stream.close()
-                except (OSError, ValueError):
-                    pass
-        self._process, self._singles = None, {}
+        for link in self._singles.values():
+            link.end()
+        self._singles = {}
+        link, self._link = self._link, None
+        if link is None:
+            return
+        if link.alive() and not _spare:
+            link.say("forget")
+            _spare.append(link)
+        else:
+            link.end()
 
     def __enter__(self) -> Crew:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-__all__ = ["Crew", "Member", "Outcome"]

@@ -74,7 +74,9 @@ def greedy(
     counts = np.zeros(len(cut), int)
     first = int(np.argmin(singles))
     counts[first] = 1
-    if not np.isfinite(singles[first]):
+    if not np.isfinite(singles[first]):  # nothing fits the limits: the best by its loss alone
+        counts[:] = 0
+        counts[int(np.argmin([judge.of(c) for c in cut]))] = 1
         return counts.astype(float)
     total, best, kept = cut[first].astype(float), singles[first], counts.copy()
     for size in range(2, rounds + 1):
