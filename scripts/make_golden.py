@@ -34,7 +34,7 @@ BINARY: dict[str, dict[str, Any]] = {
     "gaussian_nb": {},
     "svm": {},
     "nearest_neighbors": {},
-    "multilayer_perceptron": {},
+    "multilayer_perceptron": {"width": 8, "layers": 1, "members": 1},
 }
 REGRESSION: dict[str, dict[str, Any]] = {
     "ridge": {},

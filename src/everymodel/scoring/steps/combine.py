@@ -63,7 +63,7 @@ def check_link(kind: str, gives: str, places: np.ndarray | None, classes: int | 
     if places is None:
         return
     columns = 2 if kind == "sigmoid" and outputs == 1 else outputs
-    need(isinstance(classes, int) and 0 < classes <= 1_000_000, "the number of classes is missing")
+    need(isinstance(classes, int) and 0 < classes <= 100_000, "the number of classes is missing")
     need(
         places.shape == (columns,) and places.dtype.kind in "iu" and len(set(places.tolist())) == columns,
         "class places do not fit the answer's columns",

@@ -172,7 +172,7 @@ class Trees(_Gives):
             need(array.ndim == 1 and array.dtype.kind in "iu", f"tree {name} are not whole numbers")
         for name in ("n_features", "outputs"):
             number = getattr(self, name)
-            need(isinstance(number, int) and 0 < number <= 10_000_000, f"tree {name} is {number!r}")
+            need(isinstance(number, int) and 0 < number <= 100_000, f"tree {name} is {number!r}")
         need(len(self.sizes) > 0 and int(self.sizes.min()) > 0, "there are empty trees")
         sizes = self.sizes.astype(np.int64)
         nodes = len(self.feature)
@@ -297,7 +297,7 @@ class Oblivious(_Gives):
     def check(self) -> None:
         for name in ("n_features", "outputs"):
             number = getattr(self, name)
-            need(isinstance(number, int) and 0 < number <= 10_000_000, f"tree {name} is {number!r}")
+            need(isinstance(number, int) and 0 < number <= 100_000, f"tree {name} is {number!r}")
         for name in ("depths", "feature"):
             array = getattr(self, name)
             need(array.ndim == 1 and array.dtype.kind in "iu", f"tree {name} are not whole numbers")
