@@ -254,7 +254,7 @@ class TextScores(BaseEstimator):
     def _solve(self, matrix: Any, y: np.ndarray) -> np.ndarray:
         from sklearn.linear_model import Ridge
 
-        ridge = Ridge(self.strength, fit_intercept=False, solver="sparse_cg", tol=1e-3)
+        ridge = Ridge(self.strength, fit_intercept=False, solver="sparse_cg", tol=1e-2)
         return ridge.fit(matrix, y - y.mean(axis=0)).coef_.reshape(y.shape[1], -1).T  # (terms, w)
 
     def fit(self, terms: Sparse, y: np.ndarray) -> TextScores:

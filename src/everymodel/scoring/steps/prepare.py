@@ -386,6 +386,9 @@ class Join(Step):
 
 def thin(matrix: np.ndarray) -> Sparse:
     """A dense matrix without its zeros; NaN stays."""
+    if len(matrix) == 1:
+        places = np.flatnonzero(matrix[0])
+        return Sparse(matrix[0, places], places, np.array([0, len(places)]), matrix.shape)
     there = matrix != 0
     indptr = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
     return Sparse(matrix[there], np.nonzero(there)[1], indptr, matrix.shape)
@@ -394,6 +397,13 @@ def thin(matrix: np.ndarray) -> Sparse:
 def beside(blocks: list[Sparse]) -> Sparse:
     """Sparse matrices side by side, without sorting: each block's share of a row has its place."""
     n = blocks[0].shape[0]
+    if n == 1:
+        starts = [0]
+        for block in blocks:
+            starts.append(starts[-1] + block.shape[1])
+        indices = np.concatenate([block.indices + start for block, start in zip(blocks, starts)])
+        data = np.concatenate([block.data for block in blocks])
+        return Sparse(data, indices, np.array([0, len(data)]), (1, starts[-1]))
     counts = [np.diff(block.indptr) for block in blocks]
     indptr = np.concatenate([[0], np.cumsum(sum(counts))]).astype(np.int64)
     data, indices = np.empty(indptr[-1]), np.empty(indptr[-1], dtype=np.int64)
@@ -446,13 +456,15 @@ def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int
         places = np.searchsorted(alphabet, points)
         places[places == len(alphabet)] = 0
         codes = np.where(alphabet[places] == points, places + 1, 0)
+        alone = len(texts) == 1
         row = np.repeat(np.arange(start, stop), [len(text) for text in texts])
         rows, keys = [], []
         key = codes
         for run in range(2, max(GRAM_SIZES) + 1):
             key = (key[:-1] << GRAM_BITS) | codes[run - 1 :]
             if run in GRAM_SIZES:
-                whole = row[: len(key)] == row[run - 1 :]  # runs must not reach into the next cell
+                # Runs must not reach into the next cell.
+                whole = slice(None) if alone else row[: len(key)] == row[run - 1 :]
                 rows.append(row[: len(key)][whole])
                 keys.append(key[whole] | ((run - 2) << GRAM_MARK))
         yield start, stop, np.concatenate(rows), np.concatenate(keys)
@@ -461,6 +473,9 @@ def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int
 
 def counted(row: np.ndarray, column: np.ndarray, n: int, width: int) -> Sparse:
     """How often each (row, column) occurs, as a sparse matrix (n, width)."""
+    if n == 1:
+        column, count = np.unique(column, return_counts=True)
+        return Sparse(count.astype(np.float64), column, np.array([0, len(column)]), (1, width))
     key, count = np.unique(row * width + column, return_counts=True)
     row, column = np.divmod(key, width)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))])
@@ -517,7 +532,7 @@ class TextTerms(Step):
             known = [place for place in map(find, tokens(cell, self.pairs)) if place is not None]
             found += known
             counts[i] = len(known)
-        row = np.repeat(np.arange(len(cells)), counts)
+        row = np.repeat(np.arange(len(cells)), counts) if len(cells) > 1 else counts
         column = np.array(found, dtype=np.int64)
         return self._weighted(counted(row, column, len(cells), len(self.words)), self.weight[: len(self.words)])
 
@@ -532,6 +547,9 @@ class TextTerms(Step):
     @staticmethod
     def _weighted(terms: Sparse, weight: np.ndarray) -> Sparse:
         data = (1.0 + np.log(terms.data)) * weight[terms.indices]
+        if terms.shape[0] == 1:
+            terms.data = data / (math.sqrt(data @ data) or 1.0)
+            return terms
         counts = np.diff(terms.indptr)
         row = np.repeat(np.arange(len(counts)), counts)
         length = np.sqrt(np.bincount(row, data**2, minlength=len(counts)))
@@ -542,6 +560,8 @@ class TextTerms(Step):
 
 def _under(parts: Sequence[Sparse], width: int) -> Sparse:
     """Sparse matrices one below the other."""
+    if len(parts) == 1:
+        return parts[0]
     ends = np.cumsum([0, *(len(part.data) for part in parts)])
     indptr = np.concatenate([[0], *(part.indptr[1:] + end for part, end in zip(parts, ends))])
     data, indices = (np.concatenate([getattr(part, f) for part in parts]) for f in ("data", "indices"))
@@ -560,6 +580,8 @@ class Project(Step):
 
     def __call__(self, terms: Sparse) -> np.ndarray:
         n, d = terms.shape[0], self.axes.shape[1]
+        if n == 1:
+            return np.add.reduce(terms.data[:, None] * self.axes[terms.indices], axis=0, keepdims=True)
         out = np.zeros((n, d))
         filled = np.flatnonzero(np.diff(terms.indptr))
         # A stripe of about a million products at a time; reduceat wants rows that are not empty.
