@@ -64,13 +64,13 @@ def make(task: str, *, seconds: float = 2.0, suspect: bool = False) -> dict[str,
     order = np.random.default_rng(0).permutation(len(y))
     train, test = order[len(y) // 4 :], order[: len(y) // 4]
     if task == "regression":
-        ours: Any = RandomForestRegressor(60, min_samples_leaf=3, random_state=0)
+        ours: Any = RandomForestRegressor(30, min_samples_leaf=3, random_state=0)
         simple: Any = Ridge(0.1)
     else:
-        ours, simple = RandomForestClassifier(60, random_state=0), LogisticRegression(max_iter=5000, C=0.05)
+        ours, simple = RandomForestClassifier(30, random_state=0), LogisticRegression(max_iter=5000, C=0.05)
         if task == "multilabel":
             ours, simple = (OneVsRestClassifier(m) for m in (ours, simple))
-    best = ExtraTreesClassifier(60, random_state=0) if task in ("binary", "multiclass") else simple
+    best = ExtraTreesClassifier(30, random_state=0) if task in ("binary", "multiclass") else simple
 
     def answer(model: Any) -> np.ndarray:
         model.fit(x[train], y[train])

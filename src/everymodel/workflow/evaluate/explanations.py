@@ -276,9 +276,10 @@ def shapley(
     r, p = len(rows), len(players) + 1
     others = [name for name in batch.columns if name not in set(players)]
     values, base = np.zeros((r, p)), np.zeros(r)
-    for _ in range(pairs):
+    first = rng.integers(background.n, size=r)
+    for turn in range(pairs):
         order = rng.permutation(p)
-        start = rng.integers(background.n, size=r)
+        start = (first + turn) % background.n  # every background row in turn: less noise than drawing them
         for walk in (order, order[::-1]):
             place = np.empty(p, dtype=np.int64)
             place[walk] = np.arange(p)  # step at which each player is set
