@@ -28,6 +28,7 @@ from everymodel.core.schema import TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
+from everymodel.workflow.automl import search, warm_up
 from everymodel.workflow.model import Model
 from everymodel.workflow.story import story
 from everymodel.workflow.types import Evaluation, Listener, Problem, Progress, SearchResult, Split, Table, Understanding
@@ -153,6 +154,7 @@ def fit(
     _check_options(task, metric, test_size, trials, prefer, unseen)
     listener = _listener(progress)
     timing: dict[str, float] = {}
+    warm_up([models] if isinstance(models, str) else models)  # the fitting process starts while the table is read
 
     with _stage("read", timing, listener):
         source = _read(data)
@@ -379,8 +381,6 @@ def _search(
     prefer: str | None,
     fingerprint: str,
 ) -> SearchResult:
-    from everymodel.workflow.automl import search
-
     # What is kept back pays for the evaluation, the explanations and the file.
     kept = (
         0.0
