@@ -445,6 +445,7 @@ class _Search:
             return
         member: Member = value
         candidate.members[fold] = member
+        candidate.members = dict(sorted(candidate.members.items()))  # whichever fold ended first
         if key:
             self.ledger.put(key, candidate.name, status, member)
         if self.fallback and self.fallback[0] is candidate:
