@@ -122,7 +122,8 @@ class CategoricalNB(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def _cuts(self, x: np.ndarray) -> np.ndarray:
         x = x[~np.isnan(x)]

@@ -65,7 +65,7 @@ CARD = {
         "regressor": {
             "class": "sklearn.ensemble:ExtraTreesRegressor",
             "tasks": ["regression"],
-            "gives": ["importances"],
+            "gives": ["importances", "multioutput"],
             "presets": [{"n_estimators": 150, "min_samples_leaf": 2, "max_features": 0.8}],
         },
     },

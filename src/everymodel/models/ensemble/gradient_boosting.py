@@ -29,6 +29,9 @@ CARD = {
     "classes": {
         "classifier": {
             "class": "sklearn.ensemble:HistGradientBoostingClassifier",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["binary", "multiclass"],
             "parameters": {
                 "max_iter": {
@@ -86,6 +89,9 @@ CARD = {
         },
         "regressor": {
             "class": "sklearn.ensemble:HistGradientBoostingRegressor",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["regression"],
             "gives": [],
             "parameters": {

@@ -28,6 +28,12 @@ CARD = {
     "classes": {
         "classifier": {
             "class": "lightgbm:LGBMClassifier",
+            "waivers": {
+                "check_all_zero_sample_weights_error": "The library does not look at the weights' sum.",
+                "check_no_attributes_set_in_init": "The library keeps its extra arguments as attributes.",
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["binary", "multiclass"],
             "fixed": {"verbosity": -1, "deterministic": True, "force_row_wise": True, "subsample_freq": 1},
             "parameters": {
@@ -109,8 +115,6 @@ CARD = {
                     "num_leaves": 7,
                     "min_child_samples": 5,
                     "verbosity": -1,
-                    "deterministic": True,
-                    "force_row_wise": True,
                     "random_state": 0,
                     "n_jobs": 1,
                 }
@@ -118,6 +122,12 @@ CARD = {
         },
         "regressor": {
             "class": "lightgbm:LGBMRegressor",
+            "waivers": {
+                "check_all_zero_sample_weights_error": "The library does not look at the weights' sum.",
+                "check_no_attributes_set_in_init": "The library keeps its extra arguments as attributes.",
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["regression"],
             "gives": ["importances"],
             "fixed": {"verbosity": -1, "deterministic": True, "force_row_wise": True, "subsample_freq": 1},
@@ -207,8 +217,6 @@ CARD = {
                     "num_leaves": 7,
                     "min_child_samples": 5,
                     "verbosity": -1,
-                    "deterministic": True,
-                    "force_row_wise": True,
                     "random_state": 0,
                     "n_jobs": 1,
                 }

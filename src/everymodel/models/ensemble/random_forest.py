@@ -59,13 +59,21 @@ CARD = {
     "classes": {
         "classifier": {
             "class": "sklearn.ensemble:RandomForestClassifier",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["binary", "multiclass", "multilabel"],
             "presets": [{"n_estimators": 200, "min_samples_leaf": 2, "max_features": 0.3}],
         },
         "regressor": {
             "class": "sklearn.ensemble:RandomForestRegressor",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["regression"],
-            "gives": ["importances"],
+            "gives": ["importances", "multioutput"],
             "presets": [{"n_estimators": 150, "min_samples_leaf": 3, "max_features": 0.4}],
         },
     },

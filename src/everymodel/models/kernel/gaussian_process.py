@@ -35,7 +35,7 @@ CARD = {
             "choices": ["matern", "rbf"],
             "text": "'matern' allows for kinks, 'rbf' is perfectly smooth.",
         },
-        "max_iter": {
+        "search_steps": {
             "type": "int",
             "default": 12,
             "low": 0,
@@ -53,7 +53,7 @@ CARD = {
         },
     },
     "presets": [{"kernel": "matern"}],
-    "tiny": [{"max_iter": 5, "random_state": 0}, {"kernel": "rbf", "max_iter": 3, "random_state": 0}],
+    "tiny": [{"search_steps": 5, "random_state": 0}, {"kernel": "rbf", "search_steps": 3, "random_state": 0}],
     "classes": {
         "classifier": {
             "class": "everymodel.models.kernel.gaussian_process:GaussianProcessClassifier",
@@ -78,31 +78,30 @@ def _kernel(kind: str, p: int, noise: bool) -> Any:
     return kernel + WhiteKernel(0.1, (1e-6, 1e2)) if noise else kernel
 
 
-def _optimizer(max_iter: int) -> Any:
+def _optimizer(steps: int) -> Any:
     """A bounded L-BFGS: scikit-learn's own may take thousands of steps."""
 
     def minimise(objective: Any, start: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, float]:
         from scipy.optimize import minimize
 
-        found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": max_iter})
+        found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": steps})
         return found.x, found.fun
 
     return minimise
 
 
 class _Process(BaseEstimator):
-    def __init__(self, kernel: str = "matern", max_iter: int = 12, tune_rows: int = 250, random_state: Any = None):
+    def __init__(self, kernel: str = "matern", search_steps: int = 12, tune_rows: int = 250, random_state: Any = None):
         self.kernel = kernel
-        self.max_iter = max_iter
+        self.search_steps = search_steps
         self.tune_rows = tune_rows
         self.random_state = random_state
 
     def _learn(self, make: Any, kernel: Any, X: np.ndarray, y: np.ndarray, some: np.ndarray) -> Any:
         """Find the kernel on `some` rows, then fit on all of them."""
-        searched = make(kernel, _optimizer(self.max_iter) if self.max_iter else None).fit(X[some], y[some])
-        if len(some) == len(y):
-            return searched
-        return make(searched.kernel_, None).fit(X, y)
+        if self.search_steps:
+            kernel = make(kernel, _optimizer(self.search_steps)).fit(X[some], y[some]).kernel_
+        return make(kernel, None).fit(X, y)
 
     def _some(self, y: np.ndarray, classes: bool) -> np.ndarray:
         """Row numbers for the search, at least some of each class."""
@@ -130,7 +129,7 @@ class GaussianProcessRegressor(RegressorMixin, _Process):
     Parameters
     ----------
     kernel : "matern" or "rbf"
-    max_iter : int, default 12
+    search_steps : int, default 12
         Most steps of that search.
     tune_rows : int, default 250
     random_state : int or None
@@ -210,7 +209,8 @@ class GaussianProcessClassifier(ClassifierMixin, _Process):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row (n,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
 
 def _shape(kernel: Any, p: int) -> tuple[float, np.ndarray]:

@@ -25,6 +25,10 @@ CARD = {
     "classes": {
         "classifier": {
             "class": "sklearn.svm:LinearSVC",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["binary", "multiclass"],
             "parameters": {
                 "C": {
@@ -48,6 +52,10 @@ CARD = {
         },
         "regressor": {
             "class": "sklearn.svm:LinearSVR",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["regression"],
             "gives": ["coefficients"],
             "parameters": {

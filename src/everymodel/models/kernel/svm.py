@@ -28,6 +28,10 @@ CARD = {
     "classes": {
         "classifier": {
             "class": "sklearn.svm:SVC",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["binary", "multiclass"],
             "fixed": {"cache_size": 500},
             "parameters": {
@@ -59,6 +63,10 @@ CARD = {
         },
         "regressor": {
             "class": "sklearn.svm:SVR",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["regression"],
             "gives": [],
             "fixed": {"cache_size": 500},
@@ -94,7 +102,7 @@ CARD = {
                 },
             },
             "presets": [{"C": 3.0}, {"C": 30.0}],
-            "tiny": [{}, {"kernel": "sigmoid", "coef0": 0.1}],
+            "tiny": [{}, {"kernel": "poly", "degree": 2, "coef0": 1.0}],
         },
     },
 }

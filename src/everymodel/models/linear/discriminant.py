@@ -39,7 +39,7 @@ CARD = {
                 },
             },
             "presets": [{"shrinkage": "auto"}],
-            "tiny": [{"solver": "svd"}, {"solver": "lsqr", "shrinkage": "auto"}],
+            "tiny": [{"solver": "svd"}],
         },
     },
 }

@@ -13,7 +13,7 @@ CARD = {
     "summary": "A linear model between ridge and lasso: drops useless columns, keeps correlated ones together.",
     "choose": "Many columns in correlated groups of which few matter.",
     "avoid": "Curved relations and interactions between columns.",
-    "gives": ["coefficients"],
+    "gives": ["coefficients", "multioutput"],
     "needs": {"scaling": "standard", "sparse": True},
     "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 1.5},
     "references": ["Zou and Hastie (2005), Regularization and variable selection via the elastic net. JRSS B 67(2)."],

@@ -13,7 +13,7 @@ CARD = {
     "summary": "A linear model that drops useless columns by setting their coefficients to exactly zero.",
     "choose": "Feature selection: many columns of which few matter.",
     "avoid": "Groups of correlated columns of which all should stay (take elastic net), curved relations.",
-    "gives": ["coefficients"],
+    "gives": ["coefficients", "multioutput"],
     "needs": {"scaling": "standard", "sparse": True},
     "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 1.5},
     "references": ["Tibshirani (1996), Regression shrinkage and selection via the lasso. JRSS B 58(1)."],

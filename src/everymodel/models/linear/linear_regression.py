@@ -13,7 +13,7 @@ CARD = {
     "summary": "Draws the straight line (or plane) with the smallest squared error through the data.",
     "choose": "A basic prediction whose every coefficient can be read; one column or a few that are not correlated.",
     "avoid": "Correlated or very many columns (take ridge), outliers (take Huber), curved relations.",
-    "gives": ["coefficients"],
+    "gives": ["coefficients", "multioutput"],
     "needs": {"scaling": "standard", "sparse": True, "max_columns": 5000},
     "cost": {"scale": 2e-9, "rows_power": 1.0, "columns_power": 1.8},
     "references": ["Legendre (1805), Nouvelles methodes pour la determination des orbites des cometes."],

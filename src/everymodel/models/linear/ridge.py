@@ -13,7 +13,7 @@ CARD = {
     "summary": "A linear model that keeps its coefficients small, so that correlated columns share their weight.",
     "choose": "A quick, stable straight-line model when columns are many or correlated; the first thing to beat.",
     "avoid": "Curved relations and interactions between columns, unless you add them as columns yourself.",
-    "gives": ["coefficients"],
+    "gives": ["coefficients", "multioutput"],
     "needs": {"scaling": "standard", "sparse": True},
     "cost": {"scale": 2e-9, "rows_power": 1.0, "columns_power": 1.6},
     "references": ["Hoerl and Kennard (1970), Ridge regression. Technometrics 12(1)."],
@@ -22,6 +22,9 @@ CARD = {
     "classes": {
         "regressor": {
             "class": "sklearn.linear_model:Ridge",
+            "waivers": {
+                "check_non_transformer_estimators_n_iter": "The direct solver makes no iterations to count.",
+            },
             "tasks": ["regression"],
             "parameters": {
                 "alpha": {
@@ -44,6 +47,9 @@ CARD = {
         },
         "classifier": {
             "class": "sklearn.linear_model:RidgeClassifier",
+            "waivers": {
+                "check_non_transformer_estimators_n_iter": "The direct solver makes no iterations to count.",
+            },
             "tasks": ["binary", "multiclass"],
             "gives": ["coefficients", "scores"],
             "priority": None,

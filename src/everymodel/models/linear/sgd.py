@@ -30,6 +30,10 @@ CARD = {
     "classes": {
         "classifier": {
             "class": "sklearn.linear_model:SGDClassifier",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["binary", "multiclass"],
             "parameters": {
                 "loss": {
@@ -67,6 +71,10 @@ CARD = {
         },
         "regressor": {
             "class": "sklearn.linear_model:SGDRegressor",
+            "waivers": {
+                "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
+                "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
+            },
             "tasks": ["regression"],
             "gives": ["coefficients"],
             "parameters": {

@@ -14,7 +14,7 @@ from everymodel.scoring.steps.neighbors import Neighbors, nearest
 
 CARD = {
     "name": "nearest_neighbors",
-    "title": "k nearest neighbours",
+    "title": "Nearest neighbours",
     "summary": "Answers as the most similar training rows did; the rows themselves are the model.",
     "choose": "Few columns that are all on one scale and alike in importance; irregular boundaries; small data.",
     "avoid": "Many or useless columns, big data (slow answers), and wherever a model must not carry training rows.",
@@ -58,7 +58,7 @@ CARD = {
         "regressor": {
             "class": "everymodel.models.neighbors.nearest_neighbors:KNeighborsRegressor",
             "tasks": ["regression"],
-            "gives": [],
+            "gives": ["multioutput"],
         },
     },
 }
@@ -72,10 +72,10 @@ class _InOrder:
 
     def kneighbors(self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True) -> Any:
         """(distances, row numbers), each (n, k), closest first; see scikit-learn."""
+        check_is_fitted(self)
         plain = self.metric == "minkowski" and self.metric_params is None and isinstance(self._fit_X, np.ndarray)
         if not plain or X is None:
             return super().kneighbors(X, n_neighbors, return_distance)
-        check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 0 < k <= len(self._fit_X):

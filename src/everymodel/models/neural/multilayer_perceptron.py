@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from everymodel.models._place import codes_of
 from everymodel.models.neural._train import Recipe, train
@@ -114,7 +114,7 @@ CARD = {
         "regressor": {
             "class": "everymodel.models.neural.multilayer_perceptron:MultilayerPerceptronRegressor",
             "tasks": ["regression"],
-            "gives": [],
+            "gives": ["multioutput"],
             "presets": [
                 {"width": 384, "dropout": 0.2, "bins": 32, "members": 2},
                 {"width": 256, "dropout": 0.1, "members": 3},
@@ -304,10 +304,8 @@ class MultilayerPerceptronClassifier(ClassifierMixin, _Perceptron):
         if learn:
             check_classification_targets(y)
             self.multilabel_ = type_of_target(y) == "multilabel-indicator"
-            if y.ndim == 2 and not self.multilabel_:
-                y = np.ravel(y) if y.shape[1] == 1 else y
-                if y.ndim == 2:
-                    raise ValueError("y has several columns that are not 0/1 labels; fit one model per column.")
+            if not self.multilabel_:
+                y = column_or_1d(y, warn=True)
             self.classes_ = np.arange(y.shape[1]) if self.multilabel_ else np.unique(y)
         if self.multilabel_:
             return y.astype(np.float32)

@@ -54,7 +54,7 @@ CARD = {
         "regressor": {
             "class": "sklearn.tree:DecisionTreeRegressor",
             "tasks": ["regression"],
-            "gives": ["importances"],
+            "gives": ["importances", "multioutput"],
         },
     },
 }

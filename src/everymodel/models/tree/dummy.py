@@ -40,7 +40,7 @@ CARD = {
         "regressor": {
             "class": "sklearn.dummy:DummyRegressor",
             "tasks": ["regression"],
-            "gives": [],
+            "gives": ["multioutput"],
             "parameters": {
                 "strategy": {
                     "type": "choice",

@@ -1,0 +1,112 @@
+"""Every model keeps the contract of everymodel.testing; adding a model file is enough to be tested here."""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+import everymodel.models
+from everymodel import catalog, testing
+from everymodel.core.card import read_literal
+
+_CARDS = [card for card in catalog.cards() if card.module.startswith("everymodel.models")]
+_READY = [card for card in _CARDS if catalog.available(card)]
+
+
+def _name(card) -> str:
+    return f"{card.name}-{card.kind}"
+
+
+_INSTANCES = [pytest.param(card, i, id=f"{_name(card)}-{i}") for card in _READY for i in range(len(card.tiny))]
+
+
+@lru_cache(maxsize=None)
+def _failing(name: str, kind: str, i: int) -> dict[str, str]:
+    card = catalog.find(name, kind=kind)
+    return {check: repr(error)[:300] for check, error in testing.failures(catalog.tiny(card)[i])}
+
+
+def test_every_model_file_has_a_card():
+    root = Path(inspect.getfile(everymodel.models)).parent
+    for path in root.rglob("*.py"):
+        if not path.name.startswith("_"):
+            assert read_literal(path), f"{path} has no CARD; plumbing files start with an underscore"
+            assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, f"{path} is longer than 400 lines"
+
+
+def test_names_are_unique():
+    seen = [(card.name, card.kind) for card in _CARDS]
+    assert len(set(seen)) == len(seen)
+    classes = [card.class_name for card in _CARDS]
+    assert len(set(classes)) == len(classes), "em.<ClassName> must mean one class"
+
+
+@pytest.mark.parametrize("card", _READY, ids=_name)
+def test_card_is_complete_and_true(card):
+    testing.check_card(card)
+
+
+@pytest.mark.parametrize(("card", "i"), _INSTANCES)
+def test_estimator_checks(card, i):
+    broken = {check: why for check, why in _failing(card.name, card.kind, i).items() if check not in card.waivers}
+    assert not broken
+
+
+@pytest.mark.parametrize("card", [card for card in _READY if card.waivers], ids=_name)
+def test_waivers_still_fail(card):
+    failing = {check for i in range(len(card.tiny)) for check in _failing(card.name, card.kind, i)}
+    assert set(card.waivers) <= failing, "these checks pass now: take their waivers off the card"
+
+
+@pytest.mark.parametrize(("card", "i"), _INSTANCES)
+def test_pack_answers_like_the_model(card, i):
+    for task in card.tasks:
+        testing.check_pack(card, catalog.tiny(card)[i], task)
+
+
+@pytest.mark.parametrize("card", _READY, ids=_name)
+def test_presets_fit_and_can_be_stopped(card):
+    """The strongest settings run, look at `stop`, and still answer."""
+    task = card.tasks[0]
+    X, y = testing.tiny_data(task, needs={**testing.NEEDS, **card.needs})
+    hook = getattr(catalog.module(card), "fit", None)
+    model = catalog.make(card, **card.presets[0])
+    if hook is None:
+        model.fit(X, y)
+    else:
+        asked = []
+        hook(model, X[:120], y[:120], valid=(X[120:], y[120:]), stop=lambda: bool(asked.append(1)) or len(asked) > 2)
+        if card.name not in ("categorical_nb",):  # fitted in one stroke
+            assert asked, "the fit never asked whether to stop"
+    answer = catalog.module(card).pack(model)(X)
+    assert len(answer) == len(X)
+    refit = getattr(catalog.module(card), "refit_parameters", None)
+    if refit:
+        catalog.make(card, **{**card.presets[0], **refit(model)})
+
+
+def test_a_broken_pack_is_noticed():
+    card = catalog.find("ridge", kind="regressor")
+    model = catalog.tiny(card)[0]
+
+    class Lying(type(model)):
+        def predict(self, X):
+            return super().predict(X) + 1e-6
+
+    with pytest.raises(AssertionError, match="off by"):
+        testing.check_pack(card, Lying(**model.get_params()), "regression")
+
+
+def test_a_failing_check_is_noticed():
+    card = catalog.find("ridge", kind="regressor")
+
+    class Forgetful(catalog.load(card)):
+        def fit(self, X, y):
+            X[:] = 0  # writes into the user's data
+            return super().fit(X, y)
+
+    with pytest.raises(AssertionError, match="fails"):
+        testing.check_estimator(Forgetful(), card.waivers)
