@@ -46,8 +46,8 @@ def table(rows: int = 5000) -> pd.DataFrame:
     return frame
 
 
-def ours(frame: pd.DataFrame, folder: Path) -> Path:
-    """A model file whose pack is one booster of 100 trees."""
+def ours(frame: pd.DataFrame, folder: Path) -> list[str]:
+    """[model file] whose pack is one booster of 100 trees."""
     from everymodel import catalog
     from everymodel.core.schema import Column, Schema
     from everymodel.preprocessing.preparation import Preparation
@@ -69,10 +69,11 @@ def ours(frame: pd.DataFrame, folder: Path) -> Path:
     pack = Pack([*nodes, Node("answer", catalog.module(card).pack(model), (nodes[-1].name,))])
     path = folder / "model.em"
     Model(schema, pack, {"name": "booster"}).save(path)
-    return path
+    return [str(path)]
 
 
-def theirs(frame: pd.DataFrame, folder: Path) -> Path:
+def theirs(frame: pd.DataFrame, folder: Path) -> list[str]:
+    """[joblib file] of the same booster in a pipeline."""
     import joblib
     from sklearn.compose import make_column_transformer
     from sklearn.ensemble import HistGradientBoostingRegressor
@@ -86,7 +87,7 @@ def theirs(frame: pd.DataFrame, folder: Path) -> Path:
     model = make_pipeline(encode, HistGradientBoostingRegressor(max_iter=100)).fit(frame.drop(columns="y"), frame["y"])
     path = folder / "model.joblib"
     joblib.dump(model, path)
-    return path
+    return [str(path)]
 
 
 def free_port() -> int:
@@ -150,22 +151,18 @@ def main() -> None:
         script = folder / "hand_written.py"
         script.write_text(HAND_WRITTEN)
         servers = {
-            "everymodel serve": lambda port: [
-                "-m",
-                "everymodel.interfaces.server",
-                str(ours(frame, folder)),
-                "--port",
-                port,
-            ],
-            "hand-written, scikit-learn": lambda port: [str(script), str(theirs(frame, folder)), port],
+            "everymodel": lambda port: ["-m", "everymodel.interfaces.server", *ours(frame, folder), "--port", port],
+            "hand-written": lambda port: [str(script), *theirs(frame, folder), port],
         }
         print(
-            f"{'':28} {'conn':>4} {'CPU us/req':>10} {'p50 ms':>8} {'p99 ms':>8} {'req/s':>8} {'MB':>6} {'start CPU s':>11}"
+            f"{'':14} {'conn':>4} {'CPU us/req':>10} {'p50 ms':>8} {'p99 ms':>8} {'req/s':>8} {'MB':>6} {'start CPU s':>11}"
         )
         for label, words in servers.items():
             port = free_port()
             command = [sys.executable, *words(str(port))]
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            # One thread each: for one row, more only cost the peer time.
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
             try:
                 wait_for(port)
                 asyncio.run(load(port, request, 0.3, 1))  # the first requests warm it up
@@ -176,7 +173,7 @@ def main() -> None:
                     after, memory = used(process.pid)
                     p50, p99 = np.percentile(taken, [50, 99]) * 1e3
                     print(
-                        f"{label:28} {connections:4d} {(after - before) / len(taken) * 1e6:10.0f} {p50:8.2f} {p99:8.2f} "
+                        f"{label:14} {connections:4d} {(after - before) / len(taken) * 1e6:10.0f} {p50:8.2f} {p99:8.2f} "
                         f"{len(taken) / options.seconds:8.0f} {memory:6.0f} {start:11.2f}"
                     )
             finally:
