@@ -130,6 +130,7 @@ class Zygote:
         word, *rest = read_message(self.source)
         if word == "problem":
             self.problem, self.memory = rest
+            preload([])
         elif word == "preload":
             preload(rest[0])
         elif word == "job":

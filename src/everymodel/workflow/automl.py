@@ -7,12 +7,8 @@ same again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,20 +16,19 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core import seeds
 from everymodel.core.clock import Clock
-from everymodel.core.errors import BudgetError, DataError
-from everymodel.core.settings import Settings
-from everymodel.scoring.graph import Node, Pack
+from everymodel.core.errors import DataError
+from everymodel.scoring.metrics import METRICS
 from everymodel.workflow.search import plan
 from everymodel.workflow.search.crew import Crew
 from everymodel.workflow.search.crew import warm_up as _warm_up
-from everymodel.workflow.search.ensemble import Judge, calibration, greedy, join, mix
+from everymodel.workflow.search.ensemble import Judge, greedy, mix
+from everymodel.workflow.search.final import Final
 from everymodel.workflow.search.ledger import Ledger
+from everymodel.workflow.search.measure import fingerprint_of, free_memory, learning_curve, share_of
 from everymodel.workflow.search.plan import Candidate
 from everymodel.workflow.train import Job, Member
 from everymodel.workflow.types import Listener, Problem, Progress, SearchResult
 
-MOST_MS = 3.6  # one row through the final pack, of the 5 ms that are promised
-MOST_BYTES = 18_000_000
 BIG = 200_000  # rows above which candidates are compared on a sample
 SAMPLE, SAMPLE_VALID = 60_000, 30_000
 SLOT = 0.11  # share of all processor seconds that the first fold of one candidate may take
@@ -67,7 +62,7 @@ def search(
 
     Raises
     ------
-    ParameterError for unknown names or a folder of another run, BudgetError when nothing could be fitted.
+    ParameterError for unknown names or a folder of another run, DataError for a target of one class.
     """
     _check(problem)
     run = _Search(problem, models, clock or Clock(None), trials, folder, resume, listener, cores, prefer, fingerprint)
@@ -134,6 +129,7 @@ class _Search:
         self.reserve = 0.0 if not self.timed else self._closing_time()
         self.stopped = "finished"
         self.first = Judge(problem.metric, problem.task, problem.y[self.folds[0][1]], problem.seed, 20, 6_000)
+        self.final = Final(problem, self.folds, self.first, self.prefer, bool(models))
         self.standing: tuple[int, np.ndarray, list[Candidate]] = (-1, np.zeros(0), [])
         settings = {
             "models": models,
@@ -145,7 +141,7 @@ class _Search:
         }
         self.ledger = Ledger(folder, settings, resume)
         self.memory = free_memory()
-        self.crew = Crew(problem, self.cores, _share_of(self.memory, self.cores))
+        self.crew = Crew(problem, self.cores, share_of(self.memory, self.cores))
 
     def _closing_time(self) -> float:
         """Seconds kept for choosing, joining and closing."""
@@ -294,8 +290,8 @@ class _Search:
         while True:
             while self.pending:
                 candidate, fold = self.pending.pop(0)
-                if not candidate.failed and fold not in candidate.members:
-                    if self._affordable(candidate, 1):
+                if not candidate.failed and (fold not in candidate.members or candidate.full):
+                    if self._affordable(candidate, 1, candidate.full):
                         return candidate, fold
                     candidate.asked.discard(fold)
             if not (self._next_by_trials() if not self.timed else self._next_by_clock()):
@@ -324,7 +320,7 @@ class _Search:
         families = min(6, len(self.queue) + tried)
         limit = self.trials if self.trials is not None else 10**9
         waiting = any(f == 0 and not c.members for c, f, _ in self.jobs.values())
-        early = self.clock.elapsed() - self.started < self.total * (0.6 if waiting else 0.35)
+        early = self.clock.elapsed() - self.started < self.total * (0.6 if waiting and not self.big else 0.35)
         if tried < families and tried < limit and early:  # every family has its turn before any is looked at closely
             candidate = self._new()
             if candidate is not None:
@@ -365,13 +361,12 @@ class _Search:
                 return f"not tried: it would take about {expected:.0f} s for one fold"
         return ""
 
-    def _expected(self, candidate: Candidate) -> float:
+    def _expected(self, candidate: Candidate, full: bool = False) -> float:
         """Seconds of one fold: measured where one is done, else by the card."""
         if candidate.members:
-            factor = 1.0
-            if candidate.full:
-                factor = len(self.folds[0][0]) / min(SAMPLE, len(self.folds[0][0])) / (0.7 * self.cores + 0.3)
-            return candidate.fold_seconds * factor
+            rows = len(self.folds[0][0])
+            growth = rows / min(SAMPLE, rows) / (0.7 * self.cores + 0.3) if full else 1.0
+            return candidate.fold_seconds * growth
         same = [c for c in self.candidates if c.card is candidate.card and c.members]
         if same:
             return float(np.mean([c.fold_seconds for c in same]))
@@ -381,16 +376,16 @@ class _Search:
         many = len(self.problem.schema.classes) if self.problem.task == "multiclass" and candidate.graceful else 1
         return 0.05 + seconds * many**0.5
 
-    def _affordable(self, candidate: Candidate, folds: int) -> bool:
+    def _affordable(self, candidate: Candidate, folds: int, full: bool = False) -> bool:
         """Whether so many more folds end before the time does, as far as can be known."""
         if not self.timed or candidate.origin == "baseline":
             return True
         left = self.clock.left() - self.reserve
-        rounds = -(-folds // self.cores) if not candidate.full else folds
-        need = self._expected(candidate) * rounds
+        need = self._expected(candidate, full) * (folds if full else -(-folds // self.cores))
         if candidate.graceful and not candidate.members:
             need = min(need, self.total * self.cores * SLOT)
-        return need * (0.7 if candidate.graceful else 1.1) < left
+        # What can end early may be short of time; on all rows, some trees are better than none.
+        return need * (0.35 if full and candidate.graceful else 0.7 if candidate.graceful else 1.1) < left
 
     def _promote(self) -> bool:
         """More folds (or all rows) for candidates that the best blend so far would use."""
@@ -401,14 +396,10 @@ class _Search:
             if weights[i] <= 0 or candidate.failed:
                 continue
             if self.big:
-                if not candidate.full and 0 in candidate.members and len(self.folds[0][0]) > SAMPLE:
-                    grown = replace(candidate, full=True, members=dict(candidate.members), asked={0})
-                    if self._affordable(grown, 1):
-                        candidate.full = True
-                        known, candidate.members = candidate.members[0], {}
-                        self.fallback = (candidate, known)
-                        self._ask(candidate, 0)
-                        return True
+                if not candidate.full and len(self.folds[0][0]) > SAMPLE and self._affordable(candidate, 1, full=True):
+                    candidate.full = True
+                    self._ask(candidate, 0)
+                    return True
                 continue
             missing = [f for f in range(self.k) if f not in candidate.asked]
             while missing and not self._affordable(candidate, len(missing)):
@@ -419,15 +410,13 @@ class _Search:
                 return True
         return False
 
-    fallback: tuple[Candidate, Member] | None = None
-
     def _standing(self) -> tuple[np.ndarray, list[Candidate]]:
         """(weights, candidates) of the best blend on the first fold's validation rows."""
         ready = [c for c in self.candidates if 0 in c.members and not c.failed]
         version = sum(len(c.members) for c in ready)
         if self.standing[0] != version:
-            answers = [self._answers_on(c, 0) for c in ready]
-            weights = greedy(self.first, answers, allowed=self._fits(ready), rounds=10) if ready else np.zeros(0)
+            answers = [self.final.answers_on(c, 0) for c in ready]
+            weights = greedy(self.first, answers, allowed=self.final.fits(ready), rounds=10) if ready else np.zeros(0)
             self.standing = (version, weights, ready)
         return self.standing[1], self.standing[2]
 
@@ -435,28 +424,33 @@ class _Search:
 
     def _record(self, candidate: Candidate, fold: int, status: str, value: Any, key: str = "") -> None:
         if status == "failed":
-            if self.fallback and self.fallback[0] is candidate:
-                candidate.members[0] = self.fallback[1]  # the fit on the sample still stands
-            elif not candidate.members:
+            if not candidate.members:
                 candidate.failed = str(value)
             self.failures.append({"model": candidate.name, "reason": str(value), "fold": fold})
             if key and not _by_clock(value):
                 self.ledger.put(key, candidate.name, status, value)
             return
         member: Member = value
+        before = candidate.members.get(fold)
         candidate.members[fold] = member
         candidate.members = dict(sorted(candidate.members.items()))  # whichever fold ended first
         if key:
             self.ledger.put(key, candidate.name, status, member)
-        if self.fallback and self.fallback[0] is candidate:
-            self._keep_better(candidate, self.fallback[1])
+        if before is not None and self._loses(before, candidate) < self._loses(member, candidate):
+            candidate.members[fold] = (
+                before  # a fit on all rows that the clock cut short can be worse than the sample's
+            )
         if fold == 0:
-            candidate.loss = self.first.loss(self._answers_on(candidate, 0))
+            candidate.loss = self.first.loss(self.final.answers_on(candidate, 0))
         if len(candidate.members) == self.k:
             losses = [self._fold_loss(candidate, f) for f in range(self.k)]
             candidate.mean_loss = float(np.mean(losses))
         if len(candidate.members) == self.k or fold == 0:
             self._announce(candidate)
+        if self.forward and self.timed:  # the chosen are fitted again at the end, which takes its time too
+            weights, ranked = self._standing()
+            again = sum(self._refit_seconds(c) for c, w in zip(ranked, weights) if w > 0)
+            self.reserve = min(self._closing_time() + 1.3 * again / self.cores + 0.3, 0.5 * self.total)
         # Small tables: one fold says little and the others cost little.
         small = member.seconds * (self.k - 1) < 0.02 * self.total * self.cores
         if self.timed and not self.big and candidate.origin != "baseline" and small and self._promising(candidate):
@@ -469,15 +463,10 @@ class _Search:
             return candidate.loss
         y = self.problem.y[self.folds[fold][1]]
         judge = Judge(self.problem.metric, self.problem.task, y, self.problem.seed, 0)
-        return judge.loss(self._answers_on(candidate, fold))
+        return judge.loss(self.final.answers_on(candidate, fold))
 
-    def _keep_better(self, candidate: Candidate, sample: Member) -> None:
-        self.fallback = None
-        full = candidate.members[0]
-        if self.first.loss(self._member_answers(sample, candidate)) < self.first.loss(
-            self._member_answers(full, candidate)
-        ):
-            candidate.members[0] = sample
+    def _loses(self, member: Member, candidate: Candidate) -> float:
+        return self.first.loss(self.final.member_answers(member, candidate))
 
     def _promising(self, candidate: Candidate) -> bool:
         """Not far behind on the first fold."""
@@ -485,32 +474,7 @@ class _Search:
         dummy = self.candidates[0].loss
         return not np.isfinite(dummy) or candidate.loss <= best + 0.35 * max(dummy - best, 0)
 
-    def _member_answers(self, member: Member, candidate: Candidate, fold: int = 0) -> np.ndarray:
-        if member.output != "scores":
-            return member.answers
-        step = candidate.after or calibration(member.answers, self.problem.y[self.folds[fold][1]], self.problem.task)
-        return step(member.answers)
-
-    def _answers_on(self, candidate: Candidate, fold: int) -> np.ndarray:
-        return self._member_answers(candidate.members[fold], candidate, fold)
-
-    def oof(self, candidate: Candidate) -> np.ndarray:
-        """Out-of-fold answers on all training rows; NaN where no fold answered. Scores are calibrated first."""
-        some = next(iter(candidate.members.values()))
-        raw = np.full((self.n, *some.answers.shape[1:]), np.nan)
-        for fold, member in candidate.members.items():
-            raw[self.folds[fold][1]] = member.answers
-        if some.output == "scores":
-            known = np.isfinite(raw).reshape(self.n, -1).all(1)
-            candidate.after = calibration(raw[known], self.problem.y[known], self.problem.task)
-            whole = np.full((self.n, 2 if raw.ndim == 1 else raw.shape[1]), np.nan)
-            whole[known] = candidate.after(raw[known])
-            return whole
-        return raw
-
     def _announce(self, candidate: Candidate | None = None) -> None:
-        from everymodel.scoring.metrics import METRICS
-
         higher = METRICS[self.problem.metric].better == "higher" if self.problem.metric in METRICS else False
 
         def shown(loss: float) -> float | None:
@@ -556,22 +520,25 @@ class _Search:
         self.jobs.clear()
         ready = [c for c in self.candidates if c.members and not c.failed]
         if not ready:
-            ready = [self._fallback_dummy()]
-        final, rows = self._finalists(ready)
+            ready = [self.final.dummy()]
+            self.failures.append({"model": "all", "reason": "no fit ended in time, so the baseline answers"})
+        final, rows = self.final.finalists(ready)
         judge = Judge(self.problem.metric, self.problem.task, self.problem.y[rows], self.problem.seed)
-        answers = [self.oof(c)[rows] for c in final]
+        answers = [self.final.oof(c)[rows] for c in final]
         losses = [judge.loss(a) for a in answers]
-        weights = self._choose(judge, final, answers, losses)
-        best = self._best_single(final, losses)
+        weights = self.final.choose(judge, final, answers, losses)
+        best = self.final.best_single(final, losses)
         if self.forward and not hurry:
             self._refit([c for c, w in zip(final, weights) if w > 0])
-        pack = self._pack([(c, w) for c, w in zip(final, weights) if w > 0])
-        oof = mix([self.oof(c) for c, w in zip(final, weights) if w > 0], [w for w in weights if w > 0])
+        pack = self.final.pack([(c, w) for c, w in zip(final, weights) if w > 0])
+        oof = mix([self.final.oof(c) for c, w in zip(final, weights) if w > 0], [w for w in weights if w > 0])
         known = {"dummy": self.candidates[0] if self.candidates and self.candidates[0].members else None,
                  "simple": next((c for c in ready if c.card.name == plan.SIMPLE[self.problem.task]), None),
                  "best_single": best}  # fmt: skip
         known = {k: c for k, c in known.items() if c is not None and c.members}
-        board = self._leaderboard(judge, rows, ready, final, weights, oof)
+        board = self.final.leaderboard(
+            judge, rows, ready, final, weights, oof, [c for c in self.candidates if c.failed]
+        )
         members = [
             {"model": c.name, "card": c.card.name, "weight": round(float(w), 6), "parameters": c.parameters,
              "target": c.target, "models": len(c.members) if c.refitted is None else 1}
@@ -583,203 +550,45 @@ class _Search:
             pack,
             board,
             oof,
-            {k: self.oof(c) for k, c in known.items()},
-            {k: self._pack([(c, 1.0)]) for k, c in known.items()},
+            {k: self.final.oof(c) for k, c in known.items()},
+            {k: self.final.pack([(c, 1.0)]) for k, c in known.items()},
             members,
             self.failures,
             self.stopped,
             self.history,
         )
 
-    def _finalists(self, ready: list[Candidate]) -> tuple[list[Candidate], np.ndarray]:
-        """(candidates, rows on which all of them have out-of-fold answers): those with nearly all folds, or, where a
-        surely better one could not get that far, those with the first fold."""
-        most = max(len(c.members) for c in ready)
-        whole = [c for c in ready if len(c.members) >= max(1, 0.6 * most)]
-        partial = [c for c in ready if 0 in c.members]
-        chosen = whole
-        if partial:
-            leader = min(partial, key=lambda c: c.loss)
-            rival = min((c for c in whole if 0 in c.members), key=lambda c: c.loss, default=None)
-            if rival is None or (leader not in whole and self._surely(leader, rival)):
-                chosen = partial
-        known, kept = np.ones(self.n, bool), []
-        for c in sorted(chosen, key=lambda c: (-len(c.members), c.loss)):
-            both = known & np.isfinite(self.oof(c)).reshape(self.n, -1).all(1)
-            if both.any():
-                known, kept = both, [*kept, c]
-        return kept, np.flatnonzero(known)
-
-    def _surely(self, leader: Candidate, rival: Candidate) -> bool:
-        gain, noise = self.first.gain(self._answers_on(leader, 0), self._answers_on(rival, 0))
-        return gain > noise
-
-    def _choose(
-        self, judge: Judge, final: list[Candidate], answers: list[np.ndarray], losses: list[float]
-    ) -> np.ndarray:
-        """Weights of the final blend; a single model where a blend is not worth it."""
-        usable = [i for i, c in enumerate(final) if c.card.name != plan.DUMMY] or [0]
-        # The baseline itself wins where nothing is better (noise), but not over a model that was asked for.
-        best = min(usable if self.models else range(len(final)), key=lambda i: losses[i])
-        alone = np.zeros(len(final))
-        alone[best] = 1.0
-        if self.prefer in ("fast", "simple"):
-            rank = {i: (final[i].row_ms if self.prefer == "fast" else _plainness(final[i])) for i in usable}
-            near = [i for i in usable if self._near(judge, answers[best], answers[i])]
-            pick = min(near or [best], key=lambda i: (rank[i], losses[i]))
-            alone[:] = 0
-            alone[pick] = 1.0
-            return alone
-        usable.sort(key=lambda i: losses[i])
-        usable = [i for i in usable[:12] if np.isfinite(losses[i])] or [best]
-
-        found = greedy(judge, [answers[i] for i in usable], allowed=self._fits([final[i] for i in usable]))
-        weights = np.zeros(len(final))
-        weights[usable] = found
-        if (weights > 0).sum() > 1:
-            blend = mix([answers[i] for i in usable], found)
-            gain, noise = judge.gain(blend, answers[best])
-            if gain <= 0.3 * noise:
-                return alone
-        return weights
-
-    def _fits(self, among: list[Candidate]) -> Callable[[list[int]], bool]:
-        """Whether candidates can answer together within the time and size of the final pack, with two models each."""
-
-        def allowed(members: list[int]) -> bool:
-            chosen = [among[i] for i in set(members)]
-            ms, size = sum(self._least_ms(c) for c in chosen), sum(self._least_size(c) for c in chosen)
-            return ms < MOST_MS and size < MOST_BYTES
-
-        return allowed
-
-    def _near(self, judge: Judge, best: np.ndarray, other: np.ndarray) -> bool:
-        gain, noise = judge.gain(best, other)
-        return gain <= max(noise, 1e-12)
-
-    def _least_ms(self, c: Candidate) -> float:
-        return c.row_ms / max(len(c.members), 1) * min(2, len(c.members))
-
-    def _least_size(self, c: Candidate) -> float:
-        return c.size / max(len(c.members), 1) * min(2, len(c.members))
-
-    def _best_single(self, final: list[Candidate], losses: list[float]) -> Candidate:
-        return final[int(np.argmin(losses))]
-
-    def _pack(self, chosen: list[tuple[Candidate, float]]) -> Pack:
-        """All fold models of the chosen candidates, as many of each as latency and size allow."""
-        most = max(len(c.members) for c, _ in chosen)
-        gives = "value" if self.problem.task == "regression" else "probabilities"
-        for folds in range(most, 0, -1):
-            used = [(c, w, list(c.members.values())[:folds]) for c, w in chosen]
-            ms = sum(m.row_ms for c, _, part in used for m in part if c.refitted is None)
-            size = sum(m.size for c, _, part in used for m in part if c.refitted is None)
-            if (ms <= MOST_MS and size <= MOST_BYTES) or folds == 1:
-                break
-        parts = []
-        for c, w, part in used:
-            if c.refitted is not None:
-                parts.append((c.refitted, c.after, w))
-            else:
-                parts += [(m.pack(), c.after, w / len(part)) for m in part]
-        return join(parts, gives)
+    def _refit_seconds(self, candidate: Candidate) -> float:
+        last = max(candidate.members)
+        return candidate.members[last].seconds * self.n / max(len(self.folds[last][0]), 1)
 
     def _refit(self, chosen: list[Candidate]) -> None:
         """On all rows, with the settings that the folds ended with: for folds that only saw the past."""
         everything = np.arange(self.n)
-        for c in sorted(chosen, key=lambda c: c.fold_seconds):
-            last = c.members[max(c.members)]
-            need = 1.3 * last.seconds * self.n / max(len(self.folds[max(c.members)][0]), 1)
-            if self.timed and need > self.clock.left() - 0.5 * self.reserve:
-                c.refitted = last.pack()  # fitted on all but the latest rows
-                continue
-            settings = {**c.parameters, **_average([m.refit for m in c.members.values()])}
-            job = Job(c.card.name, c.card.kind, settings, everything, everything[:0], seeds.derive(self.problem.seed, "refit"),
-                      1, c.target, early=False)  # fmt: skip
-            end = None if not self.timed else time.monotonic() + self.clock.left() - 0.4 * self.reserve
-            self.jobs.clear()
-            number = self.crew.submit(job, end, end)
-            while number in self.crew.running:
-                for done, (status, value) in self.crew.wait(1.0):
-                    if done == number:
-                        c.refitted = value.pack() if status == "done" else last.pack()
+        waiting = sorted(chosen, key=lambda c: -self._refit_seconds(c))
+        running: dict[int, Candidate] = {}
+        while waiting or running:
+            left = self.clock.left() - self._closing_time()
+            while waiting and len(running) < self.cores:
+                c = waiting.pop(0)
+                if self.timed and 1.1 * self._refit_seconds(c) > left:
+                    continue  # the last fold's model stands: it has seen all but the latest rows
+                settings = {**c.parameters, **_average([m.refit for m in c.members.values()])}
+                seed = seeds.derive(self.problem.seed, "refit")
+                job = Job(
+                    c.card.name, c.card.kind, settings, everything, everything[:0], seed, 1, c.target, early=False
+                )
+                end = time.monotonic() + left if self.timed else None
+                running[self.crew.submit(job, end, end)] = c
+            for number, (status, value) in self.crew.wait(max(left, 0.01) if self.timed else None):
+                c = running.pop(number, None)
+                if c is not None and status == "done":
+                    c.refitted = value.pack()
+            if self.timed and left <= 0:
+                break
+        for c in chosen:
             if c.refitted is None:
-                c.refitted = last.pack()
-
-    def _fallback_dummy(self) -> Candidate:
-        """When even the baseline was lost: what any row would be guessed without looking."""
-        from everymodel.scoring.steps.constant import Constant, ConstantProbabilities
-
-        y, task = self.problem.y, self.problem.task
-        if task == "regression":
-            value = np.asarray(y.mean(0), float)
-            step: Any = Constant(value)
-        elif task == "multilabel":
-            value = np.asarray(y.mean(0), float)
-            step = ConstantProbabilities(value)
-        else:
-            value = np.bincount(y.astype(int), minlength=max(len(self.problem.schema.classes), 2)) / len(y)
-            step = ConstantProbabilities(value)
-        spec, arrays = Pack([Node("m", step)]).spec()
-        card = plan.baselines(self.problem, ["dummy"])[0].card
-        made = Candidate("Dummy baseline", card, {}, origin="baseline")
-        for fold, (_, valid) in enumerate(self.folds):
-            answers = np.tile(value, (len(valid), *([1] * value.ndim)))
-            made.members[fold] = Member(spec, arrays, step.output, answers, 0.0, 0.01, 8)
-        self.failures.append({"model": "all", "reason": "no fit ended in time, so the baseline answers"})
-        if not self.folds:
-            raise BudgetError("Nothing could be fitted in the time given. Give a larger budget.")
-        return made
-
-    def _leaderboard(
-        self,
-        judge: Judge,
-        rows: np.ndarray,
-        ready: list[Candidate],
-        final: list[Candidate],
-        weights: np.ndarray,
-        blend: np.ndarray,
-    ) -> list[dict[str, Any]]:
-        from everymodel.scoring.metrics import METRICS
-
-        higher = METRICS[self.problem.metric].better == "higher"
-        weight = {id(c): float(w) for c, w in zip(final, weights)}
-        board = []
-
-        def row(name: str, card: str, answers: np.ndarray | None, here: Judge, **more: Any) -> dict[str, Any]:
-            loss, noise = (here.loss(answers), here.spread(answers)) if answers is not None else (np.inf, np.inf)
-            low, high = loss - 1.645 * noise, loss + 1.645 * noise
-            if higher:
-                loss, low, high = 1 - loss, 1 - high, 1 - low
-            known = bool(np.isfinite(loss) and np.isfinite(low))
-            return {"model": name, "card": card, "score": float(loss) if known else None,
-                    "score_low": float(low) if known else None, "score_high": float(high) if known else None, **more}  # fmt: skip
-
-        for c in ready:
-            whole = any(c is f for f in final)
-            answers = self.oof(c)[rows] if whole else self._answers_on(c, 0) if 0 in c.members else None
-            board.append(
-                row(c.name, c.card.name, answers, judge if whole else self.first, fit_seconds=round(c.seconds, 3),
-                    row_ms=round(c.row_ms, 4), size=c.size, weight=round(weight.get(id(c), 0.0), 4),
-                    folds=len(c.members), parameters=c.parameters, target=c.target, origin=c.origin,
-                    status="ok" if len(c.members) == self.k else f"{len(c.members)} of {self.k} folds")
-            )  # fmt: skip
-        if sum(w > 0 for w in weights) > 1:
-            used = [c for c, w in zip(final, weights) if w > 0]
-            board.append(
-                row(f"Blend of {len(used)}", "blend", blend[rows], judge, fit_seconds=round(sum(c.seconds for c in used), 3),
-                    row_ms=round(sum(c.row_ms for c in used), 4), size=sum(c.size for c in used), weight=1.0,
-                    folds=self.k, parameters={}, target="", origin="blend", status="ok")
-            )  # fmt: skip
-        sign = -1 if higher else 1
-        board.sort(key=lambda r: (r["score"] is None, sign * (r["score"] or 0), r["model"]))
-        for c in self.candidates:
-            if c.failed:
-                board.append({"model": c.name, "card": c.card.name, "score": None, "score_low": None, "score_high": None,
-                              "fit_seconds": None, "row_ms": None, "size": None, "weight": 0.0, "folds": 0,
-                              "parameters": c.parameters, "target": c.target, "origin": c.origin,
-                              "status": c.failed})  # fmt: skip
-        return board
+                c.refitted = c.members[max(c.members)].pack()
 
 
 # ---- small things --------------------------------------------------------------------------------------------------
@@ -788,11 +597,6 @@ class _Search:
 def _by_clock(reason: str) -> bool:
     """Failures that say something about this run's clock and machine, not about the model."""
     return any(word in reason for word in ("out of time", "out of memory", "not needed", "process", "signal"))
-
-
-def _plainness(candidate: Candidate) -> tuple[int, int]:
-    order = {"linear": 0, "bayes": 1, "tree": 2}
-    return order.get(candidate.card.family, 3), candidate.size
 
 
 def _average(settings: list[dict[str, Any]]) -> dict[str, Any]:
@@ -808,74 +612,4 @@ def _average(settings: list[dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
-def fingerprint_of(problem: Problem) -> str:
-    """SHA-256 of everything that the search learns from."""
-    digest = hashlib.sha256(repr((problem.task, problem.schema.to_dict())).encode())
-    for name, values in problem.batch.columns.items():
-        digest.update(name.encode())
-        if values.dtype.hasobject:
-            digest.update("\x1f".join(map(str, values)).encode("utf-8", "surrogatepass"))
-        else:
-            digest.update(np.ascontiguousarray(values).tobytes())
-    digest.update(np.ascontiguousarray(problem.y).tobytes())
-    for fit, valid in problem.folds:
-        digest.update(np.ascontiguousarray(fit).tobytes() + b"|" + np.ascontiguousarray(valid).tobytes())
-    return digest.hexdigest()
-
-
-def free_memory() -> float | None:
-    """Bytes that could still be had, as far as the system says."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-        return float(text.split("MemAvailable:")[1].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        return None
-
-
-def _share_of(memory: float | None, cores: int) -> float | None:
-    return None if memory is None else memory * Settings.load().memory_share / cores
-
-
-def learning_curve(problem: Problem, result: SearchResult, *, clock: Clock | None = None) -> list[dict[str, float]]:
-    """Validated score of the best single model on growing parts of the training rows.
-
-    Rows: {"rows", "score", "train_score"} for about 6 sizes, fewer where the clock runs out.
-    """
-    from everymodel.scoring.metrics import score
-
-    clock = clock or Clock(None)
-    best = next(
-        (r for r in result.leaderboard if r["card"] not in ("blend", plan.DUMMY) and r["score"] is not None), None
-    )
-    if best is None:
-        return []
-    fit, valid = problem.folds[0]
-    rng = np.random.default_rng(seeds.derive(problem.seed, "learning curve"))
-    order = rng.permutation(fit)
-    sizes = sorted({int(s) for s in np.geomspace(min(50, len(fit)), len(fit), 6)})
-    curve = []
-    with Crew(problem, 1) as crew:
-        crew.preload([(best["card"], plan.kind_of(problem.task))])
-        for size in sizes:
-            if clock.over():
-                break
-            job = Job(best["card"], plan.kind_of(problem.task), best["parameters"], np.sort(order[:size]), valid,
-                      seeds.derive(problem.seed, "curve"), 1, best.get("target") or "plain")  # fmt: skip
-            end = None if clock.limit is None else time.monotonic() + clock.left()
-            crew.submit(job, end, end)
-            for _, (status, member) in crew.wait(None if end is None else clock.left() + 0.5):
-                if status == "done" and member.output != "scores":
-                    rows = np.sort(order[: min(size, 5000)])
-                    inside = member.pack()(problem.batch.take(rows))
-                    curve.append(
-                        {
-                            "rows": size,
-                            "score": score(problem.metric, problem.task, problem.y[valid], member.answers),
-                            "train_score": score(problem.metric, problem.task, problem.y[rows], inside),
-                        }
-                    )
-    return curve
-
-
 __all__: list[str] = ["free_memory", "learning_curve", "search", "warm_up"]
-_Callback = Callable[[Progress], None]

@@ -186,7 +186,7 @@ def _border(moments: np.ndarray, share: float) -> float:
     """The moment at which the last `share` of rows begins; rows of one moment stay together."""
     ordered = np.sort(moments)
     n = len(ordered)
-    at = min(max(int(round((1 - share) * n)), 1), n - 1)
+    at = min(max(round((1 - share) * n), 1), n - 1)
     border = ordered[at]
     if border == ordered[0]:  # the first moment has so many rows that the part before the border would be empty
         later = ordered[ordered > border]
@@ -222,7 +222,9 @@ def _forward(moments: np.ndarray, folds: int) -> Folds:
         if len(fit) and len(valid):
             made.append((fit, valid))
     if not made:
-        raise DataError("All rows to learn from have the same time: there is nothing to validate on. Split another way.")
+        raise DataError(
+            "All rows to learn from have the same time: there is nothing to validate on. Split another way."
+        )
     return made
 
 
@@ -250,9 +252,7 @@ def _deal_groups(groups: np.ndarray, strata: np.ndarray, folds: int, seed: int) 
     return fold_of[codes]
 
 
-def _by_group(
-    groups: np.ndarray, strata: np.ndarray, share: float, folds: int | None, seed: int, name: str
-) -> Split:
+def _by_group(groups: np.ndarray, strata: np.ndarray, share: float, folds: int | None, seed: int, name: str) -> Split:
     n, n_groups = len(groups), len(np.unique(groups))
     if n_groups < (3 if share > 0 else 2):
         raise DataError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,9 @@ class Candidate:
         return _has_fit(self.card.module)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _has_fit(module: str) -> bool:
-    """Whether a model file defines `fit`; read as text, for importing it here would cost the search its first second."""
+    """Whether a model file defines `fit`; read as text, because importing it here would cost the first second."""
     spec = importlib.util.find_spec(module)
     return bool(spec and spec.origin and "\ndef fit(" in Path(spec.origin).read_text(encoding="utf-8"))
 
@@ -115,7 +115,7 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
     if prefer == "fast":
         cards = [c for c in cards if c.family in ("linear", "tree", "ensemble") and "slow" not in c.advice]
     # Boosters and networks most likely help; plain models come cheap but are seldom the best of a table.
-    return sorted(cards, key=lambda c: (c.priority < 20, c.priority, c.name))
+    return sorted(cards, key=lambda c: ((c.priority or 0) < 20, c.priority or 0, c.name))
 
 
 def _named(name: str, kind: str) -> bool:
