@@ -25,7 +25,9 @@ ROWS = 2000  # used for importance
 BACKGROUND = 100  # rows that stand for "not known" in contributions
 PLAYERS = 30  # columns whose contributions are told apart; the others move together
 DEPENDENCE = 6  # columns whose effect is drawn
+SURROGATE = 5000  # rows that the small tree imitates
 SUMMARY = 120  # rows in the summary of contributions
+CELLS = 8_000_000  # of the tables that contributions are computed on
 OTHERS = "(all other columns)"
 
 
@@ -64,16 +66,17 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     part, truth = batch.take(chosen), y[chosen]
     told["rows"] = part.n
     columns = list(model.schema.features)
-    told["importance"] = _importance(model, part, truth, columns, metric, Clock(0.4 * seconds), seed)
+    told["importance"] = _importance(model, part, truth, columns, metric, Clock(0.35 * seconds), seed)
     told["columns_tested"] = len(told["importance"])
     ranked = [row["column"] for row in told["importance"]]
     told["dependence"] = _dependence(model, part, ranked, Clock(min(0.2 * seconds, clock.left())), rng)
+    told.update(_contributions(model, part, truth, ranked, Clock(0.8 * clock.left()), rng))
     if getattr(model, "pack", None) is not None:
         told["coefficients"] = coefficients(model)
         told["surrogate"] = single_tree(model)
-    if not told.get("surrogate") and clock.left() > 0.1 * seconds:
-        told["surrogate"] = surrogate(model, part, seed=seed)
-    told.update(_contributions(model, part, truth, ranked, Clock(clock.left()), rng))
+    if not told.get("surrogate") and clock.left() > 0.05 * seconds:
+        more = int(np.clip(0.5 * clock.left() / max(cost, 1e-12), part.n, SURROGATE))
+        told["surrogate"] = surrogate(model, batch.take(_sample(batch.n, more, rng)), seed=seed)
     told["seconds"] = round(clock.elapsed(), 3)
     return told
 
@@ -84,8 +87,8 @@ def _sample(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
 
 def _row_seconds(model: Any, batch: Batch) -> float:
     """Measured seconds for one row within a batch."""
-    probe = batch.take(np.arange(min(batch.n, 200)))
-    model.answers(probe)  # the first call may build caches
+    model.answers(batch.take(np.arange(min(batch.n, 20))))  # the first call may build caches
+    probe = batch.take(np.arange(min(batch.n, 200 if len(batch.columns) > 500 else 1000)))
     started = time.perf_counter()
     model.answers(probe)
     return (time.perf_counter() - started) / probe.n
@@ -104,7 +107,7 @@ def _importance(
     """Shuffle one column after the other; rounds over all columns until the time is up (at most 8)."""
     answers = np.asarray(model.answers(batch), dtype=np.float64)
     resamples = Resamples(batch.n, derive(seed, "importance"), draws=300)
-    order = _likely(batch, m.align(model.task, y, answers)[1], columns)
+    order = _likely(batch, m.align(model.task, y, answers)[1], columns, Clock(0.3 * clock.left()))
     found: dict[str, list[tuple[float, float, float]]] = {}
     for turn in range(8):
         for column in order:
@@ -132,12 +135,28 @@ def _importance(
     return sorted(rows, key=lambda row: -(row["value"] if row["value"] is not None else -np.inf))
 
 
-def _likely(batch: Batch, answers: np.ndarray, columns: list[Column]) -> list[Column]:
+def _likely(batch: Batch, answers: np.ndarray, columns: list[Column], clock: Clock) -> list[Column]:
     """Columns that the answers visibly depend on first, so that a short clock is spent on what matters."""
+    if len(columns) > 500 and batch.n > 400:
+        batch, answers = batch.take(np.arange(400)), answers[:400]
     target = answers if answers.ndim == 1 else answers[:, np.argmax(answers.var(axis=0))]
     total = float(target.var()) or 1.0
 
+    quick: dict[str, float] = {}
+    if len(columns) > 500:  # one pass over all numbers: how well a line through each explains the answers
+        names = [c.name for c in columns if c.kind in ("number", "boolean", "date")]
+        table = np.column_stack([batch.columns[name] for name in names]) if names else np.zeros((batch.n, 0))
+        table = np.where(np.isfinite(table), table, 0.0)
+        table = table - table.mean(axis=0)
+        size = (table**2).sum(axis=0) * total * len(target)
+        shared = (target - target.mean()) @ table
+        quick = dict(zip(names, np.divide(shared**2, size, out=np.zeros(len(size)), where=size > 0).tolist()))
+
     def strength(column: Column) -> float:
+        if column.name in quick:
+            return quick[column.name]
+        if clock.over():
+            return 0.0
         values = batch.columns[column.name]
         if column.kind == "text":
             return 0.5
@@ -213,7 +232,8 @@ def _dependence(
     model: Any, batch: Batch, ranked: list[str], clock: Clock, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Partial dependence of the most important columns, with the lines of single rows (ICE)."""
-    rows = batch.take(_sample(batch.n, 250, rng))
+    most = int(np.clip(CELLS / (21 * max(len(batch.columns), 1)), 30, 250))  # rows; each is answered 21 times at once
+    rows = batch.take(_sample(batch.n, most, rng))
     made: list[dict[str, Any]] = []
     for name in ranked:
         if len(made) >= DEPENDENCE or (clock.over() and made):
@@ -339,7 +359,8 @@ def _contributions(
         )
     out: dict[str, Any] = {"examples": examples, "summary": []}
     left = clock.left()
-    size = int(min(SUMMARY, batch.n, 0.8 * left / max(cost * 2, 1e-12)))
+    room = CELLS / (len(batch.columns) * (len(players) + 2))  # rows whose walks fit into memory at once
+    size = int(min(SUMMARY, batch.n, room, 0.8 * left / max(cost * 2, 1e-12)))
     if size >= 20:
         many = _sample(batch.n, size, rng)
         column = -1 if answers.ndim == 1 else int(np.argmax(answers.var(axis=0)))

@@ -69,28 +69,31 @@ def coefficients(model: Any) -> list[dict[str, Any]]:
     or its features have no names.
     """
     names = feature_names(model)
-    groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[np.ndarray]] = {}
+    groups: dict[tuple[str, tuple[int, ...]], list[dict[str, np.ndarray]]] = {}
     for node in model.pack.nodes:
         coef = getattr(node.step, "coef", None)
         if node.step.word in _LINEAR and isinstance(coef, np.ndarray):
             own = names.get(node.inputs[0])
             if own is not None and len(own) == coef.shape[0]:
-                groups.setdefault((tuple(own), coef.shape[1:]), []).append(coef)
+                groups.setdefault((node.step.word, coef.shape[1:]), []).append(dict(zip(own, coef)))
     made: list[dict[str, Any]] = []
-    for (own, shape), found in groups.items():
-        mean, spread = np.mean(found, axis=0), np.std(found, axis=0)
+    for (_, shape), fits in groups.items():
+        # Folds may know different rare levels: each feature is averaged over the fits that have it.
+        features = list(dict.fromkeys(name for fit in fits for name in fit))
         columns = [((), "")] if not shape else [((j,), _class(model, j)) for j in range(min(shape[0], 4))]
         for place, label in columns:
-            of = f" for {label}" if label else ""
+            rows = []
+            for name in features:
+                values = np.array(
+                    [fit[name][place] if place else fit[name] for fit in fits if name in fit], dtype=float
+                )
+                rows.append({"name": name, "value": float(values.mean()), "spread": float(values.std())})
             made.append(
                 {
-                    "title": f"Weights of the linear model{of}",
+                    "title": "Weights of the linear part" + (f" for {label}" if label else ""),
                     "note": "On prepared columns (filled, straightened, scaled), so that their sizes can be compared; "
-                    "right raises the answer." + (f" Mean of {len(found)} fits." if len(found) > 1 else ""),
-                    "rows": [
-                        {"name": name, "value": float(mean[(i, *place)]), "spread": float(spread[(i, *place)])}
-                        for i, name in enumerate(own)
-                    ],
+                    "right raises the answer." + (f" Mean of {len(fits)} fits." if len(fits) > 1 else ""),
+                    "rows": rows,
                 }
             )
     for group in made:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.seeds import derive
+from everymodel.scoring.metrics import labels
 from everymodel.scoring.steps.base import Batch
 
 DEPTH = 3
@@ -31,10 +32,11 @@ def surrogate(model: Any, batch: Batch, *, seed: int = 0) -> dict[str, Any]:
     numbers = model.task == "regression"
     if numbers:
         target = answers if answers.ndim == 1 else answers[:, 0]
-    elif answers.ndim == 2:
-        target = answers.argmax(axis=1)
+    elif model.task == "binary":
+        positive = answers[:, -1] if answers.ndim == 2 else answers
+        target = labels("binary", positive, model.manifest.get("threshold") or 0.5)
     else:
-        target = (answers > 0.5).astype(int)
+        target = answers.argmax(axis=1)
     if len(np.unique(target)) < 2:
         return {}
     order = np.random.default_rng(derive(seed, "surrogate")).permutation(batch.n)
@@ -49,6 +51,10 @@ def surrogate(model: Any, batch: Batch, *, seed: int = 0) -> dict[str, Any]:
         fidelity = 1 - float(((target[test] - said) ** 2).sum()) / spread if spread > 0 else 1.0
     else:
         fidelity = float((said == target[test]).mean())
+        # A tree that agrees no more often than always saying the same would only mislead.
+        constant = float((target[test] == np.bincount(target[fit]).argmax()).mean())
+        if fidelity < constant + 0.2 * (1 - constant):
+            return {}
     return {
         "nodes": _nodes(tree, questions, model, numbers),
         "fidelity": fidelity,

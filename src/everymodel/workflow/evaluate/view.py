@@ -159,7 +159,8 @@ def _facts(story: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("rows", f"{story.get('rows', 0):,}"), ("columns used", f"{len(columns):,}")]
     if split.get("test"):
         facts.append(("test rows", f"{split['test']:,}"))
-    facts.append(("models tried", f"{len(story.get('leaderboard') or []):,}"))
+    tried = [r for r in story.get("leaderboard") or [] if r.get("origin") != "blend"]
+    facts.append(("models tried", f"{len(tried):,}"))
     if seconds:
         facts.append(("wall time", _duration(seconds)))
     return facts
@@ -211,7 +212,7 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         elif kind == "date" and c.get("low") is not None and c.get("high") is not None:
             holds = f"{_day(c['low'])} to {_day(c['high'])}"
         elif c.get("low") is not None and c.get("high") is not None:
-            holds = f"{words.number(c['low'], 4)} to {words.number(c['high'], 4)}"
+            holds = f"{_bound(c['low'])} to {_bound(c['high'])}"
         rows.append(
             {
                 "name": str(c.get("name", ""))[:80],
@@ -223,6 +224,10 @@ def _columns(columns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
         )
     return _capped(rows, COLUMNS_SHOWN)
+
+
+def _bound(value: float) -> str:
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e12 else words.number(value, 4)
 
 
 def _share_text(share: float) -> str:
