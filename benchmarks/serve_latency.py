@@ -155,7 +155,8 @@ def main() -> None:
             "hand-written": lambda port: [str(script), *theirs(frame, folder), port],
         }
         print(
-            f"{'':14} {'conn':>4} {'CPU us/req':>10} {'p50 ms':>8} {'p99 ms':>8} {'req/s':>8} {'MB':>6} {'start CPU s':>11}"
+            f"{'':14} {'conn':>4} {'CPU us/req':>10} {'p50 ms':>8} {'p99 ms':>8} {'req/s':>8} {'MB':>6} "
+            f"{'start CPU s':>11}"
         )
         for label, words in servers.items():
             port = free_port()
@@ -173,7 +174,8 @@ def main() -> None:
                     after, memory = used(process.pid)
                     p50, p99 = np.percentile(taken, [50, 99]) * 1e3
                     print(
-                        f"{label:14} {connections:4d} {(after - before) / len(taken) * 1e6:10.0f} {p50:8.2f} {p99:8.2f} "
+                        f"{label:14} {connections:4d} {(after - before) / len(taken) * 1e6:10.0f} {p50:8.2f} "
+                        f"{p99:8.2f} "
                         f"{len(taken) / options.seconds:8.0f} {memory:6.0f} {start:11.2f}"
                     )
             finally:

@@ -62,6 +62,8 @@ def serve(
         log_level="info" if verbose else "warning",
         access_log=verbose,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who calls
+        ws="none",
         timeout_graceful_shutdown=max(1, round(grace)),
     )
     if not quiet:
