@@ -186,10 +186,9 @@ def test_beside_with_empty_rows_and_blocks():
     )
 
 
-def terms_of(*cells, alphabet="abc ", pairs=True, words=("aa", "bb", "aa bb")):
-    letters = np.array(sorted(map(ord, alphabet)), dtype=np.int64)
-    keys = np.unique(np.concatenate([key for *_, key in grams(list(cells), letters)]))
-    return TextTerms("t", words, pairs, letters, keys, np.ones(len(words) + len(keys)))
+def terms_of(*cells, pairs=True, words=("aa", "bb", "aa bb")):
+    keys = np.unique(np.concatenate([key for *_, key in grams(list(cells))]))
+    return TextTerms("t", words, pairs, keys, np.ones(len(words) + len(keys)))
 
 
 def test_terms_count_words_and_runs():
@@ -211,8 +210,8 @@ def test_runs_do_not_cross_cells_nor_chunks(monkeypatch):
     whole = step(texts(*cells)).toarray()
     monkeypatch.setattr("everymodel.scoring.steps.prepare._TEXT", 4)
     np.testing.assert_array_equal(step(texts(*cells)).toarray(), whole)
-    assert {read for *_, key in grams(["ab", "ba"], step.alphabet) for read in key} == {
-        read for cell in ("ab", "ba") for *_, key in grams([cell], step.alphabet) for read in key
+    assert {read for *_, key in grams(["ab", "ba"]) for read in key} == {
+        read for cell in ("ab", "ba") for *_, key in grams([cell]) for read in key
     }
 
 
@@ -267,10 +266,11 @@ def test_project_is_a_product_whatever_the_stripe():
         Scale(np.zeros(2), np.ones(2), "exec"),
         Project(np.zeros((3, 2))),
         TextStats(("a",), ("length",)),
-        TextTerms("t", ("a",), True, np.array([3, 2]), np.array([1]), np.ones(2)),
-        TextTerms("t", ("a",), True, np.array([], dtype=np.int64), np.array([1]), np.ones(2)),
-        TextTerms("t", ("a", 1), True, np.array([1, 2]), np.array([1]), np.ones(3)),
-        TextTerms("t", ("a",), True, np.array([1, 2]), np.array([1]), np.ones(5)),
+        TextTerms("t", ("a",), True, np.array([3, 2]), np.ones(3)),
+        TextTerms("t", ("a",), True, np.array([1.0]), np.ones(2)),
+        TextTerms("t", ("a", 1), True, np.array([1]), np.ones(3)),
+        TextTerms("t", ("a",), True, np.array([1]), np.ones(5)),
+        TextTerms("t", ("a",), True, np.array([1]), np.array([1.0, np.nan])),
     ],
 )
 def test_damaged_steps_are_refused(step):

@@ -17,6 +17,7 @@ from everymodel.preprocessing.impute import Imputer
 from everymodel.preprocessing.scale import ColumnScaler
 from everymodel.preprocessing.skew import Unskewer
 from everymodel.preprocessing.text import TextProfile, TextScores, TextTopics, TextVocabulary
+from everymodel.preprocessing.text import remember as remember_text
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
 from everymodel.scoring.steps.prepare import Blank, Join, Lookup, Numbers, OneHot, Project, SparseNumbers
@@ -306,11 +307,13 @@ class Preparation:
         sparse = []
         for i, name in enumerate(columns):
             size = SPARSE_TERMS if self.sparse else DENSE_TERMS
-            learner = TextVocabulary(name, size, size, seed=self.seed).fit(batch)
+            learner = TextVocabulary(name, size, size, seed=self.seed)
+            value = learner.fit_transform(batch)
             step = learner.step()
             if step is None:
                 continue
-            terms = self._add(f"terms{i}", step, (TABLE,), [(t, name) for t in learner.get_feature_names_out()])
+            names = [(term, name) for term in learner.get_feature_names_out()] if self.sparse else []
+            terms = self._add(f"terms{i}", step, (TABLE,), names, value)
             if self.sparse:
                 sparse.append(terms)
                 continue
@@ -380,6 +383,16 @@ class Preparation:
         return [
             Node(prefix + n.name, n.step, tuple(i if i == TABLE else prefix + i for i in n.inputs)) for n in self._nodes
         ]
+
+
+def remember(schema: Schema, batch: Batch) -> None:
+    """Do once for all rows what every fit on some of them would do again: count the terms of text columns.
+
+    For a process that fits many preparations on parts of one table, or is forked to. Results do not change.
+    """
+    for column in schema.features:
+        if column.kind == "text":
+            remember_text(column.name, batch.columns[column.name])
 
 
 class _Later:

@@ -27,8 +27,8 @@ DATE_PARTS = (
 )  # fmt: skip
 TEXT_STATS = ("characters", "words", "digits", "capitals", "marks")
 TEXT_LIMIT = 20_000  # characters of one cell that are read: a cell of five megabytes must not stop a server
-GRAM_BITS = 12  # per character in the key of a run of characters: alphabets of 4095
-GRAM_SIZES = (3, 4)  # at most 5, which fill the key up to its mark
+GRAM_BITS = 15  # per character in the key of a run of characters
+GRAM_SIZES = (3, 4)  # four characters fill the key up to its mark
 GRAM_MARK = 60  # from this bit on, a key holds the size of its run, less two
 _TEXT = 500_000  # characters broken into n-grams at once
 _ROWS = 4096  # rows copied at once, so that a stripe of the matrix stays in the processor's cache
@@ -436,12 +436,12 @@ def tokens(cell: str, pairs: bool) -> list[str]:
     return words + [f"{a} {b}" for a, b in pairwise(words)] if pairs else words
 
 
-def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+def grams(cells: Sequence[str]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
     """(first row, row after the last, row, key) of every run of 3 and 4 characters, in chunks of rows.
 
-    Each cell is read with a space before and behind. A character is its place in the sorted `alphabet` (of code points)
-    plus one, 0 if it is not there; a run's key packs these in 12 bits each, the size of the run above them. All runs of
-    all cells are made by shifts of one long array.
+    Each cell is read with a space before and behind. A run's key packs the low 15 bits of its characters' code points,
+    and above them the size of the run: most scripts keep their letters apart, and where two letters share their bits
+    whole runs hardly ever do. All runs of all cells are made by shifts of one long array.
     """
     start = 0
     while start < len(cells):
@@ -452,10 +452,7 @@ def grams(cells: Sequence[str], alphabet: np.ndarray) -> Iterator[tuple[int, int
             size += len(texts[-1])
             stop += 1
         joined = "".join(texts).encode("utf-32-le", "surrogatepass")
-        points = np.frombuffer(joined, dtype="<u4").astype(np.int64)  # (characters,)
-        places = np.searchsorted(alphabet, points)
-        places[places == len(alphabet)] = 0
-        codes = np.where(alphabet[places] == points, places + 1, 0)
+        codes = np.frombuffer(joined, dtype="<u4").astype(np.int64) & (2**GRAM_BITS - 1)  # (characters,)
         alone = len(texts) == 1
         row = np.repeat(np.arange(start, stop), [len(text) for text in texts])
         rows, keys = [], []
@@ -487,14 +484,13 @@ class TextTerms(Step):
     """A text column to weighted terms: words (and pairs of words), then runs of 3 and 4 characters. -> Sparse (n, v).
 
     A term that occurs t times weighs (1 + log t) * weight[term]; the words of a row have length 1 together, and so have
-    its runs. words: vocabulary in the order of columns; keys: sorted n-gram keys (see `grams`), their columns follow;
-    alphabet: sorted code points; weight (words + keys,) float64: inverse document frequencies.
+    its runs. words: vocabulary in the order of columns; keys: sorted keys of runs (see `grams`), their columns follow;
+    weight (words + keys,) float64: inverse document frequencies.
     """
 
     column: str
     words: tuple[str, ...]
     pairs: bool
-    alphabet: np.ndarray
     keys: np.ndarray
     weight: np.ndarray
 
@@ -505,11 +501,8 @@ class TextTerms(Step):
         need(isinstance(self.column, str), "a text step names no column")
         need(isinstance(self.words, list | tuple), "words are not a list")
         need(all(isinstance(word, str) for word in self.words), "words are not text")
-        for values in (self.alphabet, self.keys):
-            need(values.ndim == 1 and values.dtype == np.int64, "runs of characters are not whole numbers")
-            need(bool((np.diff(values) > 0).all()), "runs of characters are not sorted")
-        need(len(self.alphabet) < 2**GRAM_BITS, "the alphabet is too large")
-        need(len(self.keys) == 0 or len(self.alphabet) > 0, "runs of characters need an alphabet")
+        need(self.keys.ndim == 1 and self.keys.dtype == np.int64, "runs of characters are not whole numbers")
+        need(bool((np.diff(self.keys) > 0).all()), "runs of characters are not sorted")
         need(self.weight.shape == (len(self.words) + len(self.keys),), "weights do not match the terms")
         need(bool(np.isfinite(self.weight).all()), "weights are not finite")
 
@@ -534,28 +527,29 @@ class TextTerms(Step):
             counts[i] = len(known)
         row = np.repeat(np.arange(len(cells)), counts) if len(cells) > 1 else counts
         column = np.array(found, dtype=np.int64)
-        return self._weighted(counted(row, column, len(cells), len(self.words)), self.weight[: len(self.words)])
+        return weighted(counted(row, column, len(cells), len(self.words)), self.weight[: len(self.words)])
 
     def _grams(self, cells: np.ndarray) -> Sparse:
         parts = []
-        for start, stop, row, key in grams(cells, self.alphabet):
+        for start, stop, row, key in grams(cells):
             place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
             known = self.keys[place] == key
             parts.append(counted(row[known] - start, place[known], stop - start, len(self.keys)))
-        return self._weighted(_under(parts, len(self.keys)), self.weight[len(self.words) :])
+        return weighted(_under(parts, len(self.keys)), self.weight[len(self.words) :])
 
-    @staticmethod
-    def _weighted(terms: Sparse, weight: np.ndarray) -> Sparse:
-        data = (1.0 + np.log(terms.data)) * weight[terms.indices]
-        if terms.shape[0] == 1:
-            terms.data = data / (math.sqrt(data @ data) or 1.0)
-            return terms
-        counts = np.diff(terms.indptr)
-        row = np.repeat(np.arange(len(counts)), counts)
-        length = np.sqrt(np.bincount(row, data**2, minlength=len(counts)))
-        length[length == 0] = 1.0
-        terms.data = data / length[row]
+
+def weighted(terms: Sparse, weight: np.ndarray) -> Sparse:
+    """Counts (n, v) to (1 + log count) * weight (v,), each row of length 1; the input is used up."""
+    data = (1.0 + np.log(terms.data)) * weight[terms.indices]
+    if terms.shape[0] == 1:
+        terms.data = data / (math.sqrt(data @ data) or 1.0)
         return terms
+    counts = np.diff(terms.indptr)
+    row = np.repeat(np.arange(len(counts)), counts)
+    length = np.sqrt(np.bincount(row, data**2, minlength=len(counts)))
+    length[length == 0] = 1.0
+    terms.data = data / length[row]
+    return terms
 
 
 def _under(parts: Sequence[Sparse], width: int) -> Sparse:
