@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+from everymodel.core.version import __version__ as __version__
 
 # verb -> where it lives. Model classes are not listed: the catalogue knows them from their cards.
 _VERBS = {

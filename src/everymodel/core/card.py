@@ -63,10 +63,10 @@ class Parameter:
         elif self.type == "bool":
             good, expected = isinstance(value, bool), "true or false"
         else:
-            whole = number and float(value).is_integer()
             low, high = self.low, self.high
-            good = number and (self.type == "float" or whole)
-            good = good and (low is None or value >= low) and (high is None or value <= high)
+            good = number and (self.type == "float" or float(value).is_integer())
+            if good and value is not None:
+                good = (low is None or value >= low) and (high is None or value <= high)
             expected = f"{'a whole' if self.type == 'int' else 'a'} number from {low} to {high}"
         if not good:
             raise ParameterError(f"{self.name}={value!r} is not allowed: expected {expected}. {self.text}")

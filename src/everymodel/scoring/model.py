@@ -234,7 +234,7 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The bytes of the model's file, proven to open and to answer alike."""
-        from everymodel import __version__
+        from everymodel.core.version import __version__
 
         manifest = dict(self.manifest)
         manifest.setdefault("created", datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))

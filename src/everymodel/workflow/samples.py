@@ -37,6 +37,7 @@ def load(name: str) -> pd.DataFrame:
     if target:
         values = frame.pop("target")
         names = bunch.get("target_names")
-        words = names is not None and word not in ("diabetes", "digits")
-        frame[target] = [str(names[int(v)]) for v in values] if words else values
+        if names is not None and word not in ("diabetes", "digits"):
+            values = [str(names[int(v)]) for v in values]
+        frame[target] = values
     return frame

@@ -32,7 +32,7 @@ def story(
     frame: pd.DataFrame,
     suspect: bool,
 ) -> dict[str, Any]:
-    from everymodel import __version__
+    from everymodel.core.version import __version__
 
     schema = problem.schema
     target = ", ".join(c.name for c in schema.columns if c.role == "target")
