@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ def _name(card) -> str:
 _INSTANCES = [pytest.param(card, i, id=f"{_name(card)}-{i}") for card in _READY for i in range(len(card.tiny))]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _failing(name: str, kind: str, i: int) -> dict[str, str]:
     card = catalog.find(name, kind=kind)
     return {check: repr(error)[:300] for check, error in testing.failures(catalog.tiny(card)[i])}

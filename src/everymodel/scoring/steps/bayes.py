@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from everymodel.scoring.steps.base import Sparse, Step, dot, need, step
-from everymodel.scoring.steps.linear import softmax
+from everymodel.scoring.steps.base import Sparse, Step, need, step
+from everymodel.scoring.steps.linear import product, softmax
 
 
 @step("gaussian_bayes", output="probabilities")
@@ -51,7 +51,7 @@ class BernoulliBayes(Step):
             else:
                 X = X.toarray() if isinstance(X, Sparse) else X
                 X = (self.threshold < X).astype(np.float64)
-        return softmax(dot(X, self.coef) + self.intercept)
+        return softmax(product(X, self.coef) + self.intercept)
 
     def check(self) -> None:
         need(self.coef.ndim == 2 and self.intercept.shape == self.coef.shape[1:], "the log-odds do not fit")
@@ -114,7 +114,8 @@ class CategoricalBayes(Step):
         need(cuts.shape == counts.shape and bool((cuts >= -1).all() and (counts >= 0).all()), "the levels do not fit")
         need(bool(((cuts < 0) | (cuts + 1 == counts)).all()), "bins and edges differ in number")
         need(self.edges.shape == (int(np.maximum(cuts, 0).sum()),), "the edges do not fit")
-        need(self.log_prior.ndim == 1, "the classes' priors do not fit")
+        floats = self.log_prior.dtype.kind == self.table.dtype.kind == "f"
+        need(floats and self.log_prior.ndim == 1, "the classes' priors do not fit")
         total = int(counts.astype(np.int64).sum()) + len(counts)
         need(self.table.shape == (total, len(self.log_prior)), "the frequencies do not fit")
         finite = np.isfinite(self.edges).all() and np.isfinite(self.table).all() and np.isfinite(self.log_prior).all()

@@ -139,6 +139,7 @@ class Dense(_Gives):
         p = sizes[0] - segments
         if self.column is not None:
             need(self.start is not None and self.width is not None, "the network's encoding is incomplete")
+            assert self.width is not None  # for the type checker: `need` has just raised otherwise
             need(self.column.ndim == 1 and self.column.dtype.kind in "iu", "the encoding's columns are no numbers")
             need(self.start.shape == self.width.shape == self.column.shape, "the encoding does not fit")
             need(bool(((self.column >= 0) & (self.column < p)).all()), "the encoding names unknown columns")

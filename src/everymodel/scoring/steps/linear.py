@@ -46,6 +46,12 @@ def linked(scores: np.ndarray, link: str) -> np.ndarray:
     return shares / total
 
 
+def product(X: np.ndarray | Sparse, coef: np.ndarray) -> np.ndarray:
+    """X (n, p) times coef (p,) or (p, k); ModelFileError where the widths differ."""
+    need(X.shape[1] == coef.shape[0], f"a step for {coef.shape[0]} features is given {X.shape[1]}")
+    return dot(X, coef)
+
+
 LINKS = ("softmax", "sigmoid", "huber", "each")
 
 
@@ -63,7 +69,7 @@ class Linear(Step):
     intercept: np.ndarray
 
     def __call__(self, X: np.ndarray | Sparse) -> np.ndarray:
-        return dot(X, self.coef) + self.intercept
+        return product(X, self.coef) + self.intercept
 
     def check(self) -> None:
         check_linear(self.coef, self.intercept)
@@ -77,7 +83,7 @@ class LinearLog(Step):
     intercept: np.ndarray
 
     def __call__(self, X: np.ndarray | Sparse) -> np.ndarray:
-        return np.exp(dot(X, self.coef) + self.intercept)
+        return np.exp(product(X, self.coef) + self.intercept)
 
     def check(self) -> None:
         check_linear(self.coef, self.intercept)
@@ -91,7 +97,7 @@ class LinearScores(Step):
     intercept: np.ndarray
 
     def __call__(self, X: np.ndarray | Sparse) -> np.ndarray:
-        return dot(X, self.coef) + self.intercept
+        return product(X, self.coef) + self.intercept
 
     def check(self) -> None:
         check_linear(self.coef, self.intercept)
@@ -110,7 +116,7 @@ class LinearProbabilities(Step):
     link: str = "softmax"
 
     def __call__(self, X: np.ndarray | Sparse) -> np.ndarray:
-        return linked(dot(X, self.coef) + self.intercept, self.link)
+        return linked(product(X, self.coef) + self.intercept, self.link)
 
     def check(self) -> None:
         check_linear(self.coef, self.intercept)
