@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from sample_story import make
 
-from everymodel.workflow.evaluate import html, report
+from everymodel.workflow.evaluate import evaluate, html, report
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -181,6 +183,20 @@ def test_unknown_figures_read_not_available(light):
         row.update(low=None, high=None)
     words = " ".join(read(html(story)).text)
     assert "nan" not in re.findall(r"[a-z]+", words.lower()) and "with 95 % confidence" in words
+
+
+def test_several_targets_render(light):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(200, 2))
+    evaluation = evaluate("regression", y, y + 0.3 * rng.normal(size=(200, 2)), classes=("height", "weight"))
+    story = {**light, "task": "regression", "metric": "rmse", "evaluation": asdict(evaluation), "classes": []}
+    words = " ".join(read(html(story)).text)
+    assert "Spread of errors of height" in words and "Spread of errors of weight" in words
+
+
+def test_a_run_without_time_for_explanations_says_so(light):
+    assert "no time of the budget was left" in html({**light, "explanations": {}})
+    assert "no time of the budget was left" not in html(light)
 
 
 def test_writing_fails_whole(light, tmp_path, monkeypatch):
