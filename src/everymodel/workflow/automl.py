@@ -177,9 +177,10 @@ class _Search:
 
     def _rows(self, candidate: Candidate, fold: int) -> tuple[np.ndarray, np.ndarray]:
         fit, valid = self.folds[fold]
-        if self.big and not candidate.full and len(fit) > SAMPLE:
+        wanted = candidate.grown or SAMPLE
+        if self.big and len(fit) > wanted:
             rng = np.random.default_rng(seeds.derive(self.problem.seed, "sample", fold))
-            fit = np.sort(rng.choice(fit, SAMPLE, replace=False))
+            fit = np.sort(rng.choice(fit, wanted, replace=False))
         return fit, valid
 
     # ---- the run ---------------------------------------------------------------------------------------------------
@@ -243,10 +244,14 @@ class _Search:
 
     def _width(self) -> int:
         """Fits at once: all cores, but big tables and full fits have the machine for themselves."""
-        return 1 if self.big and any(c.full for c, *_ in self.jobs.values()) else self.cores
+        return 1 if self.big and any(c.grown for c, *_ in self.jobs.values()) else self.cores
+
+    def _slot(self) -> float:
+        """Seconds that the first fold of a candidate may take."""
+        return self.total * self.cores * SLOT * (1.5 if self.models else 0.7 if self.big else 1.0)
 
     def _job(self, candidate: Candidate, fit: np.ndarray, valid: np.ndarray, seed: int) -> Job:
-        threads = self.cores if candidate.full and self.timed else 1
+        threads = self.cores if candidate.grown and self.timed else 1
         return Job(
             candidate.card.name,
             candidate.card.kind,
@@ -264,10 +269,10 @@ class _Search:
             return None, None
         now = time.monotonic()
         last = now + self.clock.left() - self.reserve
-        slot = self.total * self.cores * SLOT * (1.5 if self.models else 1.0)
+        slot = self._slot()
         if candidate.members:
             slot = max(1.5 * candidate.fold_seconds, 0.02 * self.total, 1.0)
-        if candidate.full:
+        if candidate.grown:
             slot = self.clock.left()
         # What comes after the fit (packing, answering, proving) counts too, and is never cut short on purpose.
         same = [m.after for c in self.candidates if c.card is candidate.card for m in c.members.values()]
@@ -290,8 +295,8 @@ class _Search:
         while True:
             while self.pending:
                 candidate, fold = self.pending.pop(0)
-                if not candidate.failed and (fold not in candidate.members or candidate.full):
-                    if self._affordable(candidate, 1, candidate.full):
+                if not candidate.failed and (fold not in candidate.members or candidate.grown):
+                    if candidate.grown or self._affordable(candidate, 1):
                         return candidate, fold
                     candidate.asked.discard(fold)
             if not (self._next_by_trials() if not self.timed else self._next_by_clock()):
@@ -317,7 +322,7 @@ class _Search:
         if self.clock.left() <= self.reserve:
             return False
         tried = sum(c.origin != "baseline" for c in self.candidates)
-        families = min(6, len(self.queue) + tried)
+        families = min(3 if self.big else 6, len(self.queue) + tried)
         limit = self.trials if self.trials is not None else 10**9
         waiting = any(f == 0 and not c.members for c, f, _ in self.jobs.values())
         early = self.clock.elapsed() - self.started < self.total * (0.6 if waiting and not self.big else 0.35)
@@ -357,16 +362,14 @@ class _Search:
             return f"not tried: {fit:,} rows are more than the {most:,} that suit this model"
         if self.timed:
             expected = self._expected(candidate)
-            if not candidate.graceful and expected > 1.5 * self.total * self.cores * SLOT:
+            if not candidate.graceful and expected > 1.5 * self._slot():
                 return f"not tried: it would take about {expected:.0f} s for one fold"
         return ""
 
-    def _expected(self, candidate: Candidate, full: bool = False) -> float:
+    def _expected(self, candidate: Candidate) -> float:
         """Seconds of one fold: measured where one is done, else by the card."""
         if candidate.members:
-            rows = len(self.folds[0][0])
-            growth = rows / min(SAMPLE, rows) / (0.7 * self.cores + 0.3) if full else 1.0
-            return candidate.fold_seconds * growth
+            return candidate.fold_seconds
         same = [c for c in self.candidates if c.card is candidate.card and c.members]
         if same:
             return float(np.mean([c.fold_seconds for c in same]))
@@ -376,16 +379,28 @@ class _Search:
         many = len(self.problem.schema.classes) if self.problem.task == "multiclass" and candidate.graceful else 1
         return 0.05 + seconds * many**0.5
 
-    def _affordable(self, candidate: Candidate, folds: int, full: bool = False) -> bool:
+    def _affordable(self, candidate: Candidate, folds: int) -> bool:
         """Whether so many more folds end before the time does, as far as can be known."""
         if not self.timed or candidate.origin == "baseline":
             return True
         left = self.clock.left() - self.reserve
-        need = self._expected(candidate, full) * (folds if full else -(-folds // self.cores))
+        if left < 0.3 + 0.02 * self.total:
+            return False
+        need = self._expected(candidate) * -(-folds // self.cores)
         if candidate.graceful and not candidate.members:
-            need = min(need, self.total * self.cores * SLOT)
-        # What can end early may be short of time; on all rows, some trees are better than none.
-        return need * (0.35 if full and candidate.graceful else 0.7 if candidate.graceful else 1.1) < left
+            need = min(need, self._slot())
+        return need * (0.7 if candidate.graceful else 1.1) < left
+
+    def _growth(self, candidate: Candidate) -> int:
+        """Big tables: how many rows this candidate could learn from in the time left; 0 where it is not worth it."""
+        rows = len(self.folds[0][0])
+        if candidate.grown or rows <= SAMPLE or not candidate.graceful:
+            return 0
+        # With all cores a fit is not quite so many times faster, and more rows also deserve more trees.
+        times = 0.8 * (self.clock.left() - self.reserve) * (0.6 * self.cores + 0.4) / candidate.fold_seconds
+        times /= 2 if candidate.members[0].stopped else 1  # it had not learnt all it could from the sample either
+        wanted = min(rows, int(SAMPLE * times))
+        return wanted if wanted >= min(2 * SAMPLE, rows) else 0
 
     def _promote(self) -> bool:
         """More folds (or all rows) for candidates that the best blend so far would use."""
@@ -396,8 +411,9 @@ class _Search:
             if weights[i] <= 0 or candidate.failed:
                 continue
             if self.big:
-                if not candidate.full and len(self.folds[0][0]) > SAMPLE and self._affordable(candidate, 1, full=True):
-                    candidate.full = True
+                candidate.grown = candidate.grown or self._growth(candidate)
+                if candidate.grown and 0 not in candidate.again:
+                    candidate.again.add(0)
                     self._ask(candidate, 0)
                     return True
                 continue

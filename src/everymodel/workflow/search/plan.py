@@ -41,10 +41,11 @@ class Candidate:
     repeat: int = 0  # the same settings with another seed
     origin: str = "preset"  # baseline preset tuned repeat
     members: dict[int, Member] = field(default_factory=dict)
-    full: bool = False  # big data: the member was fitted on all rows, not on the sample
+    grown: int = 0  # big data: the number of rows beyond the sample that it was also fitted on
     failed: str = ""
     after: Step | None = None  # calibration of scores
     asked: set[int] = field(default_factory=set)  # folds handed out
+    again: set[int] = field(default_factory=set)  # folds handed out a second time, with more rows
     loss: float = float("inf")  # on the first fold
     mean_loss: float = float("inf")  # over all folds, once they are done
     refitted: Pack | None = None
