@@ -100,8 +100,11 @@ def test_damage_is_refused_or_harmless(step):
                 continue
             except (TypeError, AttributeError, np.exceptions.DTypePromotionError) as error:
                 pytest.fail(f"{name}: {error!r} instead of ModelFileError")
-            with np.errstate(all="ignore"):
-                assert len(made(X)) == len(X)
+            try:
+                with np.errstate(all="ignore"):
+                    assert len(made(X)) == len(X)
+            except ModelFileError:  # only the rows tell that a coefficient too few is there
+                refused += 1
     assert refused >= len(arrays)
 
 
