@@ -6,6 +6,7 @@ Both are fast and strict. What they refuse is repaired here, counted and said, a
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
@@ -19,6 +20,7 @@ from everymodel.workflow.read.content import Buffer
 from everymodel.workflow.read.dialect import Dialect, long_cells, sniff
 
 SAMPLE = 1 << 18
+MOST_COLUMNS = 1_000_000
 # Spellings that both readers take for a missing value. Others (?, -, none) stay text and are counted by understanding.
 NULLS = [
     "",
@@ -65,7 +67,7 @@ def read_delimited(
     """
     findings: list[Finding] = []
     data, found = to_utf8(data, name, encoding, findings)
-    sample = _sample(data)
+    sample = _sample(data, name)
     if not sample.strip():
         raise ReadError(f"{name} is empty: expected a header row and rows of data. Check how it was written.")
     dialect = sniff(sample, separator, decimal, header)
@@ -137,7 +139,7 @@ def to_utf8(data: Buffer, name: str, encoding: str | None, findings: list[Findin
                 else:
                     data, encoding = _decoded(data[len(mark) :], word, name), word
                 break
-    elif codecs_name(encoding, name) not in ("utf-8", "ascii"):
+    elif codecs_name(encoding, name) != "utf-8":
         data = _decoded(data[:], encoding, name)
         data = data.removeprefix(codecs.BOM_UTF8)
     elif head.startswith(codecs.BOM_UTF8):
@@ -152,7 +154,7 @@ def to_utf8(data: Buffer, name: str, encoding: str | None, findings: list[Findin
     if data.find(b"\0") >= 0:
         whole = bytes(data)
         count = whole.count(0)
-        if count > 0.1 * len(whole):
+        if count > max(0.1 * len(whole), 16):
             raise ReadError(f"{name} is not text: {count} of its {len(whole)} bytes are zero. Expected a table.")
         data = whole.replace(b"\0", b"")
         text = f"{count} NUL bytes were removed."
@@ -218,12 +220,17 @@ def _mixed(data: Buffer, findings: list[Finding]) -> tuple[bytes, str]:
     return b"\n".join(out), "cp1252"
 
 
-def _sample(data: Buffer) -> str:
+def _sample(data: Buffer, name: str) -> str:
     """Whole lines from the top: as many as fit, at least two where there are two."""
     size = SAMPLE
     while True:
         head = bytes(data[:size])
-        if size >= len(data) or size >= 1 << 28:
+        line = max(map(len, head[: 1 << 25].splitlines()[:2]), default=0)
+        if line > 1 << 23 and max(head.count(mark) for mark in b",;\t|") > MOST_COLUMNS:
+            raise ReadError(
+                f"{name} starts with a line of more than {MOST_COLUMNS} cells: no table. Does it lack line ends?"
+            )
+        if size >= len(data) or size >= 1 << 26:
             break
         if head.count(b"\n") >= 2 or (head.count(b"\r") >= 2 and b"\n" not in head):
             head = head[: max(head.rfind(b"\n"), head.rfind(b"\r") if b"\n" not in head else -1) + 1]
@@ -339,7 +346,7 @@ def _by_pandas(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) ->
                 if reader.line_num > dialect.skip and row and len(row) != width:
                     raise _Uneven(f"line {reader.line_num} has {len(row)} cells")
     try:
-        return pd.read_csv(
+        frame = pd.read_csv(
             io.BytesIO(data),
             sep=dialect.separator,
             header=None,
@@ -355,6 +362,11 @@ def _by_pandas(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) ->
             encoding="utf-8",
             nrows=rows,
         )
+        for place in range(width):  # whole numbers beyond 64 bits come as objects
+            if frame[place].dtype == object:
+                with contextlib.suppress(ValueError, TypeError, OverflowError):
+                    frame[place] = frame[place].astype("float64")
+        return frame
     except UnicodeDecodeError as error:
         raise _NotText from error
     except pd.errors.ParserError as error:

@@ -87,11 +87,12 @@ def sniff(sample: str, separator: str | None = None, decimal: str | None = None,
 def _rows(sample: str, separator: str) -> list[tuple[list[str], int]]:
     """(cells, number of physical lines read until then) of the first rows."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True)
-    out = []
+    out, seen = [], 0
     try:
         for row in reader:
             out.append((row, reader.line_num))
-            if len(out) >= LOOK:
+            seen += len(row)
+            if len(out) >= LOOK or (seen > 50_000 and len(out) >= 5):
                 break
     except csv.Error:
         pass
@@ -144,11 +145,11 @@ def has_header(table: list[list[str]]) -> bool:
     if not table:
         return False
     head, body = table[0], table[1:LOOK]
-    types = [_type(cell) for cell in head]
+    types = [_type(cell) for cell in head[:500]]
     if not body:
         return "number" not in types and "date" not in types
     votes = 0.0
-    for j, cell in enumerate(head):
+    for j, cell in enumerate(head[:500]):
         column = [row[j] for row in body if j < len(row)]
         below = Counter(kind for kind in map(_type, column) if kind)
         if not below:
@@ -180,7 +181,7 @@ def _decimal(body: list[list[str]], separator: str) -> str:
         return "."
     commas = points = 0
     for row in body:
-        for cell in row:
+        for cell in row[:500]:
             commas += bool(_COMMA.fullmatch(cell.strip()))
             points += bool(_POINT.fullmatch(cell.strip()))
     return "," if commas > points else "."

@@ -471,10 +471,10 @@ def _database(url: str, query: str | None, rows: int | None) -> tuple[Any, str]:
     sqlalchemy = require("sqlalchemy", "Reading a database")
     try:
         address = sqlalchemy.engine.make_url(url)
-    except sqlalchemy.exc.ArgumentError as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # their messages show the password
         raise ReadError(
             "The database URL cannot be read: expected something like postgresql://user:password@host/name."
-        ) from error
+        ) from None
     shown = address.render_as_string(hide_password=True)
     if query is None:
         raise ReadError(f"A query is needed to read {shown}: pass query= (--query) with a SELECT, or a table's name.")
