@@ -9,7 +9,7 @@ from test_trees import grow, make_rows
 
 from everymodel import scoring
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.scoring.steps.trees import Oblivious, Trees
+from everymodel.scoring.steps.trees import Trees
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -49,25 +49,6 @@ def test_every_kind_of_split(strict, x_type, marks, w):
         comparison="<" if strict else "<=",
     )
     x = make_rows(rng, 800, 5, (), cuts)
-    np.testing.assert_allclose(FastTrees(step, 1)(x), step(x), rtol=1e-5, atol=1e-6)
-
-
-def test_symmetric_trees():
-    from everymodel.scoring.onnx import FastTrees
-
-    rng = np.random.default_rng(1)
-    step = Oblivious(
-        depths=np.array([3, 0, 6]),
-        feature=rng.integers(4, size=9),
-        border=rng.normal(size=9).astype(np.float32),
-        value=rng.normal(size=(8 + 1 + 64, 2)),
-        n_features=4,
-        outputs=2,
-        scale=0.5,
-        bias=np.array([1.0, 2.0]),
-        nan_true=np.array([0, 1, 0, 1]),
-    )
-    x = make_rows(rng, 500, 4, (), step.border.astype(float))
     np.testing.assert_allclose(FastTrees(step, 1)(x), step(x), rtol=1e-5, atol=1e-6)
 
 

@@ -16,21 +16,21 @@ from everymodel.scoring import probe, table
 from everymodel.scoring.graph import Node, Pack
 from everymodel.scoring.steps.base import Sparse, Step
 from everymodel.scoring.steps.combine import link
-from everymodel.scoring.steps.trees import Oblivious, Trees
+from everymodel.scoring.steps.trees import Trees
 
 if TYPE_CHECKING:
     from everymodel.scoring.model import Model
 
 TOLERANCE = 1e-5  # of the largest answer in a row
-_MAX_NODES = 20_000_000
+_MAX_NODES = 2047  # of one tree: beyond, the numpy engine is faster
 
 
 class FastTrees(Step):
-    """A Trees or Oblivious step whose sums come from an ONNX Runtime session."""
+    """A Trees step whose sums come from an ONNX Runtime session."""
 
     word = "fast_trees"  # never registered: a file cannot name it
 
-    def __init__(self, step: Trees | Oblivious, threads: int):
+    def __init__(self, step: Trees, threads: int):
         self.step = step
         self.output = step.output  # type: ignore[misc]
         self.session, self.x_type = _session(step, threads)
@@ -40,18 +40,11 @@ class FastTrees(Step):
         if isinstance(matrix, Sparse):
             matrix = matrix.toarray()
         x = np.ascontiguousarray(matrix, dtype=self.x_type)
-        if isinstance(step, Oblivious) and step.nan_true is not None and step.nan_true.any():
-            x = np.where(np.isnan(x) & (step.nan_true == 1), np.float32(np.inf), x)
         total = self.session.run(None, {"x": x})[0].astype(np.float64)  # (n, outputs)
-        if isinstance(step, Oblivious):
-            total *= step.scale
-            if step.bias is not None:
-                total += step.bias
-        else:
-            if step.base is not None:
-                total += step.base
-            if step.divide is not None:
-                total /= step.divide
+        if step.base is not None:
+            total += step.base
+        if step.divide is not None:
+            total /= step.divide
         raw = total[:, 0] if step.outputs == 1 else total
         if step.sigma != 1.0:
             raw = raw * step.sigma
@@ -79,13 +72,15 @@ def fast(model: Model, threads: int = 1) -> Model:
     require("onnx", "The fast engine")
     nodes, changed = [], 0
     for node in model.pack.nodes:
-        if isinstance(node.step, Trees | Oblivious) and _suits(node.step):
+        if isinstance(node.step, Trees) and _suits(node.step):
             nodes.append(Node(node.name, FastTrees(node.step, threads), node.inputs))
             changed += 1
         else:
             nodes.append(node)
     if not changed:
-        raise CapabilityError("The fast engine runs trees with numeric splits; this model has none.")
+        raise CapabilityError(
+            "The fast engine runs boosted trees with numeric splits; this model has none that it would make faster."
+        )
     made = type(model)(model.schema, Pack(nodes, model.pack.answer), model.manifest)
     batch, _ = table.parse(model.schema, probe.rows(model.schema, 64, seed=3), unseen="ignore")
     expected, answers = model.answers(batch), made.answers(batch)
@@ -97,18 +92,25 @@ def fast(model: Model, threads: int = 1) -> Model:
     return made
 
 
-def _suits(step: Trees | Oblivious) -> bool:
-    if isinstance(step, Oblivious):
-        return int(step.depths.max()) <= 12
-    zero = step.missing is not None and bool((step.missing >= 4).any())
-    return step.category is None and not zero and len(step.feature) <= _MAX_NODES
+def _suits(step: Trees) -> bool:
+    """Whether ONNX Runtime can run the trees and is faster at it (measured by benchmarks/batch_scoring.py).
+
+    It has no splits by sets of categories and no zero-as-missing. It is several times faster at boosted trees that are
+    too large for the masks of the numpy engine, about as fast at smaller ones, and slower at symmetric trees and at the
+    large trees of forests.
+    """
+    if step.category is not None:
+        return False
+    if step.missing is not None and bool((step.missing >= 4).any()):
+        return False
+    return int(step.sizes.max()) <= _MAX_NODES
 
 
-def _session(step: Trees | Oblivious, threads: int) -> tuple[Any, np.dtype]:
+def _session(step: Trees, threads: int) -> tuple[Any, np.dtype]:
     onnx, runtime = require("onnx", "The fast engine"), require("onnxruntime", "The fast engine")
     from onnx import TensorProto, helper, numpy_helper
 
-    fields, x_type = _oblivious(step) if isinstance(step, Oblivious) else _trees(step)
+    fields, x_type = _trees(step)
     values, weights = fields.pop("nodes_values"), fields.pop("target_weights")
     if x_type == np.float64:  # double needs the tensor form of these two attributes
         fields["nodes_values_as_tensor"] = numpy_helper.from_array(values.astype(np.float64))
@@ -173,7 +175,7 @@ def _trees(step: Trees) -> tuple[dict[str, Any], np.dtype]:
     modes = np.where(feature >= 0, word, "LEAF")
     k = step.value.shape[1]
     target = np.tile(np.arange(k), len(leaf)) if step.group is None else step.group.astype(np.int64)[tree[leaf]]
-    return {
+    fields = {
         "nodes_treeids": tree,
         "nodes_nodeids": number,
         "nodes_featureids": np.maximum(feature, 0),
@@ -186,41 +188,5 @@ def _trees(step: Trees) -> tuple[dict[str, Any], np.dtype]:
         "target_nodeids": np.repeat(number[leaf], k),
         "target_ids": target,
         "target_weights": step.value.ravel(),
-    }, x_type
-
-
-def _oblivious(step: Oblivious) -> tuple[dict[str, Any], np.dtype]:
-    """Symmetric trees as plain ones: node i of a level has children 2i (no) and 2i + 1 (yes)."""
-    parts: dict[str, list[np.ndarray]] = {}
-
-    def add(**arrays: np.ndarray) -> None:
-        for key, value in arrays.items():
-            parts.setdefault(key, []).append(value)
-
-    k = step.outputs
-    question = start = 0
-    for t, depth in enumerate(step.depths.tolist()):
-        inner, leaves = 2**depth - 1, 2**depth
-        ids = np.arange(inner + leaves)
-        level = np.floor(np.log2(ids[:inner] + 1)).astype(np.int64)
-        asked = question + depth - 1 - level  # the highest bit is asked first
-        feature, border = np.zeros(len(ids), np.int64), np.zeros(len(ids))
-        feature[:inner], border[:inner] = step.feature[asked], step.border[asked]
-        yes, no = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64)
-        yes[:inner], no[:inner] = 2 * ids[:inner] + 2, 2 * ids[:inner] + 1
-        add(
-            nodes_treeids=np.full(len(ids), t),
-            nodes_nodeids=ids,
-            nodes_featureids=feature,
-            nodes_modes=np.where(ids < inner, "BRANCH_GT", "LEAF"),
-            nodes_values=border,
-            nodes_truenodeids=yes,
-            nodes_falsenodeids=no,
-            target_treeids=np.full(leaves * k, t),
-            target_nodeids=np.repeat(ids[inner:], k),
-            target_ids=np.tile(np.arange(k), leaves),
-            target_weights=step.value[start : start + leaves].ravel(),
-        )
-        question += depth
-        start += leaves
-    return {key: np.concatenate(value) for key, value in parts.items()}, np.dtype(np.float32)
+    }
+    return fields, x_type
