@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from everymodel.core.clock import Clock, seconds
-from everymodel.core.errors import ParameterError, TargetError
+from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
 from everymodel.core.schema import TASKS
@@ -271,6 +271,8 @@ def _targets(frame: pd.DataFrame, target: str | list[str] | None, source: str) -
     import difflib
 
     names = [str(c) for c in frame.columns]
+    if not len(frame):
+        raise DataError(f"{source} has {len(names)} columns but no rows, so there is nothing to learn from. Give rows.")
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     if target is None:
         raise TargetError(
@@ -334,7 +336,7 @@ def _split(
     wanted = targets if len(targets) > 1 else targets[0]
     first = understand(narrow, wanted, task=task, group=group, time=time, split=column, need_features=False)
     rows = frame[first.keep]
-    parts = split(first, rows, test_size=test_size, seed=seed, group=group, time=time, column=column)
+    parts = split(first, frame, test_size=test_size, seed=seed, group=group, time=time, column=column)
     return parts, rows
 
 
