@@ -148,6 +148,16 @@ def test_headline_names_what_is_better_and_what_is_not_distinguishable():
     assert "best single" not in result.headline
 
 
+def test_headline_figures_never_look_alike_when_they_are_not():
+    y = np.array([0] * 30 + [1] * 30)
+    p = np.linspace(0, 1, 60)
+    p[[29, 30]] = p[[30, 29]]  # one pair of 900 is wrong
+    other = p.copy()
+    other[[28, 31]] = other[[31, 28]]
+    text = evaluate("binary", y, p, baselines={"simple": other}).headline
+    assert "in 99.9 of 100 pairs" in text and "logistic regression (99.6)" in text, text
+
+
 def test_headline_falls_back_when_accuracy_hides_what_the_model_knows():
     rng = np.random.default_rng(3)
     p = rng.beta(0.6, 12, 8000)  # nobody passes 50 %, yet the ranking is informative
@@ -167,6 +177,8 @@ def test_headlines_of_other_tasks_and_sources():
     assert "cross-validation" in result.headline
     codes = rng.integers(3, size=300)
     shares = np.eye(3)[codes] * 0.8 + 0.2 / 3
+    other = evaluate("multiclass", codes, np.roll(shares, 1, axis=1), metric="recall")
+    assert other.headline.startswith("Recall 0")
     assert evaluate("multiclass", codes, shares, classes=list("abc")).headline.startswith("Right for 100 of 100 rows")
 
 

@@ -68,9 +68,28 @@ def with_interval(metric: Metric) -> str:
     return f"{value} ({low}{_DASH}{high})" if math.isfinite(metric.high - metric.low) else value
 
 
-def of_hundred(value: float, low: float, high: float) -> tuple[str, str, str]:
-    """Shares as counts out of 100, with one decimal only where 94 and 94 would hide the difference."""
-    digits = 0 if (high - low) >= 0.015 and (0.01 <= value <= 0.99 or value in (0.0, 1.0)) else 1
+_SHARES = ("accuracy", "roc_auc", "recall", "precision")
+
+
+def share_digits(value: float, low: float, high: float, others: Sequence[float] = ()) -> int:
+    """Decimals for shares out of 100: as few as the interval deserves, one more where figures would look alike."""
+    digits = 0 if (high - low) >= 0.015 else 1
+
+    def shown(share: float) -> str:
+        return f"{100 * share:.{digits}f}"
+
+    def alike() -> bool:
+        edge = value not in (0.0, 1.0) and float(shown(value)) in (0.0, 100.0)
+        return edge or any(other != value and shown(other) == shown(value) for other in others)
+
+    if alike():
+        digits += 1
+    return digits
+
+
+def of_hundred(value: float, low: float, high: float, digits: int | None = None) -> tuple[str, str, str]:
+    """Shares as counts out of 100: ("94", "93", "95")."""
+    digits = share_digits(value, low, high) if digits is None else digits
     return tuple(f"{100 * v:.{0 if v in (0.0, 1.0) else digits}f}" for v in (value, low, high))  # type: ignore[return-value]
 
 
@@ -81,27 +100,25 @@ def headline_metric(metric: str, task: str) -> str:
     return metric
 
 
-def sentence(metric: Metric, task: str, label: str = "") -> str:
+def sentence(metric: Metric, task: str, label: str = "", digits: int | None = None) -> str:
     """One metric as a sentence without its full stop. `label` names the positive class."""
-    v, low, high = like(metric.value, metric.low, metric.high)
     known = math.isfinite(metric.high - metric.low)
-    span = f" ({low}{_DASH}{high})" if known else ""
-    if metric.name in ("accuracy", "roc_auc", "recall", "precision") and math.isfinite(metric.value):
-        v, low, high = (
-            of_hundred(metric.value, metric.low, metric.high) if known else (f"{100 * metric.value:.0f}",) * 3
-        )
+    kinds = _SHARES if task == "binary" else _SHARES[:2]
+    if metric.name in kinds and math.isfinite(metric.value):
+        low, high = (metric.low, metric.high) if known else (metric.value - 0.1, metric.value + 0.1)
+        v, low, high = of_hundred(metric.value, low, high, digits)
         span = f" ({low}{_DASH}{high})" if known else ""
         whose = f'"{label}"' if label else "positive"
-        if metric.name == "accuracy":
-            return f"Right for {v} of 100 rows{span}"
-        if metric.name == "roc_auc" and task == "binary":
-            return f"Ranks a {whose} row above another in {v} of 100 pairs{span}"
-        if metric.name == "roc_auc":
-            return f"Ranks a row of a class above another in {v} of 100 pairs{span}"
-        if metric.name == "recall" and task == "binary":
-            return f"Finds {v} of 100 {whose} rows{span}"
-        if metric.name == "precision" and task == "binary":
-            return f"{v} of 100 rows called {whose} are{span}"
+        return {
+            "accuracy": f"Right for {v} of 100 rows{span}",
+            "roc_auc": f"Ranks a {whose} row above another in {v} of 100 pairs{span}"
+            if task == "binary"
+            else f"Ranks a row of a class above another in {v} of 100 pairs{span}",
+            "recall": f"Finds {v} of 100 {whose} rows{span}",
+            "precision": f"{v} of 100 rows called {whose} are{span}",
+        }[metric.name]
+    v, low, high = like(metric.value, metric.low, metric.high)
+    span = f" ({low}{_DASH}{high})" if known else ""
     title = m.METRICS[metric.name].title if metric.name in m.METRICS else metric.name
     if metric.name in ("rmse", "mae", "median_absolute_error"):
         way = {"rmse": "root mean square", "mae": "mean", "median_absolute_error": "median"}[metric.name]
@@ -114,7 +131,7 @@ def sentence(metric: Metric, task: str, label: str = "") -> str:
 
 
 def _theirs(name: str, value: float, digits: int = 0) -> str:
-    if name in ("accuracy", "roc_auc", "recall", "precision"):
+    if name in _SHARES:
         return f"{100 * value:.{digits if 0.5 < value < 1 else 0}f}"
     return percent(value) if name == "r2" else number(value)
 
@@ -156,8 +173,9 @@ def headline(
     if name not in metrics:
         return "No score could be computed."
     chosen = metrics[name]
-    digits = 1 if "." in "".join(of_hundred(chosen.value, chosen.low, chosen.high)) else 0
-    text = sentence(chosen, task, label) + verdicts(comparisons, name, digits)
+    others = [r["theirs"] for r in comparisons if r["metric"] == name and r["verdict"] != "identical"]
+    digits = share_digits(chosen.value, chosen.low, chosen.high, others) if name in _SHARES else 0
+    text = sentence(chosen, task, label, digits) + verdicts(comparisons, name, digits)
     if source == "cross-validation":
         text += "; estimated by cross-validation on the training rows"
     return text + "."
