@@ -76,7 +76,7 @@ def facts(understanding: Understanding, frame: Any) -> Facts:
         target_outliers="target-outliers" in codes,
         imbalance="imbalance" in codes,
         correlated=_correlated(understanding, frame),
-        counts=bool(number and target.integer and (target.low or 0.0) >= 0 and (target.high or 0.0) < 1e5),
+        counts=bool(number and target.integer and 0 <= (target.low or 0.0) <= 5 and (target.high or 0.0) < 1e5),
         negative=bool(number and target.low is not None and target.low < 0),
         wide=encoded >= 50 or encoded > n / 5,
     )
@@ -160,7 +160,7 @@ RULES: dict[str, _Rule] = {
     "text": lambda f: (0.25, "reads text columns well") if f.texts else None,
     "sparse": lambda f: (0.05, "stays quick on sparse columns") if f.encoded >= 1000 else None,
     "counts": lambda f: (
-        (0.25, "the target counts something (whole numbers of zero or more)")
+        (0.35, "the target counts something (whole numbers of zero or more)")
         if f.counts and f.task == "regression"
         else None
     ),
@@ -246,7 +246,7 @@ def _objections(card: Card, known: Facts, took: float | None) -> Iterable[tuple[
     most_rows, most_columns = card.need("max_rows"), card.need("max_columns")
     linear = card.family == "linear"
     if most_rows and known.rows > most_rows:
-        yield 0.5, f"wrong for {_n(known.rows)} rows: it takes at most {_n(most_rows)}, so it would see a sample only"
+        yield 0.7, f"wrong for {_n(known.rows)} rows: it takes at most {_n(most_rows)}, so it would see a sample only"
     if most_columns and known.encoded > most_columns:
         yield 0.5, f"wrong for {_n(known.encoded)} columns (after encoding): it takes at most {_n(most_columns)}"
     if card.name == "linear_regression" and known.encoded >= known.rows:
