@@ -55,7 +55,8 @@ class ColumnScaler(TransformerMixin, BaseEstimator):
         spread = np.where(usable, spread, np.where(np.isfinite(span), span, 1.0))
         # Rounding leaves a constant column a spread of about one part in 1e15 of its size.
         size = np.maximum(np.abs(low), np.abs(high))
-        varies = (span > 0) & (spread > 10 * np.finfo(float).eps * size)
+        # Spreads below 1e-100 count as none, so that no number a row may bring overflows.
+        varies = (span > 1e-100) & (spread > np.maximum(1e-100, 10 * np.finfo(float).eps * size))
         self.center_ = center
         self.factor_ = np.zeros_like(center)
         if self.kind == "range":
@@ -63,7 +64,6 @@ class ColumnScaler(TransformerMixin, BaseEstimator):
             np.divide(0.5, span, out=self.factor_, where=varies)
         else:
             np.divide(1.0, spread, out=self.factor_, where=varies)
-        self.factor_[~np.isfinite(self.factor_)] = 0.0
         return self
 
     def step(self) -> Scale:

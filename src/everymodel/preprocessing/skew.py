@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from everymodel.scoring.steps.prepare import Power, yeo_johnson
+from everymodel.scoring.steps.prepare import LARGEST, Power, yeo_johnson
 
 
 class Unskewer(TransformerMixin, BaseEstimator):
@@ -52,17 +52,18 @@ class Unskewer(TransformerMixin, BaseEstimator):
             values = rows[:, j]
             values = values[~np.isnan(values)]
             low, high = (float(np.nanmin(X[:, j])), float(np.nanmax(X[:, j]))) if len(values) else (0.0, 0.0)
-            if len(values) < 20 or not low < high or abs(skewness(values)) <= self.limit:
+            if len(values) < 20 or not -LARGEST <= low < high <= LARGEST or abs(skewness(values)) <= self.limit:
                 continue
             unit = float(np.median(np.abs(values[values != 0])))
-            power = _best_power(values / unit)
-            ends = yeo_johnson(np.array([[low / unit], [high / unit]]), np.array([power]))
-            # Two values only are no tail, and a transform that overflows is no help.
-            if abs(power - 1.0) < 0.1 or not np.isfinite(ends).all() or len(np.unique(values)) < 3:
-                continue
             # Past what was seen the curve is a guess: one range of leeway on either side.
-            span = min(high / 2 - low / 2, 1e300) * 2
-            found.append((j, power, unit, max(low - span, -1e307), min(high + span, 1e307)))
+            span = high - low
+            low, high = low - span, high + span
+            # Two values only are no tail, and such a range is no measurement.
+            if not max(-low, high) < 1e100 * unit or len(np.unique(values)) < 3:
+                continue
+            power = _best_power(values / unit)
+            if abs(power - 1.0) > 0.1:
+                found.append((j, power, unit, low, high))
         columns = np.array(found, dtype=np.float64).reshape(-1, 5)
         self.places_ = columns[:, 0].astype(np.int64)
         self.power_, self.unit_, self.low_, self.high_ = np.ascontiguousarray(columns[:, 1:].T)

@@ -258,7 +258,9 @@ class OneHot(Step):
 
     def check(self) -> None:
         _names(self.columns)
-        need(isinstance(self.width, int) and 0 < self.width < 2**31, "a one-hot width is not a number of columns")
+        # A width beyond what the places can fill would let a small file ask for any amount of memory.
+        sensible = isinstance(self.width, int) and 0 < self.width <= len(self.places)
+        need(sensible, "a one-hot width does not fit its places")
         _whole(self.places, -1, self.width, "one-hot places")
         need(self.offsets.shape == (len(self.columns),), "one-hot places do not match their columns")
         _whole(self.offsets, 0, max(len(self.places) - 1, 0), "offsets")
