@@ -310,3 +310,18 @@ def test_doctor_without_a_run(call: Call) -> None:
     assert told["ok"] and told["base"]["numpy"] and told["machine"]["cores_used"] >= 1
     for extra in told["extras"].values():
         assert extra["complete"] or "pip install" in extra["install"]
+
+
+def test_serve_becomes_the_server_and_takes_no_module_from_the_working_folder(price_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    (tmp_path / "click.py").write_text("raise SystemExit('a stranger was imported')")
+    words = [sys.executable, "-P", "-m", "everymodel", "serve", str(price_file), "--port", "0"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(f"Serving {price_file} on http://127.0.0.1:")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()

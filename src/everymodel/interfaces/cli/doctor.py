@@ -150,9 +150,7 @@ def real_run() -> dict[str, Any]:
         data = load_iris(as_frame=True).frame
         with tempfile.TemporaryDirectory(prefix="everymodel-doctor-") as folder:
             # Limited by work, not by time: a busy machine is slow, not broken.
-            run = em.fit(
-                data, target="target", models=["logistic"], trials=1, out=Path(folder) / "run", progress=False
-            )
+            run = em.fit(data, target="target", models=["logistic"], trials=1, out=Path(folder) / "run", progress=False)
             path = Path(folder) / "iris.em"
             run.model.save(path)
             before = run.model.predict_proba(data).to_numpy()

@@ -231,6 +231,26 @@ def told(run: Any, files: dict[str, Any], took: float) -> dict[str, Any]:
     }
 
 
+def in_words(evaluation: Any) -> list[str]:
+    """What was asked for beside the score: the threshold by cost, the worst segments, fairness gaps."""
+    lines = []
+    choice = evaluation.curves.get("threshold_choice")
+    if choice:
+        lines.append(f"Threshold by cost: answers the second class from a probability of {choice['threshold']:.3g} on.")
+    for part in evaluation.segments:
+        if part["verdict"] not in ("like the rest", "too few rows"):
+            value = f"{part['metric']} {draw.number(part['value'])} {draw.between(part['low'], part['high'])}"
+            lines.append(f"Segment {part['column']} = {part['segment']}: {value}, {part['verdict']}.")
+    if evaluation.segments and not any(line.startswith("Segment") for line in lines):
+        lines.append(f"Segments: none of {len(evaluation.segments)} differs from the rest.")
+    for gap in evaluation.fairness:
+        if gap["verdict"] != "reference":
+            size = f"{draw.number(gap['gap'])} {draw.between(gap['gap_low'], gap['gap_high'])}"
+            against = f"{gap['column']} {gap['group']} against {gap['reference']}"
+            lines.append(f"Fairness, {gap['measure']}, {against}: gap {size}: {gap['verdict']}.")
+    return lines
+
+
 def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[str] | None) -> None:
     """What was found, how good it is, what to look at, where it is, what to do next."""
     import os
@@ -255,6 +275,8 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
     if run.search.failures:
         names = draw.several([f.get("model", "?") for f in run.search.failures])
         out.print(draw.text(f"{len(run.search.failures)} did not work: {names}; the report has the reasons.", "yellow"))
+    for line in in_words(run.evaluation):
+        out.print(draw.text(line))
     matter = [f for f in draw.ranked(run.findings) if f["severity"] != "info"]
     if matter:
         out.print()

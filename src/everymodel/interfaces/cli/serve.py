@@ -40,7 +40,8 @@ def command(
         raise NotInstalledError(
             f'Serving needs {", ".join(absent)}, not installed here. Run: pip install "everymodel[serve]"'
         )
-    words = [sys.executable, "-m", "everymodel.interfaces.server", model, "--host", host, "--port", str(port)]
+    # -P: a file called numpy.py in the working folder must not be taken for the package.
+    words = [sys.executable, "-P", "-m", "everymodel.interfaces.server", model, "--host", host, "--port", str(port)]
     words += ["--max-rows", str(max_rows), "--max-body", str(max_body), "--grace", str(grace)]
     words += ["--quiet"] * quiet + ["--verbose"] * verbose
     sys.stdout.flush()

@@ -152,7 +152,7 @@ def _stack(batches: list[Batch]) -> Batch:
 
 def _seconds_for_one(answerer: Answerer) -> float:
     """Time for one made-up row, after a first that warms everything up; 0 where it cannot be answered."""
-    request = PredictRequest(row=openapi.example_row(answerer.model.schema), missing_columns="impute", unseen="ignore")
+    request = PredictRequest(row=openapi.example_row(answerer.model), missing_columns="impute", unseen="ignore")
     try:
         answerer(request)
         started = time.perf_counter()
@@ -330,7 +330,7 @@ def _routes(server: Server) -> list[Route]:
         return json_response(server.card)
 
     async def schema(request: Request) -> Response:
-        return json_response(openapi.row_schema(server.model.schema))
+        return json_response(openapi.row_schema(server.model))
 
     async def health(request: Request) -> Response:
         return json_response({"status": "ok" if server.ready else "stopping"}, 200 if server.ready else 503)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from everymodel import __version__
-from everymodel.core.schema import Column, Schema
+from everymodel.core.schema import Column
 from everymodel.scoring import Model
 
 _LEVELS_SHOWN = 200
 
 
-def example_value(column: Column) -> Any:
-    """A typical cell of a column, made from its range or levels."""
+def example_value(column: Column, made_up: Sequence[Any] = ()) -> Any:
+    """A typical cell of a column: the middle of the made-up cells that the file brings, else of the range seen."""
     if column.kind == "boolean":
         return column.levels[1] if len(column.levels) == 2 else True
     if column.kind == "category":
@@ -23,7 +24,8 @@ def example_value(column: Column) -> Any:
         return "some text"
     if column.low is None or column.high is None:
         return None if column.kind == "date" else 0
-    middle = (column.low + column.high) / 2
+    known = sorted(v for v in made_up if isinstance(v, int | float) and math.isfinite(v))
+    middle = known[len(known) // 2] if known else (column.low + column.high) / 2
     if column.kind == "date":
         return _date(middle, column.date_format, (column.low % 86400, column.high % 86400) == (0, 0))
     if column.integer:
@@ -32,8 +34,14 @@ def example_value(column: Column) -> Any:
     return round(middle, max(0, 2 - math.floor(math.log10(spread))))
 
 
-def example_row(schema: Schema) -> dict[str, Any]:
-    return {c.name: example_value(c) for c in schema.features}
+def example_row(model: Model) -> dict[str, Any]:
+    """A typical row. It is made up cell by cell, so it is no row of the training data."""
+    told = model.manifest.get("background")
+    cells = told if isinstance(told, dict) else {}
+    return {
+        c.name: example_value(c, cells[c.name] if isinstance(cells.get(c.name), list) else ())
+        for c in model.schema.features
+    }
 
 
 def _date(seconds: float, pattern: str | None, whole_day: bool) -> str:
@@ -43,9 +51,9 @@ def _date(seconds: float, pattern: str | None, whole_day: bool) -> str:
     return moment.date().isoformat() if whole_day else moment.replace(microsecond=0).isoformat()
 
 
-def column_schema(column: Column, unseen: str) -> dict[str, Any]:
+def column_schema(column: Column, unseen: str, example: Any) -> dict[str, Any]:
     """JSON schema (2020-12) of one cell. Ranges are what was seen at fit, not limits, so they stand in words."""
-    said: dict[str, Any] = {"examples": [example_value(column)]}
+    said: dict[str, Any] = {"examples": [example]}
     words = []
     if column.kind == "number":
         # Numbers written as text are read by the same rules as at fit: "1,200", "45%", "(3)".
@@ -93,15 +101,16 @@ def column_schema(column: Column, unseen: str) -> dict[str, Any]:
     return said
 
 
-def row_schema(schema: Schema) -> dict[str, Any]:
+def row_schema(model: Model) -> dict[str, Any]:
     """JSON schema of one row."""
+    schema, example = model.schema, example_row(model)
     return {
         "type": "object",
         "description": "One row. The order of the fields does not matter, and fields that are not known are ignored.",
-        "properties": {c.name: column_schema(c, schema.unseen) for c in schema.features},
+        "properties": {c.name: column_schema(c, schema.unseen, example[c.name]) for c in schema.features},
         "required": [c.name for c in schema.features],
         "additionalProperties": True,
-        "examples": [example_row(schema)],
+        "examples": [example],
     }
 
 
@@ -182,7 +191,7 @@ _ERROR = {
 def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
     """The OpenAPI 3.1 document of the server of `model`."""
     schema = model.schema
-    row = example_row(schema)
+    row = example_row(model)
     options: dict[str, Any] = {
         "explain": {
             "type": ["boolean", "integer"],
@@ -311,7 +320,7 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                "Row": row_schema(schema),
+                "Row": row_schema(model),
                 "PredictRequest": {
                     "type": "object",
                     "properties": {

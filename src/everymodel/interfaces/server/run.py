@@ -67,7 +67,7 @@ def serve(
         timeout_graceful_shutdown=max(1, round(grace)),
     )
     if not quiet:
-        _greet(path, host, listener.getsockname()[1], example_row(model.schema))
+        _greet(path, host, listener.getsockname()[1], example_row(model))
     # uvicorn passes the signal that stopped it on when all requests have been answered; that is a good end.
     signal.signal(signal.SIGTERM, _leave)
     with listener:

@@ -17,7 +17,7 @@ for (const [i, name] of info.shown.entries()) {
   input.id = box; label.htmlFor = box;
   const example = info.example[name];
   input.value = example === null || example === undefined ? "" : String(example);
-  label.append(make("small", told.description || ""), input);
+  label.append(make("small", levels ? "" : told.description || ""), input);
   fields.append(label);
   inputs[name] = input;
 }
@@ -27,24 +27,26 @@ const row = () => Object.assign({}, info.example, Object.fromEntries(info.shown.
   return [name, kind[0] === "number" && text.trim() !== "" && isFinite(Number(text)) ? Number(text) : text];
 })));
 if (info.hidden) fields.append(make("p", "and " + info.hidden + " more columns, which keep the values of the example"));
-const request = () => Object.assign({row: row()}, info.options);
+const request = explain => Object.assign({row: row()}, info.options, explain ? {explain: 8} : {});
 const quoted = text => "'" + text.replaceAll("'", "'\\''") + "'";
 function show() {
   document.getElementById("curl").textContent = "curl " + location.origin + "/v1/predict -H 'Content-Type: application/json' -d " + quoted(JSON.stringify(request()));
 }
 const figure = value => typeof value === "number" ? value.toLocaleString("en", {maximumSignificantDigits: 6}) : typeof value === "object" ? JSON.stringify(value) : String(value);
-async function ask() {
+async function ask(explain) {
   show();
   const answer = document.getElementById("answer"), more = document.getElementById("more"), bars = document.getElementById("bars");
   let told, status;
   try {
-    const came = await fetch("/v1/predict", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(request())});
+    const came = await fetch("/v1/predict", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(request(explain))});
     status = came.status;
     told = await came.json();
   } catch (error) { told = {error: {message: "The server does not answer.", fields: []}}; status = 0; }
   document.getElementById("raw").textContent = JSON.stringify(told, null, 2);
   for (const input of Object.values(inputs)) input.parentElement.className = "";
-  bars.replaceChildren(); more.textContent = "";
+  const reasons = document.getElementById("reasons");
+  bars.replaceChildren(); reasons.replaceChildren(); more.textContent = "";
+  document.getElementById("because").hidden = !told.explanation;
   answer.className = told.error ? "bad" : "";
   if (told.error) {
     answer.textContent = told.error.message;
@@ -55,9 +57,22 @@ async function ask() {
   if (told.interval) more.textContent = "between " + figure(told.interval.low) + " and " + figure(told.interval.high) + " in " + Math.round(told.interval.level * 100) + " of 100 cases";
   if (told.notes) more.textContent += " " + told.notes.map(note => note.field + ": " + note.action).join("; ");
   for (const [name, value] of Object.entries(told.probabilities || {}).sort((a, b) => b[1] - a[1]).slice(0, 20)) {
-    bars.append(make("span", name), make("meter", undefined, {min: 0, max: 1, value: value, title: name}), make("span", (100 * value).toFixed(1) + " %"));
+    const meter = make("meter", undefined, {min: 0, max: 1, value: value, title: name});
+    bars.append(make("span", name), meter, make("span", (100 * value).toFixed(1) + " %"));
   }
+  if (!told.explanation) return;
+  const parts = told.explanation.contributions, most = Math.max(...parts.map(part => Math.abs(part.contribution))) || 1;
+  for (const part of parts) {
+    const sign = part.contribution >= 0 ? "+" : "\u2212", kind = part.contribution >= 0 ? "up" : "down";
+    const meter = make("meter", undefined, {min: 0, max: most, value: Math.abs(part.contribution), className: kind});
+    meter.title = part.column;
+    const adds = make("span", sign + figure(Math.abs(part.contribution)), {className: kind});
+    reasons.append(make("span", part.column + " = " + (part.cell === null ? "missing" : figure(part.cell))), meter, adds);
+  }
+  reasons.append(make("span", "everything else"), make("span"), make("span", figure(told.explanation.rest)));
+  reasons.append(make("span", "usual answer"), make("span"), make("span", figure(told.explanation.base)));
 }
-form.addEventListener("submit", event => { event.preventDefault(); ask(); });
+form.addEventListener("submit", event => { event.preventDefault(); ask(false); });
+document.getElementById("why").addEventListener("click", () => ask(true));
 form.addEventListener("input", show);
-ask();
+ask(false);
