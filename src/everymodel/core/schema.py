@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from everymodel.core.errors import ModelFileError
@@ -33,8 +33,15 @@ class Column:
     reason: str = ""  # why the role is "ignored"
 
     def to_dict(self) -> dict[str, Any]:
-        default = {f.name: f.default for f in fields(Column)}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if default.get(k) != v}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, default in _DEFAULTS
+            if (value := getattr(self, name)) != default
+        }
+
+
+# Only what differs from the default is written. (name and kind have no default, so they always are.)
+_DEFAULTS = tuple((f.name, f.default) for f in fields(Column))
 
 
 @dataclass(frozen=True)

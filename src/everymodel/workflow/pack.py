@@ -16,7 +16,7 @@ from everymodel.workflow.model import Model
 from everymodel.workflow.types import SearchResult
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
-BACKGROUND_ROWS = 64
+BACKGROUND_ROWS, BACKGROUND_CELLS = 64, 100_000
 # Steps that keep rows of the training data inside the model; their files say so.
 _ROWS_INSIDE = {"neighbors", "kernel", "gaussian_process"}
 
@@ -42,20 +42,17 @@ def background(batch: Batch, schema: Schema, seed: int) -> dict[str, list[Any]]:
     """
     random = np.random.default_rng(derive(seed, "background"))
     made: dict[str, list[Any]] = {}
+    rows = int(np.clip(BACKGROUND_CELLS // max(len(schema.features), 1), 8, BACKGROUND_ROWS))
     for column in schema.features:
         values = batch.columns[column.name]
         if column.kind == "text":
-            made[column.name] = [""] * BACKGROUND_ROWS
+            made[column.name] = [""] * rows
         elif column.kind in ("category", "boolean"):
-            made[column.name] = random.choice(values, BACKGROUND_ROWS).tolist()
+            made[column.name] = random.choice(values, rows).tolist()
         else:
             known = values[np.isfinite(values)]
-            drawn = (
-                np.quantile(known, random.uniform(size=BACKGROUND_ROWS))
-                if len(known)
-                else np.full(BACKGROUND_ROWS, np.nan)
-            )
-            gaps = random.uniform(size=BACKGROUND_ROWS) < np.mean(~np.isfinite(values))
+            drawn = np.quantile(known, random.uniform(size=rows)) if len(known) else np.full(rows, np.nan)
+            gaps = random.uniform(size=rows) < np.mean(~np.isfinite(values))
             drawn = np.round(drawn) if column.integer else drawn
             made[column.name] = [None if gap else float(v) for v, gap in zip(drawn, gaps)]
     return made

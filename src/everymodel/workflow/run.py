@@ -198,7 +198,8 @@ def fit(
     with _stage("save", timing, listener):
         model.save(folder / "model.em")
         if model_path:
-            model.save(model_path)
+            with atomic_write(model_path) as stream:
+                stream.write((folder / "model.em").read_bytes())
         told = story(
             source,
             findings,
