@@ -33,12 +33,6 @@ def serving(*words: str) -> Iterator[tuple[subprocess.Popen, str]]:
         first = process.stderr.readline()
         found = re.search(r"http://[^ ]+", first)
         assert found, first + process.stderr.read()
-        for _ in range(100):
-            try:
-                httpx.get(found.group() + "/healthz")
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
         yield process, found.group()
     finally:
         process.kill()

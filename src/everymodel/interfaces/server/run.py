@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 import uvicorn
 
@@ -66,17 +67,33 @@ def serve(
         ws="none",
         timeout_graceful_shutdown=max(1, round(grace)),
     )
-    if not quiet:
-        _greet(path, host, listener.getsockname()[1], example_row(model))
+
+    def greet() -> None:
+        if not quiet:
+            _greet(path, host, listener.getsockname()[1], example_row(model))
+
     # uvicorn passes the signal that stopped it on when all requests have been answered; that is a good end.
     signal.signal(signal.SIGTERM, _leave)
     with listener:
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, greet).run(sockets=[listener])
         except KeyboardInterrupt:
             pass
     if not quiet:
         print("Stopped.", file=sys.stderr)
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it can be reached, not before."""
+
+    def __init__(self, config: uvicorn.Config, greet: Callable[[], None]):
+        super().__init__(config)
+        self.greet = greet
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self.greet()
 
 
 def _leave(number: int, frame: object) -> None:
