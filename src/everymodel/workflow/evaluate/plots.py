@@ -365,14 +365,21 @@ def tenths(curve: Mapping[str, Any]) -> Figure:
 
 @_styled
 def learning(rows: Sequence[Mapping[str, Any]], metric: str = "score") -> Figure:
-    """Score against the number of training rows. `rows`: rows, score, optionally low, high, train."""
+    """Score against the number of training rows. `rows`: rows, score, optionally low, high, train_score."""
     figure, ax = _axes()
     x, y = _floats([r["rows"] for r in rows]), _floats([r["score"] for r in rows])
     if all(r.get("low") is not None and r.get("high") is not None for r in rows):
         ax.fill_between(x, _floats([r["low"] for r in rows]), _floats([r["high"] for r in rows]), color=BLUE,
                         alpha=0.15, linewidth=0)  # fmt: skip
-    if all(r.get("train") is not None for r in rows):
-        ax.plot(x, _floats([r["train"] for r in rows]), color=GREY, marker="o", markersize=3.5, label="on its own rows")
+    if all(r.get("train_score") is not None for r in rows):
+        ax.plot(
+            x,
+            _floats([r["train_score"] for r in rows]),
+            color=GREY,
+            marker="o",
+            markersize=3.5,
+            label="on its own rows",
+        )
     ax.plot(x, y, color=BLUE, marker="o", markersize=4, label="on unseen rows")
     ax.set(xlabel="training rows", ylabel=metric)
     _number_axis(ax.xaxis)

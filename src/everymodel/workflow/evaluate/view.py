@@ -33,7 +33,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
     title = m.METRICS[metric].title if metric in m.METRICS else metric
     figures = _Figures()
     return {
-        "title": story.get("title") or f"Predicting {story.get('target', '')}",
+        "title": plots.short(story.get("title") or f"Predicting {story.get('target', '')}", 160),
         "created": _when(story.get("created")),
         "version": story.get("version") or "",
         "target": story.get("target") or "",

@@ -42,7 +42,7 @@ def _minus(text: str) -> str:
 def like(value: float, low: float, high: float) -> tuple[str, str, str]:
     """The three figures with as many decimals as the width of the interval deserves."""
     width = high - low
-    if not math.isfinite(width) or width <= 0:
+    if not math.isfinite(width) or width <= 0 or max(abs(low), abs(high)) < 1e-4 or max(abs(low), abs(high)) >= 1e12:
         return number(value), number(low), number(high)
     size = math.floor(math.log10(width))
     decimals = min(max(0, 1 - size), 6)
