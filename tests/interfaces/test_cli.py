@@ -325,3 +325,10 @@ def test_serve_becomes_the_server_and_takes_no_module_from_the_working_folder(pr
     finally:
         process.kill()
         process.communicate()
+
+
+def test_serve_without_its_packages_prints_the_pip_line(
+    call: Call, price_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everymodel.core.optional.installed", lambda package: package != "uvicorn")
+    fails(call("serve", price_file), "uvicorn", 'pip install "everymodel[serve]"')

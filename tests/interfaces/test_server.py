@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from random import Random
 from typing import Any
 
 import httpx
@@ -411,3 +412,79 @@ def test_inference_protocol_refuses(price: Client) -> None:
     ):
         is_error(price.post(url, json={"inputs": [{**tensors()[0], **wrong}, *tensors()[1:]]}), 422, "invalid_tensor")
     is_error(price.post(url, json={"inputs": tensors(), "outputs": [{"name": "x"}]}), 422, "unknown_output")
+
+
+# ---- anything at all ------------------------------------------------------------------------------------------------
+
+
+def test_made_up_requests_never_break_the_server(price: Client, churn: Client) -> None:
+    """Random cells, keys, options and mutilated bytes: an answer or a refusal, never a failure of the server."""
+    random = Random(0)
+    cells = [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        3,
+        1e308,
+        -1e-308,
+        10**30,
+        "",
+        " ",
+        "NaN",
+        "inf",
+        "1,200",
+        "1.2.3",
+        "٣",
+        "\x00",
+        "é" * 9,
+    ]
+    cells += [
+        [],
+        {},
+        [[]],
+        {"a": []},
+        "2020-13-45",
+        "31.02.2020",
+        "01.01.0001",
+        "01.01.9999",
+        "yes",
+        "YES",
+        "ja",
+        "Bonn",
+        "<b>",
+    ]
+    options = {
+        "proba": [True, False, 1, "x"],
+        "interval": [True, 0.5, 0, 1, -1, 1e300, "0.9", None],
+        "explain": [True, False, 1, 0, -5, 10**20, 0.5],
+        "missing_columns": ["impute", "error", None, "", 3],
+        "unseen": ["warn", "ignore", "error", None, "", []],
+        "other": [1],
+    }
+
+    def row() -> dict:
+        names = [*ROW, "x", "", "rooms "]
+        return {name: random.choice(cells) for name in random.sample(names, random.randint(0, len(names)))}
+
+    calls = []
+    for _ in range(400):
+        near = {**ROW, random.choice(list(ROW)): random.choice(cells)}
+        kind = random.choice(["row", "rows"])
+        given = random.choice([near, row()])
+        body: dict = {kind: given if kind == "row" else [given, *(row() for _ in range(random.randint(0, 3)))]}
+        for name in random.sample(list(options), random.randint(0, 2)):
+            body[name] = random.choice(options[name])
+        raw = bytearray(json.dumps(body).encode())
+        if random.random() < 0.3:
+            raw[random.randrange(len(raw))] = random.randrange(256)
+        calls.append(("POST", "/v1/predict", {"content": bytes(raw)}))
+    seen = set()
+    for client in (price, churn):
+        for response in client.many(*calls):
+            seen.add(response.status_code)
+            assert response.status_code in (200, 400, 409, 422), response.text
+            body = response.json()
+            assert body.get("error") or "prediction" in body or "predictions" in body
+    assert seen >= {200, 400, 422}
