@@ -66,10 +66,13 @@ def search(
     """
     _check(problem)
     run = _Search(problem, models, clock or Clock(None), trials, folder, resume, listener, cores, prefer, fingerprint)
+    orderly = False
     try:
-        return run.go()
+        result = run.go()
+        orderly = result.stopped != "interrupted"
+        return result
     finally:
-        run.close()
+        run.close(orderly)
 
 
 def warm_up(models: list[str] | None = None) -> None:
@@ -148,8 +151,8 @@ class _Search:
         wide = max(len(self.problem.schema.classes), 1)
         return min(0.5 + 0.01 * self.total + 1e-6 * self.n * wide**0.5, 0.3 * self.total)
 
-    def close(self) -> None:
-        self.crew.close()
+    def close(self, orderly: bool) -> None:
+        self.crew.close(keep=orderly)
         self.ledger.close()
 
     # ---- rows ------------------------------------------------------------------------------------------------------
@@ -277,7 +280,7 @@ class _Search:
         # What comes after the fit (packing, answering, proving) counts too, and is never cut short on purpose.
         same = [m.after for c in self.candidates if c.card is candidate.card for m in c.members.values()]
         after = 1.3 * max(same) if same else 0.2 * slot
-        stop_at = min(now + slot, last - after - 0.2 - 1e-6 * self.n)
+        stop_at = min(now + slot, last - after - max(0.2, 0.015 * self.total) - 1e-6 * self.n)
         return stop_at, min(now + 2.0 * slot + 2.0 * after + 1.0, last)
 
     # ---- what comes next -------------------------------------------------------------------------------------------

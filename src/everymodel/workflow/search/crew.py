@@ -221,8 +221,11 @@ class Crew:
             self._singles.pop(number).end()
         return done
 
-    def close(self) -> None:
-        """End all fits at once; the process stays for a next search, for a while."""
+    def close(self, keep: bool = True) -> None:
+        """End all fits at once; the process stays for a next search, for a while.
+
+        `keep=False` ends the process too: after a Ctrl-C, half a message may be in its pipe.
+        """
         self.running.clear()
         for link in self._singles.values():
             link.end()
@@ -230,7 +233,7 @@ class Crew:
         link, self._link = self._link, None
         if link is None:
             return
-        if link.alive() and not _spare:
+        if keep and link.alive() and not _spare:
             link.say("forget")
             _spare.append(link)
         else:
@@ -240,4 +243,4 @@ class Crew:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close()
+        self.close(keep=exception[0] is None)

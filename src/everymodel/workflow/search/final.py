@@ -68,13 +68,11 @@ class Final:
         """(candidates, rows on which all of them have out-of-fold answers): those with nearly all folds, or, where a
         surely better one could not get that far, those with the first fold."""
         most = max(len(c.members) for c in ready)
-        whole = [c for c in ready if len(c.members) >= max(1, 0.6 * most)]
+        chosen = [c for c in ready if len(c.members) >= max(1, 0.6 * most)]
         partial = [c for c in ready if 0 in c.members]
-        chosen = whole
-        if partial:
-            leader = min(partial, key=lambda c: c.loss)
-            rival = min((c for c in whole if 0 in c.members), key=lambda c: c.loss, default=None)
-            if rival is None or (leader not in whole and self.surely(leader, rival)):
+        if len(partial) > len(chosen):
+            inside = [c for c in chosen if 0 in c.members]
+            if not inside or self._surely(partial, inside):
                 chosen = partial
         known, kept = np.ones(self.n, bool), []
         for c in sorted(chosen, key=lambda c: (-len(c.members), c.loss)):
@@ -83,8 +81,13 @@ class Final:
                 known, kept = both, [*kept, c]
         return kept, np.flatnonzero(known)
 
-    def surely(self, leader: Candidate, rival: Candidate) -> bool:
-        gain, noise = self.first.gain(self.answers_on(leader, 0), self.answers_on(rival, 0))
+    def _surely(self, more: list[Candidate], few: list[Candidate]) -> bool:
+        """Whether a blend out of `more` answers the first fold better than one out of `few`, by more than noise."""
+        blends = []
+        for among in (more, few):
+            answers = [self.answers_on(c, 0) for c in among]
+            blends.append(mix(answers, greedy(self.first, answers, allowed=self.fits(among), rounds=10)))
+        gain, noise = self.first.gain(blends[0], blends[1])
         return gain > noise
 
     def choose(
