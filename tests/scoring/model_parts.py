@@ -94,6 +94,22 @@ def multiclass(classes: tuple = (1, 2, 3)) -> Model:
     return Model(schema, Pack([Node("matrix", Matrix(("size", "city"))), Node("answer", forest, ("matrix",))]))
 
 
+def multilabel() -> Model:
+    rng = np.random.default_rng(3)
+    tags = Column("tags", "text", "target")
+    note = {"multilabel": {"column": "tags", "separator": "|"}}
+    schema = Schema((*FEATURES, tags), task="multilabel", classes=("red", "round", "old"), note=note)
+    forest = Trees.of([tree(rng, 9, w=3) for _ in range(4)], 2, outputs=3, link="sigmoid", gives="probabilities")
+    return Model(schema, Pack([Node("matrix", Matrix(("size", "city"))), Node("answer", forest, ("matrix",))]))
+
+
+def two_targets() -> Model:
+    rng = np.random.default_rng(4)
+    schema = Schema((*FEATURES, Column("u", "number", "target"), Column("v", "number", "target")), task="regression")
+    forest = Trees.of([tree(rng, 9, w=2) for _ in range(4)], 2, outputs=2)
+    return Model(schema, Pack([Node("matrix", Matrix(("size", "city"))), Node("answer", forest, ("matrix",))]))
+
+
 def rows(n: int, seed: int = 0) -> list[dict]:
     rng = np.random.default_rng(seed)
     return [

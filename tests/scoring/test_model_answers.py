@@ -72,6 +72,37 @@ def test_the_threshold_decides():
         assert labels == np.where(shares >= limit, "yes", "no").tolist()
 
 
+def test_several_labels(frame):
+    model = model_parts.multilabel()
+    shares, marks = model.predict_proba(frame), model.predict(frame)
+    assert shares.columns.tolist() == marks.columns.tolist() == ["red", "round", "old"]
+    assert marks.index.equals(frame.index)
+    np.testing.assert_array_equal(marks.to_numpy(), (shares.to_numpy() >= 0.5).astype(int))
+    assert (shares.sum(axis=1) - 1).abs().max() > 0.1  # each label by itself
+    row = model_parts.rows(1)[0]
+    assert model.predict(row) == dict(zip(marks.columns, marks.iloc[0].tolist(), strict=True))
+    assert model.predict([row]) == [model.predict(row)]
+    model.manifest["threshold"] = [0.0, 1.1, 0.5]
+    strict = model.predict(frame)
+    assert (strict["red"] == 1).all() and (strict["round"] == 0).all()
+
+
+def test_several_targets(frame, tmp_path):
+    from everymodel import scoring
+
+    model = model_parts.two_targets()
+    values = model.predict(frame)
+    assert values.columns.tolist() == ["u", "v"] and values.index.equals(frame.index)
+    batch, _ = model.read(frame)
+    assert np.array_equal(values.to_numpy(), model.answers(batch))
+    assert set(model.predict(model_parts.rows(1)[0])) == {"u", "v"}
+    model.manifest["intervals"] = {"levels": [0.9], "half_widths": [1.0]}
+    with pytest.raises(CapabilityError, match="several"):
+        model.predict_interval(frame)
+    model.save(tmp_path / "m.em")
+    assert scoring.load(tmp_path / "m.em").predict(frame).equals(values)
+
+
 def test_labels_keep_their_type(tmp_path):
     from everymodel import scoring
 

@@ -50,10 +50,9 @@ class Model:
     @property
     def targets(self) -> list[str]:
         """Names of what is predicted."""
-        names = [c.name for c in self.schema.columns if c.role == "target"]
-        if names:
-            return names
-        return [str(c) for c in self.classes] if self.task == "multilabel" else ["prediction"]
+        if self.task == "multilabel":
+            return [str(c) for c in self.classes]
+        return [c.name for c in self.schema.columns if c.role == "target"] or ["prediction"]
 
     def card(self) -> dict[str, Any]:
         """All that is known of the model, as plain data."""
