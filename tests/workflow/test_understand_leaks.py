@@ -109,6 +109,13 @@ def test_perfect_separation_by_several_columns_is_nature():
     assert understand(iris, "target").suspects == ()
 
 
+def test_files_sorted_by_class_do_not_accuse_time():
+    iris = table("iris")
+    iris["measured"] = pd.date_range("1935-01-01", periods=150)
+    iris["seconds"] = np.linspace(0.0, 1000.0, 150)
+    assert understand(iris, "target").suspects == ()
+
+
 def test_parts_that_add_up_to_the_target():
     rng = np.random.default_rng(0)
     n = 500
@@ -140,6 +147,23 @@ def test_dates_after_the_outcome():
     frame["refunded"] = sold + pd.to_timedelta(rng.integers(1, 30, n), "D")
     assert understand(frame, "target", time="sold").suspects == ("refunded",)
     assert understand(frame, "target").suspects == ()
+
+
+def test_past_of_the_target_is_no_leak_but_its_future_is():
+    rng = np.random.default_rng(0)
+    n = 3000
+    walk = np.cumsum(rng.normal(size=n)) + 100
+    frame = pd.DataFrame({"day": pd.date_range("2015-01-01", periods=n), "volume": rng.gamma(2, 9, n), "target": walk})
+    assert understand(frame, "target").suspects == ()  # the day tells the target, by its neighbours, and is no leak
+    assert understand(frame.assign(t=np.arange(n) * 1.5), "target").suspects == ()
+    grown = frame.assign(target=np.cumsum(rng.gamma(2, 3, n)))
+    assert understand(grown, "target").suspects == ()
+    past = frame.assign(yesterday=frame["target"].shift(1))
+    assert understand(past, "target").suspects == ()
+    assert understand(past.sample(frac=1, random_state=0), "target", time="day").suspects == ()
+    future = frame.assign(tomorrow=frame["target"].shift(-1))
+    for found in (understand(future, "target"), understand(future, "target", time="day")):
+        assert found.suspects == ("tomorrow",) and "leak-future" in {f.code for f in found.findings}
 
 
 def test_what_becomes_of_suspects():

@@ -43,11 +43,9 @@ CODES: dict[str, str] = {
     "leak-missing": "Whether the column is empty tells the target.",
     "leak-parts": "Columns add up to the target.",
     "leak-strong": "The column alone predicts the target almost perfectly, far better than any other.",
-    "leak-future": "The column holds dates later than the moment of prediction.",
+    "leak-future": "The column is known only later: dates after the outcome, or the target's own future.",
     "leak-kept": "Suspect columns were kept, on request or because nothing else was left: the score is suspect.",
 }
-
-REMEDY_KEEP = "Pass keep_suspects=True (--keep-suspects) to keep it."
 
 
 def finding(
@@ -57,6 +55,11 @@ def finding(
     if code not in CODES:
         raise KeyError(code)
     return Finding(code, severity, message, advice, tuple(columns), data)
+
+
+def many(n: int, word: str) -> str:
+    """ "1 row", "1 200 rows"."""
+    return f"{n:,} {word}{'s' * (n != 1)}".replace(",", " ")
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

@@ -36,6 +36,7 @@ class _Verdict:
     score: float
     code: str = ""  # finding code where the column is suspect
     words: str = ""
+    able: bool = True  # to be the target in disguise; a row number or date beside a smooth series is not
 
 
 def guard(
@@ -63,6 +64,8 @@ def guard(
         for y, place in zip(columns, range(len(columns))):
             name = goal.columns[place].name if len(goal.columns) == len(columns) else goal.columns[0].name
             verdicts = [_judge(one, one.values[rows], y, classes, seed) for one in features]
+            if not classes:
+                _tell_lags(verdicts, features, goal.y if goal.y.ndim == 1 else goal.y[:, place], seen, time)
             for verdict in _compare(verdicts):
                 if verdict.code and verdict.name not in blamed:
                     blamed.add(verdict.name)
@@ -94,8 +97,8 @@ def _found(verdict: _Verdict, target: str, sampled: int, rows: int) -> Finding:
 def _compare(verdicts: list[_Verdict]) -> list[_Verdict]:
     """Add what can only be said beside the other columns: one score near perfect, all others far below."""
     open_cases = sorted((v for v in verdicts if not v.code), key=lambda v: -v.score)
-    if len(open_cases) > 1 and open_cases[0].score >= STRONG and open_cases[1].score < OTHERS:
-        best = open_cases[0]
+    best = open_cases[0] if open_cases else None
+    if best is not None and best.able and len(open_cases) > 1 and best.score >= STRONG > OTHERS > open_cases[1].score:
         best.code = "leak-strong"
         best.words = f"alone predicts {{target}} almost perfectly (score {best.score:.4f} of 1; the next best column "
         best.words += f"{max(open_cases[1].score, 0.0):.2f})"
@@ -107,8 +110,18 @@ def _judge(one: Seen, values: np.ndarray, y: np.ndarray, classes: bool, seed: in
     numeric = values.dtype.kind == "f"
     gone = np.isnan(values) if numeric else values < 0
     if classes:
-        return _judge_classes(name, values, gone, numeric, _dense(y))
-    return _judge_numbers(name, one, values, gone, numeric, y, seed)
+        verdict = _judge_classes(name, values, gone, numeric, _dense(y))
+    else:
+        verdict = _judge_numbers(name, values, gone, numeric, y, seed)
+        if one.column.kind == "date":  # what grows with time is no disguise of it
+            verdict.code = ""
+    verdict.able &= one.column.kind != "date" and not (classes and numeric and _counts_rows(values[~gone]))
+    return verdict
+
+
+def _counts_rows(values: np.ndarray) -> bool:
+    """Whether the column rises with the rows: it predicts whatever the file is sorted by."""
+    return len(values) > 1 and bool((np.diff(values) > 0).all())
 
 
 def _dense(y: np.ndarray) -> np.ndarray:
@@ -222,7 +235,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _judge_numbers(
-    name: str, one: Seen, values: np.ndarray, gone: np.ndarray, numeric: bool, y: np.ndarray, seed: int
+    name: str, values: np.ndarray, gone: np.ndarray, numeric: bool, y: np.ndarray, seed: int
 ) -> _Verdict:
     x, t = values[~gone], ranks(y[~gone])
     share = float(gone.mean())
@@ -231,7 +244,7 @@ def _judge_numbers(
         return _Verdict(name, 0.0)
     found, codes, counts = np.unique(x, return_inverse=True, return_counts=True)
     codes = codes.reshape(-1)
-    score = 0.0
+    score, able = 0.0, True
     repeated = counts[codes] > 1
     if len(found) > 1 and repeated.mean() >= 0.8:  # levels: the mean of the other rows of the level
         sums = np.bincount(codes, t)
@@ -242,16 +255,18 @@ def _judge_numbers(
         if not numeric and _banded(codes, y[~gone], len(found)):
             return _Verdict(name, max(score, 0.0), "leak-copy", "is {target} cut into bands")
     if numeric and len(found) > 10:
+        # a disguise rises or falls with the target throughout; time beside a smooth series does neither
+        able = abs(float(np.corrcoef(ranks(x), t)[0, 1])) >= 0.99
         shuffled = np.random.default_rng(derive(seed, "leaks", name)).permutation(len(x))
         t = t[shuffled[np.argsort(x[shuffled], kind="stable")]]  # equal numbers in random order
         guess = 0.5 * (t[:-2] + t[2:])
         score = max(
             score, 1.0 - float(((t[1:-1] - guess) ** 2).sum()) / float(((t[1:-1] - t.mean()) ** 2).sum() or 1e-300)
         )
-    if score >= COPY and share < 0.5:
+    if score >= COPY and able and share < 0.5:
         how = "in another unit or on another scale" if numeric else "under other names"
         return _Verdict(name, score, "leak-copy", f"is {{target}} {how}: one follows from the other")
-    return _Verdict(name, score * (1.0 - share))
+    return _Verdict(name, score * (1.0 - share), able=able)
 
 
 def _banded(codes: np.ndarray, y: np.ndarray, levels: int) -> bool:
@@ -293,6 +308,33 @@ def _parts(features: list[Seen], rows: np.ndarray, y: np.ndarray) -> list[str]:
             whole = np.abs(weights - 1.0) < 1e-5
             return [numbers[i].column.name for i in chosen] if whole.all() and len(chosen) > 1 else []
     return []
+
+
+def _tell_lags(
+    verdicts: list[_Verdict], features: list[Seen], y: np.ndarray, seen: list[Seen], time: str | None
+) -> None:
+    """A slowly moving target is foretold by its own past, which is known; its own future is a leak."""
+    clock = next((one for one in seen if one.column.name == time and one.values.dtype.kind == "f"), None)
+    order = np.arange(len(y)) if clock is None else np.argsort(clock.values, kind="stable")
+    for verdict, one in zip(verdicts, features):
+        if verdict.score >= STRONG and one.values.dtype.kind == "f":
+            lag = _lag(one.values[order], y[order])
+            if lag > 0:
+                verdict.code, verdict.score = "", 0.0
+            elif lag < 0:
+                verdict.code, verdict.words = "leak-future", f"is {{target}} as it will be {-lag} rows later"
+
+
+def _lag(x: np.ndarray, y: np.ndarray) -> int:
+    """By how many rows (at most 30) x repeats y later (positive) or sooner (negative); 0 where it does neither."""
+    n = min(len(x), SAMPLE)
+    x, y = x[:n], y[:n]
+    for k in range(1, min(31, n // 4)):
+        for sign, later, sooner in ((1, x[k:], y[:-k]), (-1, y[k:], x[:-k])):
+            if np.isclose(later, sooner, rtol=1e-9, atol=0.0).mean() > 0.8:
+                # a target that hardly changes equals its neighbours by itself
+                return sign * k if np.isclose(x, y, rtol=1e-9, atol=0.0).mean() < 0.8 else 0
+    return 0
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from everymodel.core.errors import ParameterError, TargetError
 from everymodel.core.finding import Finding
 from everymodel.core.schema import TASKS, Column
 from everymodel.scoring import cells
-from everymodel.workflow.understand.codes import finding, listed
+from everymodel.workflow.understand.codes import finding, listed, many
 from everymodel.workflow.understand.kinds import Seen, examine
 
 MOST_CLASSES = 1000  # more labels than this are names, not classes
@@ -76,8 +76,7 @@ def read_target(frame: Any, names: list[str], task: str | None) -> Target:
             finding(
                 "target-missing",
                 "warning" if share > 0.05 else "info",
-                f"{lost - single} of {len(frame)} rows ({share:.1%}) have no usable target in {listed(names)}; they "
-                "were left out.",
+                f"No usable target in {listed(names)} in {lost - single} of {len(frame)} rows ({share:.1%}); left out.",
                 "Fill in the target where it is known." if share > 0.05 else "",
                 names,
                 rows=lost - single,
@@ -148,10 +147,10 @@ def _numbers(name: str, seen: Seen) -> Target:
     findings = []
     y, present = seen.values, seen.values[~np.isnan(seen.values)]
     if seen.infinite:
-        text = f"{seen.infinite} rows have an infinite target {name!r}; they count as missing."
+        text = f"The target {name!r} is infinite in {many(seen.infinite, 'row')}, which count as missing."
         findings.append(finding("infinite-values", "warning", text, "Repair them at the source.", [name]))
     if seen.bad:
-        text = f"{seen.bad} targets are not numbers, such as {listed(seen.bad_examples, 3)}; they count as missing."
+        text = f"The target {name!r} is no number in {many(seen.bad, 'row')}, such as {listed(seen.bad_examples, 3)}."
         findings.append(finding("mixed-types", "warning", text, "Repair them at the source.", [name], cells=seen.bad))
     if seen.repairs:
         findings.append(repaired([seen]))
@@ -165,7 +164,7 @@ def _numbers(name: str, seen: Seen) -> Target:
         low, high = np.quantile(present, [0.25, 0.75])
         far = int(((present < low - 5 * (high - low)) | (present > high + 5 * (high - low))).sum()) if high > low else 0
         if far:
-            text = f"{far} targets lie more than five quartile ranges outside the middle half."
+            text = f"The target lies more than five quartile ranges outside its middle half in {many(far, 'row')}."
             advice = "Check them; huber or metric='mae' give them less weight."
             findings.append(finding("target-outliers", "info", text, advice, [name], rows=far))
     column = replace(seen.column, kind="number", role="target")
@@ -239,9 +238,7 @@ def _classes(name: str, series: Any, seen: Seen, task: str | None) -> Target:
                 f"{labels[alone[0]]!r}), and fewer than two others remain. Add rows, merge classes, or name another "
                 "column."
             )
-        text = (
-            f"{len(alone)} classes of {name!r} have a single row ({listed(map(str, alone))}); their rows were left out."
-        )
+        text = f"A single row in {len(alone)} of the classes of {name!r} ({listed(map(str, alone))}); left out."
         advice = "Add rows of these classes, or merge them into others."
         findings.append(
             finding("single-member-classes", "warning", text, advice, [name], classes=alone, rows=len(alone))
@@ -281,7 +278,7 @@ def class_findings(name: str, classes: tuple[Any, ...], sizes: np.ndarray) -> li
     rare = [str(label) for label, size in zip(classes, sizes) if size < 10]
     by_class = {str(label): int(size) for label, size in zip(classes, sizes)}
     if rare:
-        text = f"{len(rare)} of {len(classes)} classes of {name!r} have fewer than 10 rows: {listed(rare)}."
+        text = f"Fewer than 10 rows in {len(rare)} of {len(classes)} classes of {name!r}: {listed(rare)}."
         advice = "Add rows of these classes, or merge them."
         found.append(finding("rare-classes", "warning", text, advice, [name], classes=rare, rows=by_class))
     share = float(sizes.min()) / max(total, 1)
