@@ -30,14 +30,14 @@ CARD = {
             "parameters": {
                 "var_smoothing": {
                     "type": "float",
-                    "default": 1e-6,
+                    "default": 0.02,
                     "low": 1e-12,
                     "high": 1.0,
                     "log": True,
                     "text": "How much all bell curves are widened, as a share of the widest.",
                 },
             },
-            "presets": [{"var_smoothing": 1e-6}, {"var_smoothing": 0.1}],
+            "presets": [{"var_smoothing": 0.02}, {"var_smoothing": 0.2}],
             "tiny": [{}],
         },
     },

@@ -66,7 +66,7 @@ CARD = {
                     "text": "Most passes over the rows.",
                 },
             },
-            "presets": [{"alpha": 1e-4}, {"alpha": 1e-3}],
+            "presets": [{"alpha": 1e-3}, {"alpha": 1e-2}],
             "tiny": [{"max_iter": 60, "random_state": 0}],
         },
         "regressor": {
@@ -160,8 +160,8 @@ def fit(
         else:
             model.partial_fit(X[order], y[order])
         if valid is not None:
-            loss = 1.0 - model.score(*valid)
-            if loss < best - 1e-6:
+            loss = _loss(model, *valid)
+            if loss < best - 1e-6 * max(1.0, abs(loss)):
                 best, since, kept = loss, 0, (model.coef_.copy(), model.intercept_.copy())
             else:
                 since += 1
@@ -171,6 +171,17 @@ def fit(
         model.coef_, model.intercept_ = kept
     model.n_iter_ = epoch + 1
     return model
+
+
+def _loss(model: Any, X: Any, y: np.ndarray) -> float:
+    """Log-loss where there are probabilities, else the share of errors; for numbers the squared error."""
+    if not hasattr(model, "classes_"):
+        return float(np.mean((model.predict(X) - y) ** 2))
+    if model.loss not in ("log_loss", "modified_huber"):
+        return 1.0 - float(model.score(X, y))
+    known = np.isin(y, model.classes_)
+    chance = model.predict_proba(X)[known, np.searchsorted(model.classes_, y[known])]
+    return float(-np.log(np.maximum(chance, 1e-15)).mean()) if known.any() else 0.0
 
 
 def refit_parameters(model: Any) -> dict[str, Any]:

@@ -161,8 +161,8 @@ def train(
     recipe: Recipe,
     valid: tuple[np.ndarray, np.ndarray] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
-    """Layers (W, b) of the best epoch on `valid` (else of the last), and how many epochs led to them.
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int, float]:
+    """Layers (W, b) of the best epoch on `valid` (else of the last), how many epochs led to them, their loss there.
 
     X (n, p), Y (n, out) float32. The learning rate rises for a quarter of the steps, then falls to nothing (one cycle).
     """
@@ -213,4 +213,4 @@ def train(
             break
     if best_layers is None:
         best_layers, best_epoch = network.folded(), epoch + 1
-    return best_layers, best_epoch
+    return best_layers, best_epoch, best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ CARD = {
             "tasks": ["binary", "multiclass", "multilabel"],
             "presets": [
                 {"width": 256, "dropout": 0.15, "members": 3},
-                {"width": 384, "dropout": 0.3, "bins": 12, "members": 2},
+                {"width": 256, "dropout": 0.4, "bins": 16, "weight_decay": 0.3, "members": 2},
             ],
             "tiny": [
                 {"width": 16, "layers": 1, "epochs": 60, "members": 1, "dropout": 0.0, "random_state": 0},
@@ -116,7 +117,7 @@ CARD = {
             "tasks": ["regression"],
             "gives": ["multioutput"],
             "presets": [
-                {"width": 384, "dropout": 0.2, "bins": 32, "members": 2},
+                {"width": 384, "dropout": 0.25, "bins": 48, "weight_decay": 0.1, "members": 2},
                 {"width": 256, "dropout": 0.1, "members": 3},
             ],
             "tiny": [
@@ -185,7 +186,13 @@ class _Perceptron(BaseEstimator):
                 smoothing=0.0,
                 seed=int(seed),
             )
-            network, best = train(inputs, Y, recipe, checked, stop)
+            network, best, loss = train(inputs, Y, recipe, checked, stop)
+            if 2 * best <= recipe.epochs and checked is not None and not (stop is not None and stop()):
+                # It was best long before its steps grew small: a cycle of that length lets it settle.
+                shorter = replace(recipe, epochs=best + 2)
+                other, epoch, other_loss = train(inputs, Y, shorter, checked, stop)
+                if other_loss < loss:
+                    network, best = other, epoch
             self.networks_.append(network)
             found.append(best)
             if stop is not None and stop():
@@ -200,6 +207,7 @@ class _Perceptron(BaseEstimator):
         if not self.bins:
             return
         columns, edges = [], []
+        bins = min(int(self.bins), max(4, _MOST_PIECES // X.shape[1]))
         for j in range(X.shape[1]):
             levels = np.unique(X[:, j])
             if len(levels) <= 3:

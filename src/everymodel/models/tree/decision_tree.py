@@ -44,7 +44,7 @@ CARD = {
             "text": "How much a split must gain to survive pruning.",
         },
     },
-    "presets": [{"max_depth": 6, "min_samples_leaf": 10}, {"max_depth": 10, "min_samples_leaf": 20}],
+    "presets": [{"max_depth": 6, "min_samples_leaf": 20}, {"max_depth": 10, "min_samples_leaf": 50}],
     "tiny": [{"max_depth": 4, "random_state": 0}],
     "classes": {
         "classifier": {
