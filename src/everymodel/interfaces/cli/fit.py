@@ -272,9 +272,12 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
         out.print(draw.text("This score is suspect: columns that seem to give the target away were kept.", "bold red"))
     out.print(draw.heading(f"Tried {len(run.search.leaderboard)}, best first (cross-validated {story['metric']})"))
     out.print(draw.leaderboard(run.search.leaderboard, story["metric"], out.width))
-    if run.search.failures:
-        names = draw.several([f.get("model", "?") for f in run.search.failures])
-        out.print(draw.text(f"{len(run.search.failures)} did not work: {names}; the report has the reasons.", "yellow"))
+    # What was cut off by the clock or by the user is no fault of the model.
+    cut = ("stopped on request", "out of time", "not finished in time")
+    failed = [f for f in run.search.failures if f.get("reason") not in cut]
+    if failed:
+        names = draw.several(list(dict.fromkeys(f.get("model", "?") for f in failed)))
+        out.print(draw.text(f"{len(failed)} did not work: {names}; the report has the reasons.", "yellow"))
     for line in in_words(run.evaluation):
         out.print(draw.text(line))
     matter = [f for f in draw.ranked(run.findings) if f["severity"] != "info"]

@@ -121,6 +121,6 @@ class FitProgress(AbstractContextManager["FitProgress"]):
         if self.budget is None:
             return Text(f"{passed:.0f} s", style="dim")
         left = max(0.0, self.budget - passed)
-        line = Text(bar(passed / self.budget, 30).ljust(30, "░"), style="cyan")
+        line = Text(bar(passed / self.budget, 20).ljust(20, "░"), style="cyan")
         line.append(f"  {left:.0f} s left of {self.budget:.0f}  (Ctrl-C keeps the best so far)", style="dim")
         return line
