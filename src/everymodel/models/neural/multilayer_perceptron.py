@@ -49,7 +49,7 @@ CARD = {
             "default": 0,
             "low": 0,
             "high": 128,
-            "text": "Pieces into which number columns are cut, so that the network can follow steps; 0: none.",
+            "text": "Most pieces into which number columns are cut, so that the network can follow steps.",
         },
         "dropout": {
             "type": "float",
@@ -130,6 +130,9 @@ CARD = {
 
 # Up to so many rows: (epochs, batch size).
 _PLAN = ((1_000, 60, 32), (5_000, 50, 64), (20_000, 40, 128), (100_000, 20, 256), (500_000, 10, 512))
+
+# All columns together are cut into no more pieces than this, give or take four for each.
+_MOST_PIECES = 2000
 
 
 class _Perceptron(BaseEstimator):
@@ -212,11 +215,7 @@ class _Perceptron(BaseEstimator):
             levels = np.unique(X[:, j])
             if len(levels) <= 3:
                 continue
-            own = (
-                levels
-                if len(levels) <= self.bins
-                else np.unique(np.quantile(X[:, j], np.linspace(0, 1, self.bins + 1)))
-            )
+            own = levels if len(levels) <= bins else np.unique(np.quantile(X[:, j], np.linspace(0, 1, bins + 1)))
             columns.append(np.full(len(own) - 1, j, dtype=np.int32))
             edges.append(np.stack([own[:-1], np.diff(own)]))
         if columns:
