@@ -235,6 +235,14 @@ def test_one_class_is_refused():
         search(made, trials=1)
 
 
+def test_nothing_to_learn_from_is_said():
+    made = wine()
+    for name in made.batch.columns:
+        made.batch.columns[name][:] = 1.0
+    with pytest.raises(DataError, match="nothing to learn from"):
+        search(made, models=["logistic"], trials=1)
+
+
 def test_a_skewed_target_is_also_learnt_as_a_logarithm():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 3))

@@ -62,7 +62,7 @@ def search(
 
     Raises
     ------
-    ParameterError for unknown names or a folder of another run, DataError for a target of one class.
+    ParameterError for unknown names or a folder of another run, DataError for a target of one class or no usable column.
     """
     _check(problem)
     run = _Search(problem, models, clock or Clock(None), trials, folder, resume, listener, cores, prefer, fingerprint)
@@ -274,7 +274,7 @@ class _Search:
         last = now + self.clock.left() - self.reserve
         slot = self._slot()
         if candidate.members:
-            slot = max(1.5 * candidate.fold_seconds, 0.02 * self.total, 1.0)
+            slot = max((3.0 if candidate.short else 1.5) * candidate.fold_seconds, 0.02 * self.total, 1.0)
         if candidate.grown:
             slot = self.clock.left()
         # What comes after the fit (packing, answering, proving) counts too, and is never cut short on purpose.
@@ -372,7 +372,7 @@ class _Search:
     def _expected(self, candidate: Candidate) -> float:
         """Seconds of one fold: measured where one is done, else by the card."""
         if candidate.members:
-            return candidate.fold_seconds
+            return candidate.fold_seconds * (2.5 if candidate.short else 1.0)
         same = [c for c in self.candidates if c.card is candidate.card and c.members]
         if same:
             return float(np.mean([c.fold_seconds for c in same]))
@@ -539,6 +539,9 @@ class _Search:
         self.jobs.clear()
         ready = [c for c in self.candidates if c.members and not c.failed]
         if not ready:
+            reason = self.candidates[0].failed if self.candidates else ""
+            if reason and not _by_clock(reason):  # even the baseline cannot be fitted: the data is the matter
+                raise DataError(reason)
             ready = [self.final.dummy()]
             self.failures.append({"model": "all", "reason": "no fit ended in time, so the baseline answers"})
         final, rows = self.final.finalists(ready)
@@ -613,9 +616,12 @@ class _Search:
 # ---- small things --------------------------------------------------------------------------------------------------
 
 
+_OF_THE_RUN = ("out of time", "in time", "out of memory", "not needed", "on request", "process", "signal")
+
+
 def _by_clock(reason: str) -> bool:
     """Failures that say something about this run's clock and machine, not about the model."""
-    return any(word in reason for word in ("out of time", "out of memory", "not needed", "process", "signal"))
+    return any(word in reason for word in _OF_THE_RUN)
 
 
 def _average(settings: list[dict[str, Any]]) -> dict[str, Any]:

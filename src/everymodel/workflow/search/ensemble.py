@@ -16,7 +16,7 @@ from everymodel.scoring.steps.combine import Blend, Calibrate
 
 ROUNDS = 20
 SMALL = 500  # validation rows below which weights shrink towards equal ones
-SCORED_ROWS = 40_000  # enough to tell blends apart; more only costs time
+SCORED_ROWS = 20_000  # enough to tell blends apart; more only costs time
 RESAMPLED_ROWS = 4_000  # a bootstrap of part of the rows, scaled, is as good and much quicker
 
 

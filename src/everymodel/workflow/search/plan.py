@@ -64,6 +64,11 @@ class Candidate:
         return self.seconds / max(len(self.members), 1)
 
     @property
+    def short(self) -> bool:
+        """Whether the clock ended its fits before they had learnt what they could: a few long fits beat many short."""
+        return self.graceful and sum(m.stopped for m in self.members.values()) * 2 > len(self.members)
+
+    @property
     def row_ms(self) -> float:
         return sum(m.row_ms for m in self.members.values())
 
