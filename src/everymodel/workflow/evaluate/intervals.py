@@ -8,7 +8,8 @@ model uses the same resamples, differences between models are paired.
 
 Plain shares (accuracy, and precision and recall of a binary task) have Wilson's interval instead, and a perfect score
 gets the bound that Wilson's formula gives for no failure in as many rows as the rarest class has: a bootstrap would
-call 10 of 10 right "100 to 100 %". Below 50 blocks intervals are widened as Student's t is.
+call 10 of 10 right "100 to 100 %". Below 50 blocks intervals are widened as Student's t is. The
+calibration error of a finite sample is above zero even for perfect probabilities; its lower bound allows for that.
 """
 
 from __future__ import annotations
@@ -278,6 +279,8 @@ def interval(
     if info.name == "calibration_error":  # absolute gaps only grow when resampled: move the cloud back onto the value
         values = np.maximum(values - np.nanmean(values) + value, 0.0)
     low, high = resamples.quantiles(values, value)
+    if info.name == "calibration_error":  # even perfect probabilities show this much by chance
+        low -= _chance_gap(m.calibration_pairs(task, y, answers)[0])
     if info.name in ("roc_auc", "average_precision") and 0 < value < 1 and np.isfinite(high - low):
         # On the logit scale the interval cannot leave 0 .. 1 and is skewed as it should be.
         half = (high - low) / 2 / (value * (1 - value))
@@ -292,6 +295,12 @@ def interval(
         high = min(high, 1.0)
         low = low if info.worst is None else max(low, info.worst)
     return value, float(min(low, value)), float(max(high, value))
+
+
+def _chance_gap(stated: np.ndarray) -> float:
+    """The calibration error expected of perfectly calibrated probabilities on as many rows: mean of half-normals."""
+    spread = np.bincount(m.calibration_bins(stated), np.clip(stated * (1 - stated), 0, None))
+    return float(np.sqrt(2 / np.pi * spread).sum() / len(stated))
 
 
 def _share(name: str, task: str, y: np.ndarray, answers: np.ndarray, threshold: float) -> tuple[float, float] | None:
