@@ -332,3 +332,14 @@ def test_serve_without_its_packages_prints_the_pip_line(
 ) -> None:
     monkeypatch.setattr("everymodel.core.optional.installed", lambda package: package != "uvicorn")
     fails(call("serve", price_file), "uvicorn", 'pip install "everymodel[serve]"')
+
+
+def test_doctor_finds_packages_that_are_installed_but_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from everymodel.interfaces.cli import doctor
+
+    (tmp_path / "half_installed.py").write_text("import a_library_that_is_gone")
+    (tmp_path / "crashes.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = doctor.broken(doctor.try_imports(["json", "half_installed", "crashes", "csv"]))
+    assert set(found) == {"half_installed", "crashes"}
+    assert "a_library_that_is_gone" in found["half_installed"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import time
 from typing import Annotated, Any
@@ -59,8 +60,13 @@ def command(
         "machine": machine(),
     }
     problems = [f"{name} is missing: pip install {name}" for name, version in told["base"].items() if version is None]
-    with working("A real run of about five seconds", quiet or as_json or not run):
-        told["run"] = real_run() if run and not problems else {"ok": None, "message": "not run"}
+    told["run"] = {"ok": None, "message": "not run"}
+    if run and not problems:
+        present = [p for extra in told["extras"].values() for p, version in extra["packages"].items() if version]
+        with working("A real run of about five seconds", quiet or as_json):
+            trying = try_imports([*BASE.values(), *present])
+            told["run"] = real_run()
+            problems += [f"{name} is installed but broken: {reason}" for name, reason in broken(trying).items()]
     if told["run"]["ok"] is False:
         problems.append(told["run"]["message"])
     told["ok"], told["problems"] = not problems, problems
@@ -102,6 +108,44 @@ def extras() -> dict[str, dict[str, Any]]:
     return found
 
 
+_TRY = """
+import importlib, sys
+for name in sys.argv[1:]:
+    print("try", name, flush=True)
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        print("bad", name, f"{type(error).__name__}: {error}".replace(chr(10), " "), flush=True)
+    else:
+        print("good", name, flush=True)
+"""
+
+
+def try_imports(packages: list[str]) -> subprocess.Popen[str]:
+    """A process that imports each package in turn: a broken native library may end it, but not this one."""
+    words = [sys.executable, "-P", "-c", _TRY, *packages]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def broken(trying: subprocess.Popen[str]) -> dict[str, str]:
+    """Package to reason, from what `try_imports` has printed."""
+    try:
+        printed, _ = trying.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        trying.kill()
+        printed, _ = trying.communicate()
+    found, last = {}, ""
+    for line in printed.splitlines():
+        word, _, rest = line.partition(" ")
+        name, _, reason = rest.partition(" ")
+        if word == "bad":
+            found[name] = reason[:300]
+        last = name if word == "try" else ""
+    if last:
+        found[last] = f"importing it ended the process (code {trying.returncode})"
+    return found
+
+
 def machine() -> dict[str, Any]:
     """Cores, memory, disk space and GPU."""
     import shutil
@@ -121,7 +165,6 @@ def machine() -> dict[str, Any]:
 
 def _gpu() -> list[str]:
     import shutil
-    import subprocess
 
     tool = shutil.which("nvidia-smi")
     if tool is None:
@@ -212,6 +255,7 @@ def show(told: dict[str, Any], quiet: bool) -> None:
         )
         out.print()
     if told["ok"]:
-        out.print(draw.text("Everything that is installed works.", "bold green"))
+        proven = "Everything that is installed works." if told["run"]["ok"] else "Everything needed is installed."
+        out.print(draw.text(proven, "bold green"))
     for problem in told["problems"]:
         out.print(draw.text(f"✖ {problem}", "bold red"))
