@@ -103,7 +103,7 @@ def _leave(number: int, frame: object) -> None:
 def _greet(path: str, host: str, port: int, row: dict) -> None:
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}"
-    body = json.dumps({"row": dict(list(row.items()))}, ensure_ascii=False)
+    body = json.dumps({"row": row}, ensure_ascii=False)
     if len(body) > 600:
         body = '{"row": {...}}'
     body = body.replace("'", "'\\''")
@@ -115,3 +115,5 @@ def _greet(path: str, host: str, port: int, row: dict) -> None:
         file=sys.stderr,
         flush=True,
     )
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        print("  Anyone who can reach this address may use it: there is no password.", file=sys.stderr, flush=True)
