@@ -83,6 +83,9 @@ CASES = [
     (300, 8, 2, True, 1, True, "float32", "float32", (1,), (), True),
     (200, 5, 1, True, 1, False, "float64", "float64", (2,), (), False),
     (200, 5, 1, True, 1, False, "float64", "float64", (4, 5, 0), (), False),
+    (65, 9, 1, True, 1, False, "float64", "float64", (0, 1), (1,), False),
+    (129, 7, 3, True, 1, False, "float64", "float64", (2,), (), True),
+    (256, 9, 2, False, 2, True, "float32", "float64", (0, 1), (2,), False),
     (1, 3, 1, True, 1, False, "float64", "float64", (0,), (), False),
 ]
 
@@ -142,7 +145,7 @@ def test_trees_equal_a_plain_loop_bit_for_bit(case, base):
 def test_masks_are_used_where_they_should_be():
     rng = np.random.default_rng(0)
     small = Trees.of([grow(rng, 31, 4, (), [0.5], dict.fromkeys(range(4), (0,)))], 4)
-    large = Trees.of([grow(rng, 65, 4, (), [0.5], dict.fromkeys(range(4), (0,)))], 4)
+    large = Trees.of([grow(rng, 257, 4, (), [0.5], dict.fromkeys(range(4), (0,)))], 4)
     assert small._engine().masks is not None
     assert large._engine().masks is None
 

@@ -4,11 +4,12 @@ Nothing here is stored in a file; an engine is made from a step's validated arra
 
 Three ways, all exact, all adding up leaves in the order of the trees:
 
-* Masks (trees of at most 64 leaves whose features have few distinct thresholds: most boosters). A feature's value is
+* Masks (trees of at most 256 leaves whose features have few distinct thresholds: most boosters). A feature's value is
   turned into the number of its interval between thresholds, once for all trees. For each tree and feature a table says
-  for each interval which leaves can still be reached, one bit per leaf; the tables' AND has exactly one bit left, the
-  leaf. So a tree costs one lookup per feature it uses instead of one per level, and no branch. (The idea of bit vectors
-  is that of QuickScorer, Lucchese et al. 2015; tables per interval suit numpy, which has fast lookups and slow loops.)
+  for each interval which leaves can still be reached, one bit per leaf (in up to four words of 64); the tables' AND has
+  exactly one bit left, the leaf. So a tree costs one lookup per feature it uses instead of one per level, and no
+  branch. (The idea of bit vectors is that of QuickScorer, Lucchese et al. 2015; tables per interval suit numpy, which
+  has fast lookups and slow loops.)
 * Walking (all other trees): level by level, all rows of a block at once. Siblings are neighbours, so a step to the next
   level is child + (value > threshold).
 * Symmetric trees: comparisons give the bits of the leaf's number directly.
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 _ZERO = 1e-35  # LightGBM's kZeroThreshold
 MAX_DEPTH = 10_000  # a deeper tree in a file is taken for an attack: one answer would take seconds
-_MAX_MASKS = 1 << 24  # entries of all mask tables: beyond this walking is used, to bound memory
+_MAX_MASKS = 1 << 23  # entries of all mask tables: beyond this walking is used, to bound memory
+_MAX_WORDS = 4  # of 64 leaves each, per tree
+_FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BLOCK = 4096  # rows per block: its intervals and masks stay in the processor's cache
 _WALK_BLOCK = 16384
 _BIT_BLOCK = 32768
@@ -218,6 +221,7 @@ class _Shape:
         if trees.category is not None:
             lengths = trees.set_sizes.astype(np.int64)
             top = int(trees.set_levels.max()) + 1 if len(trees.set_levels) else 0
+            self.set_ends = np.cumsum(lengths)
             self.set_of = np.repeat(np.arange(len(lengths)), lengths)
             self.set_levels = trees.set_levels.astype(np.int64)
             self.top = top
@@ -225,6 +229,10 @@ class _Shape:
             self.set_of = self.set_levels = np.zeros(0, dtype=np.int64)
             self.top = 0
         self.sets = 0 if trees.set_sizes is None else len(trees.set_sizes)
+
+    def levels_of(self, number: int) -> np.ndarray:
+        """The level codes of a set."""
+        return self.set_levels[(self.set_ends[number - 1] if number else 0) : self.set_ends[number]]
 
 
 class _Masks:
@@ -235,14 +243,18 @@ class _Masks:
     def __init__(self) -> None:
         self.width = 1  # tables looked up per row
         self.table = np.zeros(0, dtype=np.uint64)
-        self.views: list[list[tuple[int, np.ndarray]]] | None = None
+        self.views: list[list[list[tuple[int, np.ndarray]]]] | None = None
 
     @classmethod
     def of(cls, s: _Shape, trees: Trees) -> _Masks | None:
         """None where the trees do not suit."""
-        if int(s.leaves.max()) > 64:
+        words = (s.leaves + 63) // 64
+        if int(words.max()) > _MAX_WORDS:
             return None
         made = cls()
+        made.words = words
+        made.first_word = np.cumsum(words) - words
+        made.word = np.arange(int(words.sum())) - np.repeat(made.first_word, words)  # number of each word in its tree
         made.strict = s.strict
         made.first_leaf = s.first_leaf
         threshold = trees.threshold.astype(np.float64)
@@ -269,42 +281,51 @@ class _Masks:
             count.append(len(cuts) + 3)
         made.top = s.top
         sizes = np.array([*count, 1], dtype=np.int64)  # the last one is for trees without splits
-        # A pair is a tree and a feature that it uses.
+        # A split counts in every word that has leaves below it.
         slot = np.searchsorted(used, s.feature)
-        keys = s.tree * (len(used) + 1) + slot
-        bare = np.setdiff1d(np.arange(len(s.roots)), s.tree)
-        pairs = np.unique(np.concatenate([keys, bare * (len(used) + 1) + len(used)]))
-        made.pair_slot = pairs % (len(used) + 1)
-        pair_tree = pairs // (len(used) + 1)
-        made.first_pair = np.searchsorted(pair_tree, np.arange(len(s.roots)))
-        lengths = sizes[made.pair_slot]
-        if int(lengths.sum()) > _MAX_MASKS:
-            return None
-        made.offset = np.cumsum(lengths) - lengths
-        made.lengths = lengths
-        made.width = len(pairs)
-        made._fill(s, keys, pairs, place, slot, int(s.leaves.max()))
-        made.lists = [c.tolist() for c in made.cuts]
-        return made
-
-    def _fill(
-        self, s: _Shape, keys: np.ndarray, pairs: np.ndarray, place: np.ndarray, slot: np.ndarray, leaves: int
-    ) -> None:
-        """Make the tables: for each interval, the leaves that a tree's splits on the feature leave open."""
-        full = np.uint64(0xFFFFFFFFFFFFFFFF)
-        end = subtree_ends(s.sizes, s.split, s.right)
         before = np.append(s.leaves_before, int(s.leaf_node.sum()))
         start = before[s.split] - s.first_leaf[s.tree]
         middle = before[s.right] - s.first_leaf[s.tree]
-        stop = before[end[s.split]] - s.first_leaf[s.tree]
-        one = np.uint64(1)
-        # Bits of the leaves on the right are cleared by going left, and the other way round. A side has at most 63.
-        u = np.uint64
-        keep_left = ~(((one << (stop - middle).astype(u)) - one) << middle.astype(u))
-        keep_right = ~(((one << (middle - start).astype(u)) - one) << start.astype(u))
-        pair = np.searchsorted(pairs, keys)
-        table = np.full(int(self.lengths.sum()), full, dtype=np.uint64)
-        by_set = s.category >= 0
+        stop = before[subtree_ends(s.sizes, s.split, s.right)[s.split]] - s.first_leaf[s.tree]
+        times = (stop - 1) // 64 - start // 64 + 1
+        which = np.repeat(np.arange(len(s.split)), times)
+        word = start[which] // 64 + np.arange(len(which)) - np.repeat(np.cumsum(times) - times, times)
+        # A pair is a word of a tree and a feature that matters to it.
+        width = len(used) + 1
+        keys = (made.first_word[s.tree[which]] + word) * width + slot[which]
+        bare = np.setdiff1d(np.arange(len(made.word)), keys // width)
+        pairs = np.unique(np.concatenate([keys, bare * width + len(used)]))
+        made.pair_slot = pairs % width
+        made.first_pair = np.searchsorted(pairs // width, np.arange(len(made.word)))
+        made.lengths = sizes[made.pair_slot]
+        if int(made.lengths.sum()) > _MAX_MASKS:
+            return None
+        made.offset = np.cumsum(made.lengths) - made.lengths
+        made.width = len(pairs)
+        made.lists = [c.tolist() for c in made.cuts]
+        # Bits of the leaves on the right are cleared by going left, and the other way round.
+        low = [_low(edge[which] - 64 * word) for edge in (start, middle, stop)]
+        keep_left, keep_right = ~(low[2] & ~low[1]), ~(low[1] & ~low[0])
+        made._fill(s, which, np.searchsorted(pairs, keys), place[which], slot[which], keep_left, keep_right)
+        return made
+
+    def _fill(
+        self,
+        s: _Shape,
+        which: np.ndarray,
+        pair: np.ndarray,
+        place: np.ndarray,
+        slot: np.ndarray,
+        keep_left: np.ndarray,
+        keep_right: np.ndarray,
+    ) -> None:
+        """Make the tables: for each interval, the leaves that a tree's splits on the feature leave open.
+
+        which: split of each entry; pair, place, slot: its pair, place among the feature's thresholds, feature;
+        keep_left, keep_right: bits that stay where it is answered so.
+        """
+        table = np.full(int(self.lengths.sum()), _FULL, dtype=np.uint64)
+        by_set = s.category[which] >= 0
         order = np.lexsort((place, pair))
         order = order[~by_set[order]]
         if len(order):
@@ -328,7 +349,7 @@ class _Masks:
             inside = np.arange(len(flat)) - np.repeat(np.cumsum(cuts + 1) - (cuts + 1), cuts + 1)
             table[spots + inside] = flat
             # NaN, then zero-as-missing.
-            mark = s.mark[order]
+            mark = s.mark[which[order]]
             at_zero = np.array(
                 [int(np.searchsorted(c, 0.0, side="right" if self.strict else "left")) for c in self.cuts] or [0]
             )[slot[order]]
@@ -336,19 +357,20 @@ class _Masks:
             odd = np.bitwise_and.reduceat(np.where(left, keep_left[order], keep_right[order]), first)
             table[self.offset[p[first]] + cuts + 1] = odd
             table[self.offset[p[first]] + cuts + 2] = odd
-        if by_set.any():
-            in_set = np.zeros((s.sets, s.top + 2), dtype=bool)
-            in_set[s.set_of, s.set_levels] = True
-            for i in np.flatnonzero(by_set).tolist():
-                row = in_set[s.category[i]]
-                row[s.top + 1] = (s.mark[i] & 1) == 1
-                at = self.offset[pair[i]]
-                table[at : at + s.top + 2] &= np.where(row, keep_left[i], keep_right[i])
-        table[self.offset[self.pair_slot == len(self.used)]] = one
-        # Bits beyond a tree's own leaves are never set. (Shifting by 64 is undefined, hence the two steps.)
-        own = s.leaves[np.searchsorted(self.first_pair, np.arange(len(pairs)), side="right") - 1].astype(u)
-        table &= np.repeat((((one << (own - one)) - one) << one) | one, self.lengths)
-        self.table = table.astype(np.uint32) if leaves <= 32 else table
+        row = np.zeros(s.top + 2, dtype=bool)
+        for i in np.flatnonzero(by_set).tolist():
+            split = int(which[i])
+            levels = s.levels_of(int(s.category[split]))
+            row[levels] = True
+            row[s.top + 1] = (s.mark[split] & 1) == 1
+            at = self.offset[pair[i]]
+            table[at : at + s.top + 2] &= np.where(row, keep_left[i], keep_right[i])
+            row[levels] = False
+        # Bits beyond a tree's own leaves are never set.
+        own = _low(np.repeat(s.leaves, self.words) - 64 * self.word)  # (words,)
+        of_pair = np.searchsorted(self.first_pair, np.arange(len(self.offset)), side="right") - 1
+        table &= np.repeat(own[of_pair], self.lengths)
+        self.table = table.astype(np.uint32) if int(s.leaves.max()) <= 32 else table
 
     def _bins(self, x: np.ndarray) -> np.ndarray:
         """Interval numbers (used features + 1, n) of rows (n, features)."""
@@ -401,8 +423,11 @@ class _Masks:
             left = np.bitwise_and.reduceat(left, self.first_pair)[None, :]
         else:
             left = self.table.take(self.offset + bins.T.take(self.pair_slot, axis=1))  # (n, pairs)
-            left = np.bitwise_and.reduceat(left, self.first_pair, axis=1)
-        return _bit_number(left) + self.first_leaf
+            left = np.bitwise_and.reduceat(left, self.first_pair, axis=1)  # (n, words)
+        number = left.astype(np.float64).view(np.int64) >> 52
+        if len(self.word) > len(self.first_word):
+            number = np.maximum.reduceat(number + 64 * self.word, self.first_word, axis=1)
+        return number + (self.first_leaf - 1023)
 
     def each(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """Leaf numbers (n,) of a block of rows, tree by tree. The array is used again for the next tree."""
@@ -412,27 +437,37 @@ class _Masks:
                 (slot, self.table[at : at + length])
                 for slot, at, length in zip(self.pair_slot.tolist(), self.offset.tolist(), self.lengths.tolist())
             ]
-            self.views = [pairs[a:b] for a, b in pairwise(bounds)]
+            words = [pairs[a:b] for a, b in pairwise(bounds)]
+            self.views = [words[a:b] for a, b in pairwise(np.append(self.first_word, len(words)).tolist())]
         bins = list(self._bins(x))
         n = len(x)
         mask, other = np.empty(n, dtype=self.table.dtype), np.empty(n, dtype=self.table.dtype)
-        number = np.empty(n, dtype=np.float64)
-        bits = number.view(np.int64)
-        for pairs, first in zip(self.views, (self.first_leaf - 1023).tolist()):
-            slot, table = pairs[0]
-            table.take(bins[slot], out=mask, mode="clip")
-            for slot, table in pairs[1:]:
-                table.take(bins[slot], out=other, mode="clip")
-                np.bitwise_and(mask, other, out=mask)
-            number[:] = mask
-            np.right_shift(bits, 52, out=bits)
+        number, second = np.empty(n), np.empty(n)
+        bits, more = number.view(np.int64), second.view(np.int64)
+        for tree, first in zip(self.views, (self.first_leaf - 1023).tolist()):
+            for word, pairs in enumerate(tree):
+                slot, table = pairs[0]
+                table.take(bins[slot], out=mask, mode="clip")
+                for slot, table in pairs[1:]:
+                    table.take(bins[slot], out=other, mode="clip")
+                    np.bitwise_and(mask, other, out=mask)
+                if word == 0:  # the number of the one bit that is set is the exponent of the mask as a float
+                    number[:] = mask
+                    np.right_shift(bits, 52, out=bits)
+                else:  # only one word of a tree has a bit left; of the others, 0 is what remains
+                    second[:] = mask
+                    np.right_shift(more, 52, out=more)
+                    np.add(more, 64 * word, out=more)
+                    np.maximum(bits, more, out=bits)
             bits += first
             yield bits
 
 
-def _bit_number(mask: np.ndarray) -> np.ndarray:
-    """Number of the one bit that is set: the exponent of the mask as a float."""
-    return (mask.astype(np.float64).view(np.int64) >> 52) - 1023
+def _low(count: np.ndarray) -> np.ndarray:
+    """Words whose lowest `count` bits are set, all of them from 64 on."""
+    one = np.uint64(1)
+    some = (one << np.clip(count, 0, 63).astype(np.uint64)) - one
+    return np.where(count >= 64, _FULL, some)
 
 
 def _running_and(values: np.ndarray, segment: np.ndarray) -> np.ndarray:
@@ -492,8 +527,8 @@ class _Walker:
         self.any_zero = bool((s.mark >= 4).any())
         self.category = np.full(nodes, -1, dtype=np.int64)
         self.category[at] = s.category
-        self.in_set = np.zeros((max(s.sets, 1), s.top + 2), dtype=bool)
-        self.in_set[s.set_of, s.set_levels] = True
+        self.top = s.top
+        self.members = np.unique(s.set_of * (s.top + 2) + s.set_levels)  # set and level in one number
 
     def leaves(self, x: np.ndarray) -> np.ndarray:
         """Leaf numbers (n, trees) of a few rows."""
@@ -569,11 +604,13 @@ class _Walker:
         if self.by_set:
             category = self.category.take(node)
             where = np.flatnonzero(category >= 0)
-            top = self.in_set.shape[1] - 2
             code = value[where]
-            code = np.where((code > -1) & (code < top), code, top).astype(np.int64)
+            code = np.where((code > -1) & (code < self.top), code, self.top).astype(np.int64)
+            code += category[where] * (self.top + 2)
+            spot = np.searchsorted(self.members, code)
+            inside = self.members.take(spot, mode="clip") == code if len(self.members) else code < 0
             lost = nan[where] | (value[where] <= -1)
-            left[where] = np.where(lost, (mark[where] & 1) == 1, self.in_set[category[where], code])
+            left[where] = np.where(lost, (mark[where] & 1) == 1, inside)
         return left | ~self.is_split.take(node)
 
 
