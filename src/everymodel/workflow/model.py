@@ -47,7 +47,7 @@ class Model(scoring.Model):
         if not len(frame):
             raise TargetError(f"No row has a value in the target column {names[0]!r}, so there is nothing to evaluate.")
         y = table.parse_target(self.schema, values)
-        batch, _ = table.parse(self.schema, frame, unseen="ignore")
+        batch, _ = table.parse(self.schema, frame)
         return evaluate(
             self.task,
             y,
@@ -56,6 +56,7 @@ class Model(scoring.Model):
             metric=metric or self.manifest.get("metric"),
             source="data",
             baselines={},
+            threshold=self.manifest.get("threshold"),
         )
 
 
