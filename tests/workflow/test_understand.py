@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,6 +102,7 @@ def test_every_repair_is_counted(messy):
     assert "3 formats" in by_code["date-formats"].message
     assert {"constant-columns", "empty-columns", "identifiers", "free-text"} <= codes(found)
     assert codes(found) <= set(CODES)
+    json.dumps([[f.to_dict() for f in found.findings], found.stats, found.schema.to_dict()])
 
 
 def test_three_date_formats_in_one_column_are_all_read(messy):

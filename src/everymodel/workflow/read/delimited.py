@@ -85,7 +85,7 @@ def read_delimited(
         if dialect.padded or dialect.separator == " ":
             raise _Uneven("blanks beside separators")
         frame = reader(data, dialect, quote, rows)
-        if quote and rows is None and _swallowed(data, dialect, len(frame)):
+        if quote and rows is None and _swallowed(data, dialect, frame):
             raise _Uneven("lines within quotation marks")
     except _NotText:
         data, details["encoding"] = _mixed(data, findings)
@@ -99,15 +99,17 @@ def read_delimited(
     return frame, details, findings
 
 
-def _swallowed(data: Buffer, dialect: Dialect, n: int) -> bool:
+def _swallowed(data: Buffer, dialect: Dialect, frame: Any) -> bool:
     """Whether stray quotation marks may have made one cell of many rows.
 
     That is so where there are more lines than rows, and the marks are odd in number or every line by itself is a row.
     """
-    whole = bytes(data)
-    lines = max(whole.count(b"\n"), whole.count(b"\r"))
-    if lines <= n + dialect.skip:
+    texts = [
+        frame.iloc[:, i] for i in range(frame.shape[1]) if str(frame.dtypes.iloc[i]) in ("str", "string", "object")
+    ]
+    if not any(column.str.contains(r"[\r\n]", na=False).any() for column in texts if len(column)):
         return False
+    n, whole = len(frame), bytes(data)
     if whole.count(b'"') % 2 == 1:
         return True
     marks = len(_names(dialect)) - 1
