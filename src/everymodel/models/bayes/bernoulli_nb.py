@@ -19,7 +19,7 @@ CARD = {
     "avoid": "Number columns whose size matters: all above zero counts as present.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "sparse": True},
-    "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 5e-08, "rows_power": 1, "columns_power": 1},
     "references": [
         "McCallum and Nigam (1998), A comparison of event models for naive Bayes text classification. AAAI."
     ],

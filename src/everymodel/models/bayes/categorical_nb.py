@@ -23,7 +23,7 @@ CARD = {
     "avoid": "Columns that matter only together, when probabilities must be trusted.",
     "gives": ["probabilities"],
     "needs": {"missing": True, "categories": "native"},
-    "cost": {"scale": 5e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 1e-07, "rows_power": 1, "columns_power": 1},
     "references": [
         "Domingos and Pazzani (1997), On the optimality of the simple Bayesian classifier. Mach. Learn. 29."
     ],

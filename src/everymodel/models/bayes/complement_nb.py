@@ -17,7 +17,7 @@ CARD = {
     "avoid": "Columns below zero, when probabilities must be trusted.",
     "gives": ["probabilities"],
     "needs": {"scaling": "range", "sparse": True, "non_negative": True},
-    "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 3e-08, "rows_power": 1, "columns_power": 1},
     "references": ["Rennie et al. (2003), Tackling the poor assumptions of naive Bayes text classifiers. ICML."],
     "advice": ["text", "counts", "imbalance", "fast", "sparse"],
     "priority": 67,

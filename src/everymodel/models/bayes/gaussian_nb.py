@@ -19,7 +19,7 @@ CARD = {
     "avoid": "Correlated columns, when probabilities must be trusted: they come out too sure.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "max_columns": 5000},
-    "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 5e-08, "rows_power": 1, "columns_power": 1},
     "references": ["Hand and Yu (2001), Idiot's Bayes: not so stupid after all? Int. Stat. Rev. 69(3)."],
     "advice": ["basic", "small_data", "fast"],
     "priority": 64,

@@ -15,7 +15,7 @@ CARD = {
     "avoid": "Columns below zero, correlated columns, when probabilities must be trusted.",
     "gives": ["probabilities"],
     "needs": {"scaling": "range", "sparse": True, "non_negative": True},
-    "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 3e-08, "rows_power": 1, "columns_power": 1},
     "references": [
         "McCallum and Nigam (1998), A comparison of event models for naive Bayes text classification. AAAI."
     ],

@@ -21,7 +21,7 @@ CARD = {
     "avoid": "A very short time budget on wide data; relations that must go on beyond the values seen.",
     "gives": ["probabilities", "importances"],
     "needs": {"missing": True, "categories": "codes", "package": "catboost"},
-    "cost": {"scale": 2.5e-5, "rows_power": 0.75, "columns_power": 0.7},
+    "cost": {"scale": 0.027, "rows_power": 0.45, "columns_power": 0.4},
     "references": ["Prokhorenkova et al. (2018), CatBoost: unbiased boosting with categorical features. NeurIPS 31."],
     "advice": ["accurate", "interactions", "missing_values", "categories", "medium_data", "small_data"],
     "priority": 25,

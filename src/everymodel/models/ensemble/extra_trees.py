@@ -18,7 +18,7 @@ CARD = {
     "avoid": "Files must stay small or answers quick on big data; relations that go on beyond the values seen.",
     "gives": ["probabilities", "importances"],
     "needs": {"missing": True, "categories": "codes", "max_rows": 200000},
-    "cost": {"scale": 1.5e-5, "rows_power": 1.1, "columns_power": 0.5},
+    "cost": {"scale": 0.00013, "rows_power": 0.9, "columns_power": 0.5},
     "references": ["Geurts, Ernst and Wehenkel (2006), Extremely randomized trees. Machine Learning 63."],
     "advice": ["accurate", "interactions", "missing_values", "small_data", "medium_data", "robust"],
     "priority": 40,

@@ -19,7 +19,7 @@ CARD = {
     "avoid": "A few dozen rows; relations that must go on beyond the values seen.",
     "gives": ["probabilities"],
     "needs": {"missing": True, "categories": "native"},
-    "cost": {"scale": 5e-6, "rows_power": 0.85, "columns_power": 0.7},
+    "cost": {"scale": 0.0005, "rows_power": 0.65, "columns_power": 0.5},
     "references": [
         "Friedman (2001), Greedy function approximation: a gradient boosting machine. Ann. Statist. 29(5).",
         "Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree. NeurIPS 30.",

@@ -21,7 +21,7 @@ CARD = {
     "avoid": "A few dozen rows; relations that must go on beyond the values seen; when one formula must be read.",
     "gives": ["probabilities", "importances"],
     "needs": {"missing": True, "categories": "native", "sparse": True, "package": "lightgbm"},
-    "cost": {"scale": 3e-6, "rows_power": 0.85, "columns_power": 0.7},
+    "cost": {"scale": 0.0003, "rows_power": 0.65, "columns_power": 0.8},
     "references": ["Ke et al. (2017), LightGBM: a highly efficient gradient boosting decision tree. NeurIPS 30."],
     "advice": ["accurate", "interactions", "missing_values", "categories", "big_data", "medium_data"],
     "priority": 20,

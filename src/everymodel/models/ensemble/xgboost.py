@@ -19,7 +19,7 @@ CARD = {
     "avoid": "When LightGBM or CatBoost are there: they are as accurate, and quicker to install and to fit.",
     "gives": ["probabilities", "importances"],
     "needs": {"missing": True, "categories": "codes", "package": "xgboost"},
-    "cost": {"scale": 8e-6, "rows_power": 0.85, "columns_power": 0.7},
+    "cost": {"scale": 0.0004, "rows_power": 0.65, "columns_power": 0.8},
     "references": ["Chen and Guestrin (2016), XGBoost: a scalable tree boosting system. KDD."],
     "advice": ["accurate", "interactions", "missing_values", "big_data", "medium_data"],
     "priority": 35,

@@ -24,7 +24,7 @@ CARD = {
     "avoid": "More than about two thousand rows: time grows with their cube. Mostly categorical columns.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "max_rows": 2000, "max_columns": 200},
-    "cost": {"scale": 3e-9, "rows_power": 2.7, "columns_power": 0.6},
+    "cost": {"scale": 3e-08, "rows_power": 2.3, "columns_power": 0.4},
     "references": ["Rasmussen and Williams (2006), Gaussian processes for machine learning. MIT Press."],
     "advice": ["small_data", "uncertainty", "smooth"],
     "priority": 70,

@@ -18,7 +18,7 @@ CARD = {
     "avoid": "More than some ten thousand rows (the time grows with their square), mostly categorical columns.",
     "gives": ["scores"],
     "needs": {"scaling": "standard", "max_rows": 15000, "max_columns": 2000},
-    "cost": {"scale": 4e-9, "rows_power": 2.1, "columns_power": 0.8},
+    "cost": {"scale": 1.4e-08, "rows_power": 2, "columns_power": 0.3},
     "references": [
         "Cortes and Vapnik (1995), Support-vector networks. Machine Learning 20.",
         "Chang and Lin (2011), LIBSVM: a library for support vector machines. ACM TIST 2(3).",

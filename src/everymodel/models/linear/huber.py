@@ -15,7 +15,7 @@ CARD = {
     "avoid": "Curved relations; outliers that are the very thing to be predicted.",
     "gives": ["coefficients"],
     "needs": {"scaling": "standard", "sparse": True, "max_rows": 500000, "max_columns": 3000},
-    "cost": {"scale": 6e-7, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 1.5e-07, "rows_power": 1, "columns_power": 1},
     "references": ["Huber (1964), Robust estimation of a location parameter. Ann. Math. Statist. 35(1)."],
     "advice": ["outliers", "interpretable", "robust"],
     "priority": 14,

@@ -21,7 +21,7 @@ CARD = {
     "avoid": "Many columns (terms multiply), jumps and steps, answers far outside of the data seen.",
     "gives": ["coefficients"],
     "needs": {"scaling": "standard", "max_columns": 200},
-    "cost": {"scale": 5e-9, "rows_power": 1.0, "columns_power": 2.5},
+    "cost": {"scale": 9.4e-06, "rows_power": 0.9, "columns_power": 0.9},
     "references": ["Gergonne (1815), Application de la methode des moindres quarres a l'interpolation des suites."],
     "advice": ["curved", "interactions", "small_data"],
     "priority": 18,

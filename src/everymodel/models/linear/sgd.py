@@ -20,7 +20,7 @@ CARD = {
     "avoid": "Small data (ridge or logistic regression are exact and as quick), curved relations.",
     "gives": ["probabilities", "scores", "coefficients"],
     "needs": {"scaling": "standard", "sparse": True},
-    "cost": {"scale": 4e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 3e-07, "rows_power": 1, "columns_power": 1},
     "references": [
         "Robbins and Monro (1951), A stochastic approximation method. Ann. Math. Statist. 22(3).",
         "Bottou (2010), Large-scale machine learning with stochastic gradient descent. COMPSTAT.",

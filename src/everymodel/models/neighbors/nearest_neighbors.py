@@ -20,7 +20,7 @@ CARD = {
     "avoid": "Many or useless columns, big data (slow answers), and wherever a model must not carry training rows.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "max_rows": 50000, "max_columns": 300},
-    "cost": {"scale": 2e-9, "rows_power": 1.9, "columns_power": 0.8},
+    "cost": {"scale": 5e-10, "rows_power": 1.9, "columns_power": 0.8},
     "references": ["Cover and Hart (1967), Nearest neighbor pattern classification. IEEE Trans. Inf. Theory 13(1)."],
     "advice": ["small_data", "irregular", "few_columns"],
     "priority": 60,

@@ -25,7 +25,7 @@ CARD = {
     "avoid": "A few dozen rows; when the model must be read; columns of wildly different kinds.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "max_columns": 5000},
-    "cost": {"scale": 1e-5, "rows_power": 0.9, "columns_power": 0.4},
+    "cost": {"scale": 0.01, "rows_power": 0.7, "columns_power": 0.15},
     "references": [
         "Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors. Nature 323.",
         "Ioffe and Szegedy (2015), Batch normalization. ICML.",

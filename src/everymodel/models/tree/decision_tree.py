@@ -15,7 +15,7 @@ CARD = {
     "avoid": "When the score counts: forests and boosters of the same trees are far more accurate.",
     "gives": ["probabilities", "importances"],
     "needs": {"missing": True, "categories": "codes"},
-    "cost": {"scale": 4e-7, "rows_power": 1.1, "columns_power": 1.0},
+    "cost": {"scale": 2e-07, "rows_power": 1.1, "columns_power": 1},
     "references": ["Breiman, Friedman, Olshen and Stone (1984), Classification and regression trees. Wadsworth."],
     "advice": ["interpretable", "missing_values", "interactions", "rules"],
     "priority": 17,
