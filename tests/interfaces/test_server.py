@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ msgspec = pytest.importorskip("msgspec")
 
 from hand_models import ROW, churn_model, labels_model, price_model
 
+from everymodel.core.schema import Column
 from everymodel.interfaces.server import Limits, make_app
 from everymodel.interfaces.server.app import App, Together
 from everymodel.scoring import Model
@@ -345,6 +347,22 @@ def test_options_that_cannot_be_are_not_offered(price: Client, churn: Client) ->
 
     assert "interval" in offered(price) and "proba" not in offered(price)
     assert "proba" in offered(churn) and "interval" not in offered(churn)
+
+
+def test_wide_tables_and_long_lists_of_levels_stay_usable() -> None:
+    """10,000 columns and a category of 100,000 levels: documents of bounded size, and rows are answered."""
+    levels = tuple(f"level {i}" for i in range(100_000))
+    more = tuple(Column(f"n{i}", "number", low=0, high=1) for i in range(10_000))
+    model = price_model()
+    model.schema = replace(
+        model.schema, columns=(*model.schema.columns, *more, Column("many", "category", levels=levels))
+    )
+    client = Client(model)
+    properties = client.get("/openapi.json").json()["components"]["schemas"]["Row"]["properties"]
+    assert len(properties) == 10_006
+    assert len(properties["many"]["x-frequent-levels"]) == 200 and "x-levels" not in properties["many"]
+    assert len(client.get("/docs").content) < 8_000_000
+    assert client.predict(row={**ROW, "many": "level 99999", **{c.name: 0 for c in more}}).json()["prediction"] == 4405
 
 
 def test_docs_page_needs_nothing_from_elsewhere_and_escapes_names() -> None:

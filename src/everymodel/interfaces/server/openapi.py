@@ -86,7 +86,7 @@ def column_schema(column: Column, unseen: str, example: Any) -> dict[str, Any]:
             said["anyOf"] = [{"enum": [*shown, None]}, {"type": ["number", "boolean"]}]
         else:
             said["type"] = ["string", "number", "boolean", "null"]
-        said["x-levels"] = shown
+        said["x-levels" if len(column.levels) <= _LEVELS_SHOWN else "x-frequent-levels"] = shown
         if len(column.levels) > _LEVELS_SHOWN:
             words.append(f"{len(column.levels)} levels are known; the most frequent {_LEVELS_SHOWN} are listed.")
         words.append(

@@ -5,7 +5,7 @@ const make = (tag, text, props) => Object.assign(document.createElement(tag), te
 const inputs = {};
 for (const [i, name] of info.shown.entries()) {
   const told = info.properties[name], label = make("label", name), box = "f" + i;
-  const levels = told["x-levels"] && told["x-levels"].length <= 200 ? told["x-levels"] : null;
+  const levels = told["x-levels"];
   let input;
   if (levels && levels.length) {
     input = make("select");
