@@ -385,13 +385,26 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def from_counts(name: str, task: str, hit: np.ndarray, alarm: np.ndarray, miss: np.ndarray) -> np.ndarray:
-    """Precision, recall and F1 from counts whose last axis is the class; classes that nowhere occur are left out."""
+    """Any metric of decisions from counts whose last axis is the class (leading axes: resamples).
+
+    Classes that nowhere occur are left out of averages.
+    """
     if name == "f1_micro":
         return _share(2 * hit.sum(-1), 2 * hit.sum(-1) + alarm.sum(-1) + miss.sum(-1))
+    true, answered = hit + miss, hit + alarm  # (..., k)
+    n = true.sum(-1)
+    if name == "accuracy":
+        return _share(hit.sum(-1), n)
+    if name == "balanced_accuracy":
+        return _share(_share(hit, true).sum(-1), (true > 0).sum(-1))
+    if name == "matthews_corrcoef":
+        joint = hit.sum(-1) * n - (true * answered).sum(-1)
+        spread = (n * n - (answered**2).sum(-1)) * (n * n - (true**2).sum(-1))
+        return _share(joint, np.sqrt(np.maximum(spread, 0)))
     each = per_class(name, hit, alarm, miss)  # (..., k)
     if task == "binary" and name in ("precision", "recall", "f1"):
         return each[..., 1]
-    weight = (hit + miss) if name == "f1_weighted" else ((hit + alarm + miss) > 0).astype(np.float64)
+    weight = true if name == "f1_weighted" else ((hit + alarm + miss) > 0).astype(np.float64)
     if task == "multilabel" and name != "f1_weighted":
         weight = np.ones_like(each)  # scikit-learn counts every label column
     return _share((each * weight).sum(-1), weight.sum(-1))
@@ -406,27 +419,12 @@ def per_class(name: str, hit: np.ndarray, alarm: np.ndarray, miss: np.ndarray) -
     return _share(2 * hit, 2 * hit + alarm + miss)
 
 
-def from_confusion(name: str, table: np.ndarray) -> np.ndarray:
-    """Accuracy, balanced accuracy and Matthews correlation from (..., k, k) counts."""
-    hit = np.diagonal(table, axis1=-2, axis2=-1)  # (..., k)
-    true, answered, n = table.sum(-1), table.sum(-2), table.sum((-2, -1))
-    if name == "accuracy":
-        return _share(hit.sum(-1), n)
-    if name == "balanced_accuracy":
-        return _share(_share(hit, true).sum(-1), (true > 0).sum(-1))
-    joint = hit.sum(-1) * n - (true * answered).sum(-1)
-    spread = (n * n - (answered**2).sum(-1)) * (n * n - (true**2).sum(-1))
-    return _share(joint, np.sqrt(np.maximum(spread, 0)))
-
-
 def _decisions(name: str, task: str, y: np.ndarray, chosen: np.ndarray, k: int) -> float:
     if task == "multilabel":
         if name == "accuracy":
             return float((y == chosen).all(axis=1).mean())
         if name == "hamming_loss":
             return float((y != chosen).mean())
-    elif name in ("accuracy", "balanced_accuracy", "matthews_corrcoef"):
-        return float(from_confusion(name, confusion(y, chosen, k).astype(np.float64)))
     return float(from_counts(name, task, *counts(task, y, chosen, k)))
 
 
