@@ -46,12 +46,12 @@ class Unskewer(TransformerMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray | None = None) -> Unskewer:
         """Learn from X (n, p); NaN is allowed and stays."""
         X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
-        rows = X[:: max(1, -(-len(X) // self.sample))]
+        by_column = np.ascontiguousarray(X[:: max(1, -(-len(X) // self.sample))].T)
+        lows, highs = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)  # NaN only where a column is all NaN
         found = []
-        for j in range(X.shape[1]):
-            values = rows[:, j]
+        for j, values in enumerate(by_column):
             values = values[~np.isnan(values)]
-            low, high = (float(np.nanmin(X[:, j])), float(np.nanmax(X[:, j]))) if len(values) else (0.0, 0.0)
+            low, high = float(lows[j]), float(highs[j])
             if len(values) < 20 or not -LARGEST <= low < high <= LARGEST or abs(skewness(values)) <= self.limit:
                 continue
             unit = float(np.median(np.abs(values[values != 0])))
