@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -198,7 +199,7 @@ def test_folds_that_go_forward_end_in_a_refit_on_everything():
     made = diabetes()
     n = made.batch.n
     edges = [n // 4, n // 2, 3 * n // 4, n]
-    made.folds = [(np.arange(a), np.arange(a, b)) for a, b in zip(edges, edges[1:])]
+    made.folds = [(np.arange(a), np.arange(a, b)) for a, b in itertools.pairwise(edges)]
     result = search(made, models=["ridge"], trials=1)
     assert result.members[0]["models"] == 1
     assert np.isnan(result.oof[: n // 4]).all() and np.isfinite(result.oof[n // 4 :]).all()

@@ -22,7 +22,7 @@ from everymodel.workflow.search import plan
 from everymodel.workflow.search.crew import Crew
 from everymodel.workflow.search.crew import warm_up as _warm_up
 from everymodel.workflow.search.ensemble import Judge, greedy, mix
-from everymodel.workflow.search.final import Final
+from everymodel.workflow.search.final import SURE_ROWS, Final
 from everymodel.workflow.search.ledger import Ledger
 from everymodel.workflow.search.measure import fingerprint_of, free_memory, learning_curve, share_of
 from everymodel.workflow.search.plan import Candidate
@@ -62,7 +62,7 @@ def search(
 
     Raises
     ------
-    ParameterError for unknown names or a folder of another run, DataError for a target of one class or no usable column.
+    ParameterError for unknown names or a folder of another run, DataError for one class or no usable column.
     """
     _check(problem)
     run = _Search(problem, models, clock or Clock(None), trials, folder, resume, listener, cores, prefer, fingerprint)
@@ -325,7 +325,9 @@ class _Search:
         if self.clock.left() <= self.reserve:
             return False
         tried = sum(c.origin != "baseline" for c in self.candidates)
-        families = min(3 if self.big else 6, len(self.queue) + tried)
+        # One small fold says little, so where folds are small the first few are looked at on all of them at once.
+        few = self.big or len(self.folds[0][1]) < SURE_ROWS
+        families = min(3 if few else 6, len(self.queue) + tried)
         limit = self.trials if self.trials is not None else 10**9
         waiting = any(f == 0 and not c.members for c, f, _ in self.jobs.values())
         early = self.clock.elapsed() - self.started < self.total * (0.6 if waiting and not self.big else 0.35)
@@ -387,7 +389,7 @@ class _Search:
         if not self.timed or candidate.origin == "baseline":
             return True
         left = self.clock.left() - self.reserve
-        if left < 0.3 + 0.02 * self.total:
+        if left < 0.3 + 0.02 * self.total or (not candidate.members and left < 0.2 * self._slot()):
             return False
         need = self._expected(candidate) * -(-folds // self.cores)
         if candidate.graceful and not candidate.members:
@@ -471,7 +473,8 @@ class _Search:
             again = sum(self._refit_seconds(c) for c, w in zip(ranked, weights) if w > 0)
             self.reserve = min(self._closing_time() + 1.3 * again / self.cores + 0.3, 0.5 * self.total)
         # Small tables: one fold says little and the others cost little.
-        small = member.seconds * (self.k - 1) < 0.02 * self.total * self.cores
+        share = 0.12 if len(self.folds[0][1]) < SURE_ROWS else 0.02
+        small = member.seconds * (self.k - 1) < share * self.total * self.cores
         if self.timed and not self.big and candidate.origin != "baseline" and small and self._promising(candidate):
             for f in range(self.k):
                 if f not in candidate.asked:
