@@ -33,6 +33,7 @@ function show() {
   document.getElementById("curl").textContent = "curl " + location.origin + "/v1/predict -H 'Content-Type: application/json' -d " + quoted(JSON.stringify(request()));
 }
 const figure = value => typeof value === "number" ? value.toLocaleString("en", {maximumSignificantDigits: 6}) : typeof value === "object" ? JSON.stringify(value) : String(value);
+const short = value => value.toLocaleString("en", {maximumSignificantDigits: 3});
 async function ask(explain) {
   show();
   const answer = document.getElementById("answer"), more = document.getElementById("more"), bars = document.getElementById("bars");
@@ -46,7 +47,8 @@ async function ask(explain) {
   for (const input of Object.values(inputs)) input.parentElement.className = "";
   const reasons = document.getElementById("reasons");
   bars.replaceChildren(); reasons.replaceChildren(); more.textContent = "";
-  document.getElementById("because").hidden = !told.explanation;
+  const because = document.getElementById("because");
+  because.hidden = !told.explanation;
   answer.className = told.error ? "bad" : "";
   if (told.error) {
     answer.textContent = told.error.message;
@@ -61,16 +63,18 @@ async function ask(explain) {
     bars.append(make("span", name), meter, make("span", (100 * value).toFixed(1) + " %"));
   }
   if (!told.explanation) return;
+  const label = told.explanation.label;
+  because.textContent = label === null ? "Why" : "What moves the probability of " + label;
   const parts = told.explanation.contributions, most = Math.max(...parts.map(part => Math.abs(part.contribution))) || 1;
   for (const part of parts) {
     const sign = part.contribution >= 0 ? "+" : "\u2212", kind = part.contribution >= 0 ? "up" : "down";
     const meter = make("meter", undefined, {min: 0, max: most, value: Math.abs(part.contribution), className: kind});
     meter.title = part.column;
-    const adds = make("span", sign + figure(Math.abs(part.contribution)), {className: kind});
+    const adds = make("span", sign + short(Math.abs(part.contribution)), {className: kind});
     reasons.append(make("span", part.column + " = " + (part.cell === null ? "missing" : figure(part.cell))), meter, adds);
   }
-  reasons.append(make("span", "everything else"), make("span"), make("span", figure(told.explanation.rest)));
-  reasons.append(make("span", "usual answer"), make("span"), make("span", figure(told.explanation.base)));
+  reasons.append(make("span", "everything else"), make("span"), make("span", short(told.explanation.rest)));
+  reasons.append(make("span", "usual answer"), make("span"), make("span", short(told.explanation.base)));
 }
 form.addEventListener("submit", event => { event.preventDefault(); ask(false); });
 document.getElementById("why").addEventListener("click", () => ask(true));
