@@ -84,6 +84,9 @@ def sniff(sample: str, separator: str | None = None, decimal: str | None = None,
     return Dialect(separator, decimal, names, width, skip, before, padded, widths)
 
 
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+(?:\.\d{3})*,\d+ ?%?")
+
+
 def _rows(sample: str, separator: str) -> list[tuple[list[str], int]]:
     """(cells, number of physical lines read until then) of the first rows."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=separator, skipinitialspace=True)
@@ -110,9 +113,13 @@ def _score(sample: str, mark: str) -> float:
     even = wide[width] / len(rows)
     some = [cell for row in rows if len(row) == width for cell in row]
     others = [m for m in SEPARATORS[:4] if m != mark]
-    unclean = sum(any(other in cell for other in others) for cell in some) / len(some)
+    # A decimal comma is no sign of another separator.
+    unclean = sum(any(o in cell for o in others) and not _DECIMAL_COMMA.fullmatch(cell.strip()) for cell in some)
+    unclean /= len(some)
     score = even * (1.0 - 0.5 * unclean)
     top = next((len(row) for row in rows if len(row) > 1), 1)
+    if len(rows[0]) == 1:  # the header is not split by it
+        score *= 0.9
     if top != width and top + 1 != width:
         score *= 0.7
     if mark == " ":  # words are full of blanks: only numbers in columns count
