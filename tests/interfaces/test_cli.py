@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -141,6 +142,21 @@ def test_models_tells_about_one_and_guesses_misspellings(call: Call) -> None:
     fails(call("models", "rigde"), "rigde", "ridge")
     fails(call("models", "--task", "sorting"), "sorting", "regression")
     fails(call("models", "--why", "x.csv"), "--target")
+
+
+def test_the_shell_completes_commands_and_names_of_models() -> None:
+    def complete(line: str) -> str:
+        words = line.split(" ")
+        told = {"_EVERYMODEL_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        code = "from everymodel.interfaces.cli import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, **told}, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout
+
+    assert "predict" in complete("everymodel pre").split()
+    assert "ridge" in complete("everymodel fit data.csv --model ri").split()
+    assert "lasso" in complete("everymodel models la").split()
 
 
 # ---- predict --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import typer
 
 from everymodel.core.errors import ParameterError
 from everymodel.interfaces.cli import draw
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, say
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, model_names, say
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, check_writable, read, size
 
 EXAMPLES = examples(
@@ -37,7 +37,12 @@ def command(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Only this model; may be repeated (see: everymodel models)."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Only this model; may be repeated (see: everymodel models).",
+            autocompletion=model_names,
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option(help="regression, binary, multiclass or multilabel; found out by default.")

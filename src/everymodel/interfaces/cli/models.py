@@ -8,7 +8,7 @@ import typer
 
 from everymodel.core.errors import ParameterError
 from everymodel.interfaces.cli import draw
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, model_names, working
 
 EXAMPLES = examples(
     "everymodel models",
@@ -22,7 +22,9 @@ _DOES = {"regression": {"regression"}, "classification": {"binary", "multiclass"
 
 @guarded
 def command(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Tell all about this model.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Tell all about this model.", autocompletion=model_names)
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="Only models for regression, binary, multiclass or multilabel.")
     ] = None,

@@ -32,6 +32,13 @@ def examples(*lines: str, title: str = "Examples") -> str:
     return "\n\n".join([f"[bold]{title}[/bold]", *shown])
 
 
+def model_names(incomplete: str) -> list[str]:
+    """For shell completion: names of models that begin like this."""
+    from everymodel import catalog
+
+    return sorted({card.name for card in catalog.cards() if card.name.startswith(incomplete)})
+
+
 def console(stderr: bool = False) -> Console:
     """A console on standard output or error, made anew so that redirection in tests is seen."""
     from rich.console import Console
