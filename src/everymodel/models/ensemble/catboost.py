@@ -52,11 +52,11 @@ CARD = {
         },
         "l2_leaf_reg": {
             "type": "float",
-            "default": 3.0,
+            "default": None,
             "low": 0.1,
             "high": 100.0,
             "log": True,
-            "text": "How strongly leaf values are pulled towards zero.",
+            "text": "How strongly leaf values are pulled towards zero; none: the library's 3.",
         },
         "random_strength": {
             "type": "float",
@@ -196,6 +196,10 @@ def fit(
         known = np.isin(valid[1], np.unique(y))
         valid = (valid[0][known], valid[1][known]) if known.any() else None
     rate = model.get_params().get("learning_rate")
+    if rate is None and model.get_params().get("l2_leaf_reg") is not None:
+        # The library chooses a rate only where the regularisation is its own, and else falls back to a slow 0.03.
+        rate = 0.06
+        model.set_params(learning_rate=rate)
     patience = int(min(200, max(30, round(3.0 / rate)))) if rate else 50
     settings: dict[str, Any] = {}
     if valid is not None:

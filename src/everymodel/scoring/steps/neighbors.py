@@ -10,17 +10,20 @@ from everymodel.scoring.steps.combine import _Gives
 _CELLS = 4_000_000  # distances held in memory at once: 32 MB
 
 
-def nearest(rows: np.ndarray, X: np.ndarray, k: int, power: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    rows: np.ndarray, X: np.ndarray, k: int, power: float = 2.0, squares: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The k rows (m, p) closest to each row of X (n, p): distances and row numbers, (n, k) each, closest first.
 
     Distances are Minkowski's of the given power. Of rows at equal distance the one that comes first is taken, so the
-    answer never depends on how the search was done.
+    answer never depends on how the search was done. `squares` (m,): lengths of the rows, squared, if they are known.
     """
     rows, X = np.asarray(rows, dtype=np.float64), np.asarray(X, dtype=np.float64)
     m, n = len(rows), len(X)
     distance, number = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
     rough = power == 2.0 and m > 4 * k + 40
-    squares = np.einsum("ij,ij->i", rows, rows) if rough else None  # (m,)
+    if rough and squares is None:
+        squares = np.einsum("ij,ij->i", rows, rows)  # (m,)
     size = max(1, _CELLS // max(m if rough else m * max(rows.shape[1], 1), 1))
     for start in range(0, n, size):
         part = X[start : start + size]
@@ -97,7 +100,12 @@ class Neighbors(_Gives):
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         need(X.ndim == 2 and X.shape[1] == self.rows.shape[1], f"neighbours need {self.rows.shape[1]} features")
-        distance, number = nearest(self.rows, X, self.k, self.power)
+        squares = self.__dict__.get("_squares")
+        if squares is None:  # two threads may both work it out: they get equal ones
+            rows = np.asarray(self.rows, dtype=np.float64)
+            squares = np.einsum("ij,ij->i", rows, rows)
+            object.__setattr__(self, "_squares", squares)
+        distance, number = nearest(self.rows, X, self.k, self.power, squares)
         w = votes(distance, self.weights)
         found = self.target[number]  # (n, k) or (n, k, t)
         if self.gives == "value":
