@@ -17,7 +17,7 @@ CARD = {
     "choose": "Always fit it once: a model that does not beat it has learnt nothing.",
     "avoid": "Using it for anything but comparison.",
     "gives": ["probabilities"],
-    "needs": {"missing": True, "categories": "codes", "sparse": True},
+    "needs": {"missing": True, "categories": "none", "sparse": True},
     "cost": {"scale": 1e-8, "rows_power": 1.0, "columns_power": 0.0},
     "references": ["scikit-learn user guide, Metrics and scoring: dummy estimators."],
     "advice": ["baseline"],
