@@ -271,6 +271,26 @@ def test_fingerprint_names_the_cells(frame, tmp_path):
     assert read(tmp_path / "t.parquet").fingerprint == print_of
 
 
+def test_fingerprint_of_long_columns_notices_every_cell():
+    rng = np.random.default_rng(0)
+    n = 300_000
+    frame = pd.DataFrame({"a": rng.normal(size=n), "b": rng.integers(0, 9, n), "c": rng.choice(["x", "yy", "zé"], n)})
+    print_of = read(frame).fingerprint
+    assert read(frame.copy()).fingerprint == print_of
+    assert read(frame.astype({"c": object})).fingerprint == print_of
+    for column in "abc":
+        for i, j in ((0, 1), (n // 2, n // 2 + 77), (n - 2, n - 1), (7, 150_000)):
+            values = frame[column].tolist()
+            if values[i] == values[j]:
+                continue
+            exchanged = values.copy()
+            exchanged[i], exchanged[j] = values[j], values[i]
+            changed = values.copy()
+            changed[i] = values[j]
+            assert read(frame.assign(**{column: exchanged})).fingerprint != print_of
+            assert read(frame.assign(**{column: changed})).fingerprint != print_of
+
+
 def test_codes_are_documented():
     assert all(text.endswith(".") and key == key.lower() for key, text in CODES.items())
     assert json.dumps(CODES) and io.StringIO
