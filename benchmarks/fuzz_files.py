@@ -163,7 +163,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     for i, path in enumerate(files):
         started = time.perf_counter()
-        outcomes, slowest = fuzz(path.read_bytes(), count // len(files), seed=i)
+        outcomes, slowest = fuzz(path.read_bytes(), count // len(files), seed=i + 1)
         took = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(f"{path.name:30} {dict(outcomes)} slowest {slowest:.2f} s, {took:.0f} s in all, peak {peak:.0f} MB")
