@@ -72,6 +72,7 @@ GOOD = {
     "old Mac lines": ("a,b\r1,2\r3,4\r", ["a", "b"], [[1, 2], [3, 4]]),
     "no line end": ("a,b\n1,2", ["a", "b"], [[1, 2]]),
     "header only": ("a,b\n", ["a", "b"], []),
+    "codes with leading zeros": ("zip,b\n00123,01\n04560,0\n", ["zip", "b"], [["00123", 1], ["04560", 0]]),
     "null words": ("a,b\nNA,x\n1,null\n", ["a", "b"], [[None, "x"], [1.0, None]]),
     "other null words stay": ("a,b\n?,x\n1,-\n", ["a", "b"], [["?", "x"], ["1", "-"]]),
 }  # fmt: skip

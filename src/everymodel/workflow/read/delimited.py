@@ -275,7 +275,7 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
     import pyarrow.csv as pc
 
     places = [f"c{i}" for i in range(len(_names(dialect)))]  # names may repeat; they are set at the end
-    types: dict[str, Any] = {}
+    types: dict[str, Any] = {places[j]: pa.string() for j in dialect.texts}
     block = 1 << 20
     for _ in range(60):
         reading = pc.ReadOptions(column_names=places, skip_rows=dialect.skip, block_size=block)
@@ -313,7 +313,9 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
                 place = places[int(wrong[1])]
                 numeric = wrong[2] in ("int64", "null") and place not in types
                 types[place] = pa.float64() if numeric else pa.string()
-                if len(types) > 40:  # many late surprises: all as text, understanding reads the cells
+                if len(types) > 40 + len(
+                    dialect.texts
+                ):  # many late surprises: all as text, understanding reads the cells
                     types = dict.fromkeys(places, pa.string())
             elif "straddling" in message and block < 1 << 30:
                 block = min(block * 16, 1 << 30)
@@ -356,6 +358,7 @@ def _by_pandas(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) ->
             index_col=False,
             skiprows=dialect.skip,
             decimal=dialect.decimal,
+            dtype=dict.fromkeys(dialect.texts, "str"),
             na_values=NULLS,
             keep_default_na=False,
             quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
@@ -405,7 +408,7 @@ def _repaired(reader: Any, data: Buffer, dialect: Dialect, name: str, findings: 
         advice = "Check these rows; a separator inside a cell needs quotation marks around the cell."
         data_found = {"short": short, "long": len(surplus), "surplus": [[n, c] for n, c in surplus[:1000]]}
         findings.append(finding("ragged-rows", "warning", text, advice, **data_found))
-    tidy = Dialect(",", dialect.decimal, _names(dialect), width, 0)
+    tidy = Dialect(",", dialect.decimal, _names(dialect), width, 0, texts=dialect.texts)
     return reader(clean.encode("utf-8", "surrogatepass"), tidy, True, rows)
 
 

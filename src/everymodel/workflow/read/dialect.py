@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from everymodel.scoring import cells
 
@@ -30,7 +30,7 @@ class Dialect:
     skip: int  # lines before the first row of data, header included
     preamble: int = 0  # of these, lines that are neither header nor data
     padded: bool = False  # blanks between separator and quotation mark
-    widths: Counter[int] = field(default_factory=Counter)
+    texts: tuple[int, ...] = ()  # columns of digits that are no numbers: leading zeros at one length
 
 
 @contextmanager
@@ -80,8 +80,10 @@ def sniff(sample: str, separator: str | None = None, decimal: str | None = None,
     skip = head[1] if names is not None else before
     if decimal is None:
         decimal = _decimal(table[1:] if names is not None else table, separator)
+    body = table[1:] if names is not None else table
+    texts = tuple(j for j in range(width) if _padded_with_zeros([row[j].strip() for row in body if j < len(row)]))
     padded = bool(re.search(rf'(?m)(?:^|{re.escape(separator)}) +"', sample)) and separator != " "
-    return Dialect(separator, decimal, names, width, skip, before, padded, widths)
+    return Dialect(separator, decimal, names, width, skip, before, padded, texts)
 
 
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+(?:\.\d{3})*,\d+ ?%?")
@@ -180,6 +182,14 @@ def has_header(table: list[list[str]]) -> bool:
     if len(set(names)) < len(names) and "" not in names:
         votes -= 0.2
     return votes >= 0.0
+
+
+def _padded_with_zeros(column: list[str]) -> bool:
+    """Whether cells are codes such as 00123: numbers would lose the zeros."""
+    filled = [cell for cell in column if cell]
+    if len(filled) < 2 or not any(cell[0] == "0" for cell in filled):
+        return False
+    return len(filled[0]) > 2 and len({len(cell) for cell in filled}) == 1 and all(cell.isdigit() for cell in filled)
 
 
 def _decimal(body: list[list[str]], separator: str) -> str:

@@ -315,7 +315,7 @@ def _is_code(picked: list[Any]) -> bool:
     if len(digits) < 0.95 * len(picked):
         return False
     lengths = Counter(map(len, digits))
-    padded = any(word[0] == "0" and len(word) > 1 for word in digits)
+    padded = any(word[0] == "0" and len(word) > 2 for word in digits)  # 01 to 12 are months, hours: numbers
     return (padded and len(lengths) == 1) or min(lengths) > 15
 
 
