@@ -30,17 +30,20 @@ def seconds(budget: str | float | int | None) -> float | None:
 
 
 class Clock:
-    """Counts wall seconds from its making; `limit=None` never runs out."""
+    """Counts wall seconds from its making; `limit=None` never runs out.
 
-    def __init__(self, limit: float | None = None, started: float | None = None):
-        self.limit = limit
+    `kept` seconds of the limit are for what the holder still does afterwards, such as writing a report.
+    """
+
+    def __init__(self, limit: float | None = None, started: float | None = None, kept: float = 0.0):
+        self.limit, self.kept = limit, kept
         self.started = time.monotonic() if started is None else started
 
     def elapsed(self) -> float:
         return time.monotonic() - self.started
 
     def left(self) -> float:
-        return float("inf") if self.limit is None else self.limit - self.elapsed()
+        return float("inf") if self.limit is None else self.limit - self.kept - self.elapsed()
 
     def over(self) -> bool:
         return self.left() <= 0

@@ -96,7 +96,7 @@ def fit(
     target: str | list[str] | None = None,
     task: str | None = None,
     models: list[str] | str | None = None,
-    budget: str | float | None = None,
+    budget: str | float | Clock | None = None,
     trials: int | None = None,
     metric: str | None = None,
     group: str | None = None,
@@ -125,7 +125,8 @@ def fit(
     target : column to predict; a list of 0/1 columns for multilabel.
     task : "regression", "binary", "multiclass" or "multilabel"; found out when not given.
     models : names of the models to try (`everymodel models` lists them); all that suit by default.
-    budget : wall time for the whole call, such as 60, "60s" or "5m". Default "60s" unless `trials` is given.
+    budget : wall time for the whole call, such as 60, "60s" or "5m", or a Clock that already runs. Default "60s" unless
+        `trials` is given.
     trials : limit by number of candidates instead: the same seed then gives the same result on any machine.
     metric : what to optimise, in scikit-learn's words. Default: rmse, roc_auc (binary), log_loss (multiclass).
     group : column whose values must not be shared by training and test rows (patients, customers).
@@ -147,10 +148,10 @@ def fit(
     ------
     ReadError, TargetError, DataError, ParameterError, BudgetError : each says what came, what was expected, what to do.
     """
-    limit = seconds(budget)
-    if limit is None and trials is None:
-        limit = DEFAULT_BUDGET
-    clock = Clock(limit)
+    clock = budget if isinstance(budget, Clock) else Clock(seconds(budget))
+    if clock.limit is None and trials is None:
+        clock.limit = DEFAULT_BUDGET
+    limit = clock.limit
     _check_options(task, metric, test_size, trials, prefer, unseen)
     listener = _listener(progress)
     timing: dict[str, float] = {}

@@ -21,6 +21,7 @@ EXAMPLES = examples(
     "everymodel fit houses.csv -t price --trials 20 --run-folder run1",
     "everymodel fit houses.csv -t price --budget 5m --resume run1",
 )
+STARTUP, REPORT = 0.35, 2.0  # seconds before this command begins, and to draw the report
 _SPLIT, _SEARCH, _TEST, _FILES = "Splitting", "Searching", "Testing", "Files"
 
 
@@ -119,9 +120,14 @@ def command(
 ) -> None:
     """Find the best model for a table within a time budget, and test it once on rows that no choice has seen."""
     started = clocks.monotonic()
-    from everymodel.core.clock import seconds
+    from everymodel.core.clock import Clock, seconds
 
     limit = seconds(budget)
+    if limit is None and trials is None:
+        limit = 60.0
+    # The budget is for the whole command: the interpreter has started before, the report and the end come after.
+    after = (STARTUP + REPORT if report else STARTUP) if limit else 0.0
+    clock = Clock(limit, started - STARTUP, kept=min(after, 0.2 * (limit or 0.0)))
     check_writable(out, "--out")
     check_writable(report, "--report")
     if resume and run_folder and Path(resume) != Path(run_folder):
@@ -134,8 +140,7 @@ def command(
 
     from everymodel.interfaces.cli.progress import FitProgress
 
-    shown = limit if limit is not None or trials is not None else 60.0
-    with FitProgress(shown, quiet=quiet, started=started) as progress:
+    with FitProgress(limit, quiet=quiet, started=started) as progress:
         import everymodel as em
 
         source: Any = data
@@ -146,7 +151,7 @@ def command(
             target=target[0] if target and len(target) == 1 else target or None,
             task=task,
             models=model or None,
-            budget=budget,
+            budget=clock,
             trials=trials,
             metric=metric,
             group=group,
