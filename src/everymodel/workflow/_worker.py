@@ -131,6 +131,7 @@ class Zygote:
         if word == "problem":
             self.problem, self.memory = rest
             preload([])
+            remember(self.problem)
         elif word == "preload":
             preload(rest[0])
         elif word == "job":
@@ -219,6 +220,16 @@ def preload(cards: list[tuple[str, str]]) -> None:
             catalog.module(card)
         except Exception:
             continue
+
+
+def remember(problem: Any) -> None:
+    """What every fit would do again with the same rows is done once, before the first fork."""
+    try:
+        from everymodel.preprocessing.preparation import remember as remember_text
+
+        remember_text(problem.schema, problem.batch)
+    except Exception:
+        return  # every fit then does it by itself, and says what is wrong
 
 
 def main() -> None:

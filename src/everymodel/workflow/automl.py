@@ -330,7 +330,7 @@ class _Search:
         families = min(3 if few else 6, len(self.queue) + tried)
         limit = self.trials if self.trials is not None else 10**9
         waiting = any(f == 0 and not c.members for c, f, _ in self.jobs.values())
-        early = self.clock.elapsed() - self.started < self.total * (0.6 if waiting and not self.big else 0.35)
+        early = self.clock.elapsed() - self.started < self.total * (0.5 if waiting and not self.big else 0.35)
         if tried < families and tried < limit and early:  # every family has its turn before any is looked at closely
             candidate = self._new()
             if candidate is not None:
@@ -374,7 +374,7 @@ class _Search:
     def _expected(self, candidate: Candidate) -> float:
         """Seconds of one fold: measured where one is done, else by the card."""
         if candidate.members:
-            return candidate.fold_seconds * (2.5 if candidate.short else 1.0)
+            return candidate.fold_seconds
         same = [c for c in self.candidates if c.card is candidate.card and c.members]
         if same:
             return float(np.mean([c.fold_seconds for c in same]))
@@ -384,14 +384,14 @@ class _Search:
         many = len(self.problem.schema.classes) if self.problem.task == "multiclass" and candidate.graceful else 1
         return 0.05 + seconds * many**0.5
 
-    def _affordable(self, candidate: Candidate, folds: int) -> bool:
-        """Whether so many more folds end before the time does, as far as can be known."""
+    def _affordable(self, candidate: Candidate, folds: int, longer: float = 1.0) -> bool:
+        """Whether so many more folds, each `longer` times the last, end before the time does, as far as is known."""
         if not self.timed or candidate.origin == "baseline":
             return True
         left = self.clock.left() - self.reserve
         if left < 0.3 + 0.02 * self.total or (not candidate.members and left < 0.2 * self._slot()):
             return False
-        need = self._expected(candidate) * -(-folds // self.cores)
+        need = self._expected(candidate) * longer * -(-folds // self.cores)
         if candidate.graceful and not candidate.members:
             need = min(need, self._slot())
         return need * (0.7 if candidate.graceful else 1.1) < left
@@ -423,8 +423,10 @@ class _Search:
                     return True
                 continue
             missing = [f for f in range(self.k) if f not in candidate.asked]
-            while missing and not self._affordable(candidate, len(missing)):
+            while missing and not self._affordable(candidate, len(missing), 2.5 if candidate.short else 1.0):
                 missing.pop()  # some more models of a bag are better than none
+            if not missing and candidate.short and self._affordable(candidate, 1):
+                missing = [f for f in range(self.k) if f not in candidate.asked][: self.cores]
             if missing:
                 for fold in missing:
                     self._ask(candidate, fold)
@@ -502,19 +504,21 @@ class _Search:
         def shown(loss: float) -> float | None:
             return None if not np.isfinite(loss) else 1 - loss if higher else loss
 
-        best = min((c.loss for c in self.candidates), default=np.inf)
+        mine = np.inf if candidate is None else candidate.loss
+        if candidate is not None and np.isfinite(candidate.mean_loss):
+            mine = candidate.mean_loss
+        # Only what was validated on all folds may be called the best so far.
+        best = min((c.mean_loss for c in self.candidates), default=np.inf)
         done = sum(bool(c.members) for c in self.candidates)
         now = round(self.clock.elapsed() - self.started, 3)
         if candidate is not None and np.isfinite(best):
-            self.history.append(
-                {"seconds": now, "model": candidate.name, "score": shown(candidate.loss), "best": shown(best)}
-            )
+            self.history.append({"seconds": now, "model": candidate.name, "score": shown(mine), "best": shown(best)})
         self.listener(
             Progress(
                 "search",
                 self._estimate() if candidate is None else "",
                 candidate.name if candidate else "",
-                shown(candidate.loss) if candidate else None,
+                shown(mine) if candidate else None,
                 shown(best),
                 done,
                 None if self.trials is None else self.trials + len(plan.baselines(self.problem, self.models)),
@@ -541,10 +545,10 @@ class _Search:
                 candidate.failed = reason
         self.jobs.clear()
         ready = [c for c in self.candidates if c.members and not c.failed]
+        lost = [c.failed for c in self.candidates if c.failed]
+        if not any(c.card.name != plan.DUMMY for c in ready) and lost and not any(_by_clock(reason) for reason in lost):
+            raise DataError(f"No model could be fitted. {lost[0]}")  # not the clock, so the data is the matter
         if not ready:
-            reason = self.candidates[0].failed if self.candidates else ""
-            if reason and not _by_clock(reason):  # even the baseline cannot be fitted: the data is the matter
-                raise DataError(reason)
             ready = [self.final.dummy()]
             self.failures.append({"model": "all", "reason": "no fit ended in time, so the baseline answers"})
         final, rows = self.final.finalists(ready)

@@ -43,7 +43,7 @@ def split(
     understanding, frame : what `understand` gave for the frame; rows without a target are left out.
     test_size : share of rows kept for the one test, 0 (none) to below 1.
     group, time, column : column names; where None, the schema's roles "group", "time" and "split" are used.
-    folds : number of validation folds; None: 8 below 1,500 rows, else 5.
+    folds : number of validation folds; None: 5.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _shuffled_within(strata: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _count(folds: int | None, n: int) -> int:
-    return min(folds if folds is not None else 8 if n < 1500 else 5, n)
+    return min(folds if folds is not None else 5, n)
 
 
 def _note(kind: str, n: int, train: np.ndarray, test: np.ndarray, more: str = "") -> str:

@@ -23,6 +23,7 @@ from everymodel.workflow.types import Problem
 
 CHECKED_ROWS = 256  # rows on which pack and source are compared
 _TOLERANCE = 1e-9
+_TOLERANCE_SINGLE = 1e-6  # where the source itself answers in float32
 
 
 @dataclass
@@ -61,13 +62,21 @@ class Member:
         return Pack.build(self.spec, self.arrays)
 
 
+@dataclass
+class _Marks:
+    """What is noted on the way."""
+
+    ended: float = 0.0  # moment at which the last fit ended
+    single: bool = False  # the source answers in float32
+
+
 def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = None) -> Member:
     """Fit, pack, verify, answer. Raises PackError when the pack differs from the fitted model.
 
     `stop` is asked now and then by models that can end early; they then keep their best so far.
     """
     started = time.perf_counter()
-    marks: list[float] = []
+    marks = _Marks()
     if job.fold is not None:
         fit, valid = problem.folds[job.fold]
         job = replace(job, fit=fit, valid=valid, fold=None)
@@ -109,7 +118,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         pack = Pack(nodes)
         if not np.isfinite(answers).all():
             raise DataError(f"{card.title} gave answers that are not finite numbers.")
-        _verify(pack, asked, answers, card)
+        _verify(pack, asked, answers, card, marks.single)
         row_ms = _row_ms(pack, asked)
     spec, arrays = pack.spec()
     seconds = time.perf_counter() - started
@@ -123,7 +132,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         int(sum(a.nbytes for a in arrays.values())),
         refit,
         stopped,
-        seconds - (marks[-1] - started if marks else 0.0),
+        seconds - (marks.ended - started if marks.ended else 0.0),
         sorted({str(w.message).partition("\n")[0][:160] for w in caught if _matters(w)}),
     )
 
@@ -169,7 +178,7 @@ def _fit_one(
     native: tuple[int, ...],
     stop: Callable[[], bool] | None,
     part: str,
-    marks: list[float],
+    marks: _Marks,
 ) -> tuple[Any, np.ndarray, dict[str, Any], bool, Any, Any]:
     """(model, answers on Xv, refit settings, ended by the clock, step, steps that undo the target's change)."""
     model = make(card, job.parameters, seeds.derive(job.seed, "model", part), job.threads)
@@ -193,9 +202,11 @@ def _fit_one(
         model = module.fit(model, X, goal, valid=valid, stop=asked, threads=job.threads, native=native)
     else:
         model.fit(X, goal)
-    marks.append(time.perf_counter())
+    marks.ended = time.perf_counter()
     step = module.pack(model, n_classes=n_classes) if n_classes else module.pack(model)
     answers = source_answers(model, Xv, step.output, n_classes)
+    marks.single = marks.single or answers.dtype == np.float32
+    answers = np.asarray(answers, float)
     for back in inverse:
         answers = back(answers)
     refit = dict(module.refit_parameters(model)) if hasattr(module, "refit_parameters") else {}
@@ -214,7 +225,7 @@ def _one_by_one(
     nodes: list[Node],
     native: tuple[int, ...],
     stop: Callable[[], bool] | None,
-    marks: list[float],
+    marks: _Marks,
 ) -> tuple[list[Node], np.ndarray, dict[str, Any], bool]:
     """One model per label or per target, side by side."""
     from everymodel.scoring.steps.combine import Columns, Mean, Stack
@@ -264,13 +275,13 @@ def source_answers(model: Any, X: Any, output: str, n_classes: int | None) -> np
                         for a, c in zip(answers, model.classes_)
                     ]
                 )
-            return np.asarray(answers, float)
-        return np.asarray(model.predict(X), float)
+            return np.asarray(answers)
+        return np.asarray(model.predict(X))
     if output == "probabilities":
-        raw = np.asarray(model.predict_proba(X), float)
+        raw = np.asarray(model.predict_proba(X))
         fill = 0.0
     else:
-        raw = np.asarray(model.decision_function(X), float)
+        raw = np.asarray(model.decision_function(X))
         if raw.ndim == 1 and n_classes == 2:
             return raw
         if raw.ndim == 1:
@@ -279,7 +290,7 @@ def source_answers(model: Any, X: Any, output: str, n_classes: int | None) -> np
     classes = np.asarray(model.classes_).astype(int)
     if len(classes) == n_classes:
         return raw
-    placed = np.full((len(raw), n_classes), fill)
+    placed = np.full((len(raw), n_classes), fill, dtype=raw.dtype)
     placed[:, classes] = raw
     return placed
 
@@ -288,27 +299,13 @@ def target_transform(word: str, y: np.ndarray) -> tuple[Callable[[np.ndarray], n
     """(what the model learns as a function of y, the scoring steps that undo it); (None, []) for "plain"."""
     if word == "plain":
         return None, []
-    from everymodel.scoring.steps.combine import Clip, Transform
+    from everymodel.preprocessing.target import TargetTransform
 
-    # The plain logarithm where no value is close to zero, for log1p would be nearly straight on small units.
-    kind = "identity" if word == "standard" else "log" if y.min() > 1e-3 * np.median(y) else "log1p"
-    low = float(y.min()) * 1e-3
-
-    def bend(values: np.ndarray) -> np.ndarray:
-        if kind == "identity":
-            return values
-        return np.log(np.maximum(values, low)) if kind == "log" else np.log1p(np.maximum(values, -1 + 1e-9))
-
-    bent = bend(y)
-    offset = float(bent.mean())
-    scale = float(bent.std()) or 1.0
-    steps: list[Any] = [Transform(kind, offset, scale)]
-    if kind != "identity":  # a small error far out becomes a huge one when the logarithm is undone
-        steps.append(Clip(low=min(0.0, float(y.min())), high=float(y.max() + 0.25 * (y.max() - y.min()))))
-    return lambda values: (bend(values) - offset) / scale, steps
+    change = TargetTransform("identity" if word == "standard" else "log").fit(y)
+    return change.transform, list(change.steps())
 
 
-def _verify(pack: Pack, batch: Any, answers: np.ndarray, card: Card) -> None:
+def _verify(pack: Pack, batch: Any, answers: np.ndarray, card: Card, single: bool = False) -> None:
     """The pack must answer the first rows exactly as the source did."""
     few = batch.take(np.arange(min(CHECKED_ROWS, len(batch))))
     packed = np.asarray(pack(few), float)
@@ -317,7 +314,7 @@ def _verify(pack: Pack, batch: Any, answers: np.ndarray, card: Card) -> None:
         raise PackError(f"{card.title}: the pack answers with shape {packed.shape}, its source with {expected.shape}.")
     gap = np.abs(packed - expected) / (1 + np.abs(expected))
     worst = float(gap.max(initial=0.0))
-    if not worst <= _TOLERANCE:
+    if not worst <= (_TOLERANCE_SINGLE if single else _TOLERANCE):
         raise PackError(
             f"{card.title}: the packed model's answers differ from its source by {worst:.3g} "
             f"(allowed: {_TOLERANCE:g}), so it is not used. Please report this with the data's shape."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -165,6 +166,8 @@ def train(
     """Layers (W, b) of the best epoch on `valid` (else of the last), how many epochs led to them, their loss there.
 
     X (n, p), Y (n, out) float32. The learning rate rises for a quarter of the steps, then falls to nothing (one cycle).
+    Where `stop` has a `deadline` (time.monotonic), the cycle is made short enough to end before it, because one that
+    is cut off while the rate is high has learnt little.
     """
     rng = np.random.default_rng(recipe.seed)
     network = Network(X.shape[1], Y.shape[1], recipe, rng)
@@ -172,6 +175,7 @@ def train(
     batch = min(recipe.batch, n)
     per_epoch = max(n // batch, 1)  # the last rows of a shuffle that do not fill a batch wait for the next epoch
     total = per_epoch * recipe.epochs
+    deadline, started = getattr(stop, "deadline", None), time.monotonic()
     theta, grad = network.value.all, network.grad.all
     first, second, spare = np.zeros_like(theta), np.zeros_like(theta), np.empty_like(theta)
     best, best_layers, best_epoch, t = math.inf, None, 0, 0
@@ -181,7 +185,10 @@ def train(
             rows = order[s * batch : (s + 1) * batch]
             network.step(X[rows], Y[rows], rng)
             t += 1
-            done = t / total
+            if deadline is not None and t in (10, 40, 160):
+                pace = (time.monotonic() - started) / t
+                total = min(total, t + max(int(0.9 * (deadline - time.monotonic()) / pace), per_epoch))
+            done = min(t / total, 1.0)
             rise = 0.25
             shape = done / rise if done < rise else 0.5 * (1 + math.cos(math.pi * (done - rise) / (1 - rise)))
             rate = recipe.rate * max(shape, 1e-3)
@@ -199,9 +206,9 @@ def train(
             spare *= np.float32(rate / (1 - 0.9**t))
             theta[: network.weights] *= np.float32(1 - rate * recipe.decay)
             theta -= spare
-            if stop is not None and t % 50 == 0 and stop():
+            if t >= total or (stop is not None and t % 50 == 0 and stop()):
                 break
-        late = stop is not None and stop()
+        late = t >= total or (stop is not None and stop())
         if valid is not None:
             layers = network.folded()
             loss = loss_of(answers(layers, valid[0]), valid[1], recipe.loss)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -189,8 +191,17 @@ class _Perceptron(BaseEstimator):
                 smoothing=0.0,
                 seed=int(seed),
             )
+            began = time.monotonic()
             network, best, loss = train(inputs, Y, recipe, checked, stop)
-            if 2 * best <= recipe.epochs and checked is not None and not (stop is not None and stop()):
+            took = time.monotonic() - began
+            left = getattr(stop, "deadline", None)
+            left = math.inf if left is None else left - time.monotonic()
+            if (
+                left > 0.7 * took
+                and 2 * best <= recipe.epochs
+                and checked is not None
+                and not (stop is not None and stop())
+            ):
                 # It was best long before its steps grew small: a cycle of that length lets it settle.
                 shorter = replace(recipe, epochs=best + 2)
                 other, epoch, other_loss = train(inputs, Y, shorter, checked, stop)
@@ -198,7 +209,7 @@ class _Perceptron(BaseEstimator):
                     network, best = other, epoch
             self.networks_.append(network)
             found.append(best)
-            if stop is not None and stop():
+            if (stop is not None and stop()) or left < 0.7 * took:  # half a network is none
                 break
         self.epochs_ = round(float(np.mean(found)))
         return self

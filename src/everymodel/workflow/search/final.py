@@ -233,7 +233,8 @@ class Final:
                 | {"weight": 1.0, "folds": self.k, "parameters": {}, "target": "", "origin": "blend", "status": "ok"}
             )
         sign = -1 if higher else 1
-        board.sort(key=lambda r: (r["score"] is None, sign * (r["score"] or 0), r["model"]))
+        # A score on one fold is not to be compared with one on all of them: those come after.
+        board.sort(key=lambda r: (r["score"] is None, r["status"] != "ok", sign * (r["score"] or 0), r["model"]))
         nothing = dict.fromkeys(("score", "score_low", "score_high", "fit_seconds", "row_ms", "size"))
         board += [
             {"model": c.name, "card": c.card.name, **nothing, "weight": 0.0, **described(c), "status": c.failed}

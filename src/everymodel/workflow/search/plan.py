@@ -121,7 +121,19 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
     if prefer == "fast":
         cards = [c for c in cards if c.family in ("linear", "tree", "ensemble") and "slow" not in c.advice]
     # Boosters and networks most likely help; plain models come cheap but are seldom the best of a table.
-    return sorted(cards, key=lambda c: ((c.priority or 0) < 20, c.priority or 0, c.name))
+    return sorted(cards, key=lambda c: (*_turn(c, problem), c.name))
+
+
+def _turn(card: Card, problem: Problem) -> tuple[bool, float]:
+    """When a card has its turn: by its priority, but plain models last; kernels early where rows are few and most
+    columns are numbers, for there they are often the best."""
+    priority = float(card.priority or 0)
+    kinds = [c.kind for c in problem.schema.features]
+    numbers = sum(k in ("number", "boolean", "date") for k in kinds) >= 0.7 * len(kinds)
+    most = card.need("max_rows") or 0
+    if card.family == "kernel" and numbers and 5_000 < most <= 50_000 and len(problem.y) <= most:
+        priority = 32.0
+    return priority < 20, priority
 
 
 def _named(name: str, kind: str) -> bool:
