@@ -98,8 +98,14 @@ CARD = {
                 },
             },
             "presets": [
-                {"n_estimators": 3000, "learning_rate": 0.05},
-                {"n_estimators": 4000, "learning_rate": 0.06, "extra_trees": True, "colsample_bytree": 0.7},
+                {
+                    "n_estimators": 3000,
+                    "learning_rate": 0.05,
+                    "num_leaves": 16,
+                    "min_child_samples": 5,
+                    "colsample_bytree": 0.5,
+                    "subsample": 0.7,
+                },
                 {
                     "n_estimators": 3000,
                     "learning_rate": 0.03,
@@ -107,6 +113,13 @@ CARD = {
                     "min_child_samples": 5,
                     "colsample_bytree": 0.6,
                     "subsample": 0.8,
+                },
+                {
+                    "n_estimators": 4000,
+                    "learning_rate": 0.06,
+                    "extra_trees": True,
+                    "min_child_samples": 5,
+                    "colsample_bytree": 0.7,
                 },
             ],
             "tiny": [
@@ -200,8 +213,14 @@ CARD = {
                 },
             },
             "presets": [
-                {"n_estimators": 3000, "learning_rate": 0.05},
-                {"n_estimators": 4000, "learning_rate": 0.06, "extra_trees": True, "colsample_bytree": 0.7},
+                {
+                    "n_estimators": 3000,
+                    "learning_rate": 0.05,
+                    "num_leaves": 16,
+                    "min_child_samples": 5,
+                    "colsample_bytree": 0.5,
+                    "subsample": 0.7,
+                },
                 {
                     "n_estimators": 3000,
                     "learning_rate": 0.03,
@@ -209,6 +228,13 @@ CARD = {
                     "min_child_samples": 5,
                     "colsample_bytree": 0.6,
                     "subsample": 0.8,
+                },
+                {
+                    "n_estimators": 4000,
+                    "learning_rate": 0.06,
+                    "extra_trees": True,
+                    "min_child_samples": 5,
+                    "colsample_bytree": 0.7,
                 },
             ],
             "tiny": [
