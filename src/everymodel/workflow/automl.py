@@ -274,14 +274,18 @@ class _Search:
         last = now + self.clock.left() - self.reserve
         slot = self._slot()
         if candidate.members:
-            slot = max((3.0 if candidate.short else 1.5) * candidate.fold_seconds, 0.02 * self.total, 1.0)
+            slot = max((3.0 if candidate.short else 2.5) * candidate.fold_seconds, 0.02 * self.total, 1.0)
         if candidate.grown:
             slot = self.clock.left()
-        # What comes after the fit (packing, answering, proving) counts too, and is never cut short on purpose.
+        tail = self._tail(candidate)
+        stop_at = min(now + slot, last - tail)
+        return stop_at, min(now + 2.0 * slot + 2.0 * tail + 1.0, last)
+
+    def _tail(self, candidate: Candidate) -> float:
+        """Seconds that a fit needs once it has ended: packing, answering, proving, and a margin."""
         same = [m.after for c in self.candidates if c.card is candidate.card for m in c.members.values()]
-        after = 1.3 * max(same) if same else 0.2 * slot
-        stop_at = min(now + slot, last - after - max(0.2, 0.015 * self.total) - 1e-6 * self.n)
-        return stop_at, min(now + 2.0 * slot + 2.0 * after + 1.0, last)
+        after = 1.3 * max(same) if same else 0.2 * min(self._slot(), self._expected(candidate))
+        return after + max(0.2, 0.015 * self.total) + 1e-6 * self.n
 
     # ---- what comes next -------------------------------------------------------------------------------------------
 
@@ -388,13 +392,14 @@ class _Search:
         """Whether so many more folds, each `longer` times the last, end before the time does, as far as is known."""
         if not self.timed or candidate.origin == "baseline":
             return True
-        left = self.clock.left() - self.reserve
-        if left < 0.3 + 0.02 * self.total or (not candidate.members and left < 0.2 * self._slot()):
+        left = self.clock.left() - self.reserve - self._tail(candidate)
+        if left < (0.2 * self._slot() if not candidate.members else 0.0):
             return False
         need = self._expected(candidate) * longer * -(-folds // self.cores)
         if candidate.graceful and not candidate.members:
             need = min(need, self._slot())
-        return need * (0.7 if candidate.graceful else 1.1) < left
+        # What can end early may be a little short of time.
+        return need * (0.8 if candidate.graceful else 1.1) < left
 
     def _growth(self, candidate: Candidate) -> int:
         """Big tables: how many rows this candidate could learn from in the time left; 0 where it is not worth it."""

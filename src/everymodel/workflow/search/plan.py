@@ -176,7 +176,7 @@ def portfolio(problem: Problem, cards: list[Card], taken: set[str]) -> list[Cand
             if i == 0 and log and card.family in LOGGED and "poisson" not in card.name:
                 logs.append((0, Candidate(f"{card.title} (log target)", card, dict(preset), "log")))
     others.sort(key=lambda item: item[0])  # all second presets before any third
-    ordered = [c for _, c in firsts[:4] + logs[:4] + firsts[4:] + logs[4:] + others]
+    ordered = [c for _, c in firsts[:3] + logs[:3] + firsts[3:] + logs[3:] + others]
     return [c for c in ordered if c.key not in taken]
 
 
