@@ -41,7 +41,20 @@ def test_reference_lists_every_finding_and_command(make_docs, tmp_path, monkeypa
     findings = (tmp_path / "reference" / "findings.md").read_text()
     assert all(f"`{code}`" in findings for code in CODES)
     commands = (tmp_path / "reference" / "command-line.md").read_text()
-    for name in "look advise fit evaluate predict explain report models card inspect serve doctor".split():
+    for name in [
+        "look",
+        "advise",
+        "fit",
+        "evaluate",
+        "predict",
+        "explain",
+        "report",
+        "models",
+        "card",
+        "inspect",
+        "serve",
+        "doctor",
+    ]:
         assert f"## {name}\n" in commands
 
 
