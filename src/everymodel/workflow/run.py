@@ -469,6 +469,7 @@ def _evaluate(
 ) -> tuple[Evaluation, tuple[Any, np.ndarray], list[Finding]]:
     """The one reading of the test part. Without one, out-of-fold answers on the training rows take its place."""
     from everymodel.workflow.evaluate import evaluate
+    from everymodel.workflow.understand import shared_rows
 
     findings: list[Finding] = []
     if len(parts.test):
@@ -476,7 +477,8 @@ def _evaluate(
         y = _labels(model.schema, frame, targets)
         batch, _ = table.parse(model.schema, frame, unseen="ignore", bad="missing")
         answers, baselines = model.answers(batch), {k: p(batch) for k, p in result.packs_by_model.items()}
-        findings += _shared_rows(rows.iloc[parts.train], frame, targets)
+        shared = shared_rows(rows, model.schema, parts.train, parts.test)
+        findings += [shared] if shared else []
         source = "test"
     else:
         known = np.isfinite(result.oof).reshape(len(y), -1).all(axis=1)
@@ -505,40 +507,6 @@ def _evaluate(
         seed=seed,
     )
     return evaluation, (batch, y), findings
-
-
-def _shared_rows(train: pd.DataFrame, test: pd.DataFrame, targets: list[str]) -> list[Finding]:
-    """Rows of the test part whose features stand in the training part too: they flatter the score."""
-    features = [c for c in train.columns if c not in targets]
-    if not features:
-        return []
-    prints = [_row_hashes(part[features]) for part in (train, test)]
-    count = int(np.isin(prints[1], prints[0]).sum())
-    if not count:
-        return []
-    share = count / len(test)
-    return [
-        Finding(
-            "shared_rows",
-            "warning" if share > 0.01 else "info",
-            f"{count} of {len(test)} test rows ({share:.1%}) have the same features as a training row.",
-            "Remove duplicates, or split by the column that says which rows belong together (group=...).",
-            data={"rows": count, "share": share},
-        )
-    ]
-
-
-def _row_hashes(frame: pd.DataFrame) -> np.ndarray:
-    """One number (n,) uint64 per row; equal rows have equal numbers."""
-    import pandas as pd
-
-    mixed = np.zeros(len(frame), np.uint64)
-    for name in frame.columns:
-        values = frame[name]
-        plain = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_extension_array_dtype(values)
-        cells = values.to_numpy() if plain else values.astype(str).to_numpy(object)
-        mixed = mixed * np.uint64(1_000_003) + pd.util.hash_array(cells)
-    return mixed
 
 
 def _describe(model: Model, evaluation: Evaluation, findings: list[Finding]) -> None:
