@@ -125,13 +125,14 @@ def read_literal(path: Path) -> dict[str, Any] | None:
 
 
 def cards_from(literal: dict[str, Any], module: str, family: str) -> Iterator[Card]:
-    """One Card per entry of "classes"; an entry's keys win over the family's."""
+    """One Card per entry of "classes"; an entry's keys win over the family's, and its parameters join the family's."""
     shared = {k: v for k, v in literal.items() if k != "classes"}
     for kind, own in literal["classes"].items():
         strange = set(own.get("needs", shared.get("needs", {}))) - set(NEEDS)
         if strange:
             raise ValueError(f"{module}: the card's needs have unknown words {sorted(strange)}")
         data = {**shared, **{k: v for k, v in own.items() if k != "class"}}
+        data["parameters"] = {**shared.get("parameters", {}), **own.get("parameters", {})}
         parameters = tuple(
             Parameter(name, **{k: tuple(v) if k == "choices" else v for k, v in spec.items()})
             for name, spec in data.pop("parameters", {}).items()

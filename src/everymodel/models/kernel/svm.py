@@ -25,6 +25,24 @@ CARD = {
     ],
     "advice": ["small_data", "curved", "accurate"],
     "priority": 62,
+    "parameters": {
+        "kernel": {
+            "type": "choice",
+            "default": "rbf",
+            "choices": ["rbf", "poly", "sigmoid", "linear"],
+            "tune": False,
+            "text": "How similarity is measured.",
+        },
+        "gamma": {
+            "type": "choice",
+            "default": "scale",
+            "choices": ["scale", "auto"],
+            "tune": False,
+            "text": "How quickly similarity falls with distance.",
+        },
+    },
+    "fixed": {"cache_size": 500},
+    "presets": [{"C": 3.0}, {"C": 30.0}],
     "classes": {
         "classifier": {
             "class": "sklearn.svm:SVC",
@@ -33,7 +51,6 @@ CARD = {
                 "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
             },
             "tasks": ["binary", "multiclass"],
-            "fixed": {"cache_size": 500},
             "parameters": {
                 "C": {
                     "type": "float",
@@ -43,22 +60,7 @@ CARD = {
                     "log": True,
                     "text": "Price of rows on the wrong side: small values make a smoother boundary.",
                 },
-                "kernel": {
-                    "type": "choice",
-                    "default": "rbf",
-                    "choices": ["rbf", "poly", "sigmoid", "linear"],
-                    "tune": False,
-                    "text": "How similarity is measured.",
-                },
-                "gamma": {
-                    "type": "choice",
-                    "default": "scale",
-                    "choices": ["scale", "auto"],
-                    "tune": False,
-                    "text": "How quickly similarity falls with distance.",
-                },
             },
-            "presets": [{"C": 3.0}, {"C": 30.0}],
             "tiny": [{}, {"kernel": "poly", "degree": 2, "coef0": 1.0}, {"kernel": "linear"}],
         },
         "regressor": {
@@ -69,7 +71,6 @@ CARD = {
             },
             "tasks": ["regression"],
             "gives": [],
-            "fixed": {"cache_size": 500},
             "parameters": {
                 "C": {
                     "type": "float",
@@ -86,22 +87,7 @@ CARD = {
                     "high": 1.0,
                     "text": "Half the width of the tube, for a target of unit variance.",
                 },
-                "kernel": {
-                    "type": "choice",
-                    "default": "rbf",
-                    "choices": ["rbf", "poly", "sigmoid", "linear"],
-                    "tune": False,
-                    "text": "How similarity is measured.",
-                },
-                "gamma": {
-                    "type": "choice",
-                    "default": "scale",
-                    "choices": ["scale", "auto"],
-                    "tune": False,
-                    "text": "How quickly similarity falls with distance.",
-                },
             },
-            "presets": [{"C": 3.0}, {"C": 30.0}],
             "tiny": [{}, {"kernel": "poly", "degree": 2, "coef0": 1.0}],
         },
     },

@@ -19,6 +19,17 @@ CARD = {
     "references": ["Hoerl and Kennard (1970), Ridge regression. Technometrics 12(1)."],
     "advice": ["basic", "interpretable", "correlated", "small_data", "sparse", "many_columns"],
     "priority": 10,
+    "parameters": {
+        "alpha": {
+            "type": "float",
+            "default": 1.0,
+            "low": 1e-6,
+            "high": 1e6,
+            "log": True,
+            "text": "How strongly coefficients are pulled towards zero.",
+        },
+    },
+    "tiny": [{"alpha": 0.5}],
     "classes": {
         "regressor": {
             "class": "sklearn.linear_model:Ridge",
@@ -27,14 +38,6 @@ CARD = {
             },
             "tasks": ["regression"],
             "parameters": {
-                "alpha": {
-                    "type": "float",
-                    "default": 1.0,
-                    "low": 1e-6,
-                    "high": 1e6,
-                    "log": True,
-                    "text": "How strongly coefficients are pulled towards zero.",
-                },
                 "fit_intercept": {
                     "type": "bool",
                     "default": True,
@@ -43,7 +46,6 @@ CARD = {
                 },
             },
             "presets": [{"alpha": 1.0}, {"alpha": 30.0}],
-            "tiny": [{"alpha": 0.5}],
         },
         "classifier": {
             "class": "sklearn.linear_model:RidgeClassifier",
@@ -54,14 +56,6 @@ CARD = {
             "gives": ["coefficients", "scores"],
             "priority": None,
             "parameters": {
-                "alpha": {
-                    "type": "float",
-                    "default": 1.0,
-                    "low": 1e-6,
-                    "high": 1e6,
-                    "log": True,
-                    "text": "How strongly coefficients are pulled towards zero.",
-                },
                 "class_weight": {
                     "type": "choice",
                     "default": None,
@@ -71,7 +65,6 @@ CARD = {
                 },
             },
             "presets": [{"alpha": 1.0}],
-            "tiny": [{"alpha": 0.5}],
         },
     },
 }
