@@ -154,6 +154,9 @@ def parse(
             raise ParameterError(f"{name}={value!r} is not possible: expected one of {', '.join(choices)}.")
     reader = _reader(schema)
     row = data[0] if data.__class__ is list and len(data) == 1 else data
+    if hasattr(row, "iloc") and hasattr(row, "columns") and len(row) == 1:  # pandas: one cut across, not one a column
+        across = dict(zip(map(str, row.columns), row.iloc[0].tolist()))
+        row = across if len(across) == len(row.columns) else row  # columns of one name must be told apart below
     if row.__class__ is dict:
         found = reader.row(row, policy)
         if found is not None:
