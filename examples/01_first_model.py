@@ -27,7 +27,11 @@ print(model.predict(row), model.predict_proba(row))
 
 # %%
 # Why? The contributions of each measurement add up to the difference from the average answer.
-print(model.explain(row, top=5))
+import pandas as pd
+
+why = model.explain(row, top=5)[0]
+print(f"base {why['base']:.3f}, answer {why['answer']:.3f}, all other measurements {why['rest']:+.3f}")
+pd.DataFrame(why["contributions"])
 
 # %%
 # A report for people who were not here:

@@ -10,7 +10,7 @@ from everymodel import Lasso
 
 X, y = load_diabetes(return_X_y=True, as_frame=True)
 model = Lasso(alpha=2.0).fit(StandardScaler().fit_transform(X), y)
-kept = {name: round(w, 2) for name, w in zip(X.columns, model.coef_) if w}
+kept = {name: round(float(w), 2) for name, w in zip(X.columns, model.coef_) if w}
 print(f"{len(kept)} of {X.shape[1]} columns kept: {kept}")
 
 # %%

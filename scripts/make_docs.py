@@ -126,7 +126,7 @@ def run_example(path: Path) -> str:
     """Execute a `# %%` script cell by cell in a scratch folder; return Markdown with code, output and pictures."""
     pieces = path.read_text().split("# %%")
     title = ast.get_docstring(ast.parse(path.read_text())) or path.stem
-    page = [f"# {title}", f"[The script]({{script}}) runs as it stands: `python examples/{path.name}`."]
+    page = [f"# {title}", f"Made by running `python examples/{path.name}`."]
     space: dict[str, Any] = {"__name__": "__main__"}
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as scratch:
@@ -147,8 +147,7 @@ def run_example(path: Path) -> str:
                 page += [draw(value)] if value is not None else []
         finally:
             os.chdir(home)
-    link = f"https://github.com/everymodel/everymodel/blob/main/examples/{path.name}"
-    return "\n\n".join(p for p in page if p).replace("{script}", link) + "\n"
+    return "\n\n".join(p for p in page if p) + "\n"
 
 
 def run_cell(code: str, space: dict[str, Any]) -> Any:
@@ -164,8 +163,11 @@ def draw(value: Any) -> str:
         stream = io.BytesIO()
         value.savefig(stream, format="png", dpi=110, bbox_inches="tight")
         return f"![figure](data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()})"
-    if hasattr(value, "to_html"):
-        return value.to_html(index=False, border=0, max_rows=12, float_format=lambda v: f"{v:.4g}")
+    if hasattr(value, "columns"):
+        rows = [
+            [f"{v:.4g}" if isinstance(v, float) else v for v in row] for row in value.head(12).itertuples(index=False)
+        ]
+        return table([str(c) for c in value.columns], rows)
     return f"```text\n{str(value)[:6000]}\n```"
 
 
