@@ -95,9 +95,10 @@ def write_reference() -> None:
     folder = DOCS / "reference"
     folder.mkdir(parents=True, exist_ok=True)
     from everymodel.scoring.metrics import METRICS
-    from everymodel.workflow.understand import CODES
+    from everymodel.workflow import read, understand
 
-    rows = [[f"`{code}`", sentence] for code, sentence in sorted(CODES.items())]
+    codes = {**read.CODES, **understand.CODES}
+    rows = [[f"`{code}`", sentence] for code, sentence in sorted(codes.items())]
     (folder / "findings.md").write_text(
         "# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows)
     )
