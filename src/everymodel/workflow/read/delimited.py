@@ -20,6 +20,7 @@ from everymodel.workflow.read.content import Buffer
 from everymodel.workflow.read.dialect import Dialect, long_cells, sniff
 
 SAMPLE = 1 << 18
+LONG = 1 << 26  # bytes from which it pays to look at the first block before the rest is read
 MOST_COLUMNS = 1_000_000
 # Spellings that both readers take for a missing value. Others (?, -, none) stay text and are counted by understanding.
 NULLS = [
@@ -275,15 +276,18 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
     import pyarrow.csv as pc
 
     places = [f"c{i}" for i in range(len(_names(dialect)))]  # names may repeat; they are set at the end
-    types: dict[str, Any] = {places[j]: pa.string() for j in dialect.texts}
-    block = 1 << 20
+    words = pa.large_string()  # what a frame holds, so that nothing is copied into it
+    types: dict[str, Any] = {places[j]: words for j in dialect.texts}
+    long = rows is None and len(data) > LONG
+    early: set[str] | None = None  # columns that are words in the first block already
+    block = 1 << 22 if long else 1 << 20
     for _ in range(60):
         reading = pc.ReadOptions(column_names=places, skip_rows=dialect.skip, block_size=block)
         parsing = pc.ParseOptions(
             delimiter=dialect.separator, quote_char='"' if quote else False, newlines_in_values=quote
         )
         converting = pc.ConvertOptions(
-            column_types=types,
+            column_types={**dict.fromkeys(early or (), words), **types},
             null_values=NULLS,
             strings_can_be_null=True,
             true_values=["true", "True", "TRUE"],
@@ -292,6 +296,11 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
         )
         try:
             source = pa.BufferReader(pa.py_buffer(data))
+            if long and early is None:
+                early = set()
+                with pc.open_csv(pa.BufferReader(pa.py_buffer(data)), reading, parsing, converting) as stream:
+                    early = {field.name for field in stream.schema if pa.types.is_string(field.type)}
+                continue
             if rows is None:
                 table = pc.read_csv(source, reading, parsing, converting)
             else:
@@ -312,11 +321,11 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
             if wrong:
                 place = places[int(wrong[1])]
                 numeric = wrong[2] in ("int64", "null") and place not in types
-                types[place] = pa.float64() if numeric else pa.string()
+                types[place] = pa.float64() if numeric else words
                 if len(types) > 40 + len(
                     dialect.texts
                 ):  # many late surprises: all as text, understanding reads the cells
-                    types = dict.fromkeys(places, pa.string())
+                    types = dict.fromkeys(places, words)
             elif "straddling" in message and block < 1 << 30:
                 block = min(block * 16, 1 << 30)
             elif "Empty CSV" in message:

@@ -7,6 +7,8 @@ through SHA-256, and the rest through two sums that notice any changed or exchan
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,10 +41,9 @@ def _column(series: Any) -> bytes:
     kind = getattr(series.dtype, "kind", "O")
     if isinstance(series.dtype, np.dtype) and kind in "iufb":
         wide = np.float64 if kind == "f" else np.int64  # the width does not count, whole or not does
-        return digest(np.ascontiguousarray(series.to_numpy(), dtype=wide))
+        return digest(series.to_numpy(), wide)
     if isinstance(series.dtype, np.dtype) and kind == "M":
-        stamps = series.to_numpy().astype("datetime64[us]").astype(np.int64)
-        return b"date" + digest(stamps)
+        return b"date" + digest(series.to_numpy(), "datetime64[us]")
     if str(series.dtype) in ("str", "string") and installed("pyarrow"):
         made = _arrow_text(series)
         if made is not None:
@@ -54,24 +55,67 @@ def _column(series: Any) -> bytes:
         part = b"" if missing else str(cell).encode("utf-8", "surrogatepass")
         lengths[j] = -1 if missing else len(part)
         parts.append(part)
-    return _text_digest(lengths, [b"".join(parts)])
+    body = b"".join(parts)
+    return digest(lengths, np.int64) + _pieced(len(body), [np.frombuffer(body, dtype=np.uint8)])
 
 
-def digest(values: np.ndarray) -> bytes:
-    """Digest of an array of 8-byte values."""
-    words = values.view(np.uint64)
-    n = len(words)
+def digest(values: np.ndarray, wide: Any) -> bytes:
+    """Digest of an array as 8-byte values of type `wide`; widened a stretch at a time, never as a whole."""
+    n = len(values)
+    stretches = (values[start : start + CHUNK] for start in range(0, n, CHUNK))
+    return _summed(n, (np.ascontiguousarray(part, dtype=wide).view(np.uint64) for part in stretches))
+
+
+def _pieced(size: int, pieces: Iterable[np.ndarray]) -> bytes:
+    """Digest of `size` bytes that lie in several places, filled up with zeros to whole words."""
+    return _summed(-(-size // 8), _stretches(pieces))
+
+
+def _stretches(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The bytes of all pieces as words, CHUNK at a time. A stretch lives until the fourth after it is asked for."""
+    ring = np.empty((4, CHUNK), dtype=np.uint64)
+    room = ring.view(np.uint8)
+    turn = filled = 0
+    for piece in pieces:
+        start = 0
+        while start < len(piece):
+            taken = min(len(piece) - start, room.shape[1] - filled)
+            room[turn, filled : filled + taken] = piece[start : start + taken]
+            start, filled = start + taken, filled + taken
+            if filled == room.shape[1]:
+                yield ring[turn]
+                turn, filled = (turn + 1) % 4, 0
+    if filled:
+        whole = -(-filled // 8)
+        room[turn, filled : 8 * whole] = 0
+        yield ring[turn, :whole]
+
+
+def _summed(n: int, stretches: Iterable[np.ndarray]) -> bytes:
+    """Digest of `n` words that come in stretches of CHUNK; temporary memory stays in the cache."""
     if n <= 2 * EDGE:
-        return hashlib.sha256(words).digest()
-    plain = placed = 0
+        small = hashlib.sha256()
+        for part in stretches:
+            small.update(part)
+        return small.digest()
+    plain = placed = start = 0
     weights = 2 * np.arange(CHUNK, dtype=np.uint64) + np.uint64(1)  # odd, so that every bit of a cell counts
-    for start in range(0, n, CHUNK):
-        part = words[start : start + CHUNK]
+    weighted = np.empty(CHUNK, dtype=np.uint64)
+    head: list[np.ndarray] = []
+    tail: deque[np.ndarray] = deque(maxlen=3)  # two whole stretches and the last one hold EDGE words
+    for part in stretches:
+        here = len(part)
         total = int(part.sum())
         plain += total
-        placed += int((part * weights[: len(part)]).sum()) + 2 * start * total
-    sums = f"{n} {plain % 2**64} {placed % 2**64}".encode()
-    return hashlib.sha256(sums + words[:EDGE].tobytes() + words[-EDGE:].tobytes()).digest()
+        placed += int(np.multiply(part, weights[:here], out=weighted[:here]).sum()) + 2 * start * total
+        if start < EDGE:
+            head.append(part.copy())
+        tail.append(part)
+        start += here
+    whole = hashlib.sha256(f"{n} {plain % 2**64} {placed % 2**64}".encode())
+    whole.update(np.concatenate(head)[:EDGE])
+    whole.update(np.concatenate(list(tail))[-EDGE:])
+    return whole.digest()
 
 
 def _missing(cell: Any) -> bool:
@@ -81,32 +125,34 @@ def _missing(cell: Any) -> bool:
         return type(cell).__name__ == "NAType"
 
 
-def _text_digest(lengths: np.ndarray, blocks: list[Any]) -> bytes:
-    body = b"".join(blocks)
-    words = np.frombuffer(body + bytes(-len(body) % 8), dtype=np.int64)
-    return digest(np.ascontiguousarray(lengths, dtype=np.int64)) + digest(words)
-
-
 def _arrow_text(series: Any) -> bytes | None:
-    """The same digest straight from Arrow's buffers, without making Python strings."""
+    """The same digest straight from Arrow's buffers, without making Python strings or joining them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     array = pa.array(series)
     chunks = array.chunks if isinstance(array, pa.ChunkedArray) else [array]
-    lengths, blocks = [], []
-    for chunk in chunks:
-        if not pa.types.is_large_string(chunk.type):
-            chunk = chunk.cast(pa.large_string())
-        size = np.asarray(pc.fill_null(pc.binary_length(chunk), -1))
-        lengths.append(size.astype(np.int64))
-        if chunk.null_count and size[size > 0].sum() != _span(chunk)[1] - _span(chunk)[0]:
-            return None  # bytes behind missing cells: rare, take the slow way
-        start, stop = _span(chunk)
-        data = chunk.buffers()[2]
-        if data is not None and stop > start:
-            blocks.append(memoryview(data)[start:stop])
-    return _text_digest(np.concatenate(lengths) if lengths else np.zeros(0, dtype=np.int64), blocks)
+    chunks = [c if pa.types.is_large_string(c.type) else c.cast(pa.large_string()) for c in chunks]
+    spans = [_span(chunk) for chunk in chunks]
+    size = sum(stop - start for start, stop in spans)
+    seen = 0
+
+    def lengths() -> Iterator[np.ndarray]:
+        nonlocal seen
+        for chunk in chunks:
+            found = np.asarray(pc.fill_null(pc.binary_length(chunk), -1)).astype(np.int64, copy=False)
+            seen += int(found.sum()) + chunk.null_count
+            yield found.view(np.uint8)
+
+    first = _pieced(8 * len(series), lengths())
+    if seen != size:
+        return None  # bytes behind missing cells: rare, take the slow way
+    blocks = (
+        np.frombuffer(chunk.buffers()[2], dtype=np.uint8)[start:stop]
+        for chunk, (start, stop) in zip(chunks, spans)
+        if stop > start
+    )
+    return first + _pieced(size, blocks)
 
 
 def _span(chunk: Any) -> tuple[int, int]:
