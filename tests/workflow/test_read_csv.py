@@ -9,6 +9,7 @@ import io
 import lzma
 import sys
 import zipfile
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -338,3 +339,39 @@ def test_both_readers_agree(put, monkeypatch):
     pd.testing.assert_frame_equal(one.frame, two.frame)
     assert one.fingerprint == two.fingerprint
     pd.testing.assert_frame_equal(one.frame, frame, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    "late", ["x,2,w\n", "3.5,2,w\n", ",2,\n", '1,2,"a\nb, c"\n', "1,2,ü\n", b"1,2,\xfc\n", "1,2\n", '1,2,"w\n']
+)
+def test_long_files_read_as_short_ones_do(late, put, monkeypatch):
+    """A long file's first block is looked at for columns of words; nothing else may differ."""
+    pytest.importorskip("pyarrow")
+    tail = late if isinstance(late, bytes) else late.encode()
+    path = put(b"a,b,c\n" + b"1,2,word\n" * 500_000 + tail + b"7,8,last\n")
+    short = read(path)
+    monkeypatch.setattr(delimited, "LONG", 1000)
+    long = read(path)
+    pd.testing.assert_frame_equal(long.frame, short.frame)
+    assert long.fingerprint == short.fingerprint and long.frame["c"].iloc[-1] == "last"
+    assert [f.to_dict() for f in long.findings] == [f.to_dict() for f in short.findings]
+
+
+def test_fingerprint_does_not_depend_on_how_cells_are_stored():
+    pa = pytest.importorskip("pyarrow")
+    rng = np.random.default_rng(0)
+    n = 250_001
+    words = rng.choice(np.array(["", "x", "yé", "a longer one", None], dtype=object), n)
+    days = np.datetime64("2000-01-01", "s") + rng.integers(0, 10**6, n)
+    plain = pd.DataFrame({"a": words, "b": rng.integers(-9, 9, n), "c": np.round(rng.normal(size=n)), "d": days})
+    plain.loc[::5, "d"] = pd.NaT
+    print_of = read(plain).fingerprint
+    cuts = [0, 1, 3, 32_769, 100_000, 200_003, n]
+    text = pa.chunked_array([pa.array(words[i:j], pa.large_string()) for i, j in pairwise(cuts)])
+    other = plain.astype({"b": "int8", "c": "float32", "d": "datetime64[ns]"})
+    other["a"] = text.to_pandas()
+    assert str(other["a"].dtype) == "str" and read(other).fingerprint == print_of
+    twice = pd.DataFrame(np.repeat(plain[["b", "c"]].to_numpy(), 2, axis=0))[::2].reset_index(drop=True)
+    assert read(twice.set_axis(["b", "c"], axis=1)).fingerprint == read(plain[["b", "c"]].astype(float)).fingerprint
+    other.loc[100_001, "a"] = "changed"
+    assert read(other).fingerprint != print_of
