@@ -83,7 +83,7 @@ def test_json(case, tmp_path):
 def test_nested_json_becomes_columns(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"a":{"b":1,"c":{"d":"x"}},"e":[1,2]}\n{"a":{"b":2},"e":[]}\n')
     table = read(tmp_path / "t.jsonl")
-    assert list(table.frame.columns) == ["a.b", "a.c.d", "e"] and table.frame["e"].iloc[0] == "[1, 2]"
+    assert list(table.frame.columns) == ["a.b", "a.c.d", "e"] and table.frame["e"].iloc[0] == [1, 2]
     assert "nested-values" in {f.code for f in table.findings}
 
 
@@ -294,3 +294,14 @@ def test_fingerprint_of_long_columns_notices_every_cell():
 def test_codes_are_documented():
     assert all(text.endswith(".") and key == key.lower() for key, text in CODES.items())
     assert json.dumps(CODES) and io.StringIO
+
+
+def test_json_of_columns_as_pandas_writes_it(tmp_path):
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+    frame.to_json(tmp_path / "t.json")
+    assert read(tmp_path / "t.json").frame.to_dict("list") == frame.to_dict("list")
+
+
+def test_json_lists_of_labels_stay_lists(tmp_path):
+    (tmp_path / "t.json").write_text('[{"a": 1, "t": ["red", "blue"]}, {"a": 2, "t": ["red"]}]')
+    assert read(tmp_path / "t.json").frame["t"].tolist() == [["red", "blue"], ["red"]]

@@ -185,3 +185,34 @@ def test_many_small_groups_are_quick_to_deal():
     who = frame["who"].to_numpy()
     assert not set(who[parts.train]) & set(who[parts.test])
     assert abs(len(parts.test) / 60_000 - 0.2) < 0.02
+
+
+@pytest.mark.parametrize("formats", [["%d/%m/%Y"], ["%b %d, %Y"], ["%Y-%m-%d", "%d/%m/%Y", "%b %d, %Y"], ["%Y-%m"]])
+def test_time_as_text_is_read_as_understanding_reads_it(formats):
+    from everymodel.workflow.understand import understand
+
+    frame = table(120)
+    moments = pd.date_range("2010-01-31", periods=120, freq="ME")
+    order = np.random.default_rng(0).permutation(120)
+    frame["w"] = [moments[i].strftime(formats[i % len(formats)]) for i in order]
+    parts = split(understand(frame, "y", time="w"), frame)
+    assert sorted(order[parts.test]) == list(range(96, 120))
+    frame.loc[:5, "w"] = "unknown"
+    parts = split(understand(frame, "y", time="w"), frame)
+    assert set(range(6)) <= set(parts.train) and "count as the earliest: 6" in parts.note
+
+
+def test_words_for_nothing_are_no_group_and_it_is_said():
+    frame = table(120, g=["N/A"] * 60 + [f" p{i % 10}" if i % 2 else f"p{i % 10} " for i in range(60)])
+    parts = split(understood(frame, group="g"), frame)
+    assert parts.train.min() < 60 and (parts.test < 60).any()  # the rows without a group are not one group
+    groups = frame["g"].str.strip()[60:]
+    inside = set(groups[[i for i in parts.test if i >= 60]])
+    assert not inside & set(groups[[i for i in parts.train if i >= 60]])
+    assert "group of their own each: 60" in parts.note
+
+
+def test_rows_that_the_split_column_does_not_mark_are_named():
+    frame = table(100, s=["train", "test", None, "maybe"] * 25)
+    parts = split(understood(frame, split="s"), frame)
+    assert len(parts.test) == 25 and "'maybe' are learned from" in parts.note and ": 25." in parts.note

@@ -366,3 +366,29 @@ def test_known_tables(load, task, features):
 def test_same_seed_same_findings(messy):
     one, two = understand(messy, "target", seed=3), understand(messy, "target", seed=3)
     assert one.schema == two.schema and one.findings == two.findings
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, set])
+def test_cells_that_are_lists_of_labels_are_multilabel(make):
+    rng = np.random.default_rng(0)
+    rows = [["red", "blue"] if value > 0 else ["green"] for value in rng.normal(size=60)]
+    frame = pd.DataFrame({"x": rng.normal(size=60), "t": pd.Series([make(row) for row in rows], dtype=object)})
+    found = understand(frame, "t")
+    assert (found.schema.task, found.schema.classes) == ("multilabel", ("blue", "green", "red"))
+
+
+def test_classes_that_differ_in_capitals_only_are_named():
+    frame = pd.DataFrame({"x": np.arange(90) % 7, "t": ["Yes", "YES", "no"] * 30})
+    found = understand(frame, "t")
+    assert [f.data["classes"] for f in found.findings if f.code == "spelling-variants"] == [[["YES", "Yes"]]]
+
+
+def test_few_whole_numbers_taken_for_amounts_are_said_to_be():
+    frame = pd.DataFrame({"x": np.arange(200) % 7, "t": np.arange(200) % 9 + 3})
+    found = understand(frame, "t")
+    assert found.schema.task == "regression" and "task-assumed" in {f.code for f in found.findings}
+
+
+def test_cells_beyond_repair_are_not_counted_as_repaired():
+    frame = pd.DataFrame({"x": [f"{i * 1.5}" for i in range(99)] + ["Total"], "t": np.arange(100) % 2})
+    assert "repaired-numbers" not in {f.code for f in understand(frame, "t").findings}

@@ -72,7 +72,8 @@ def _odd_missing(cell: Any) -> bool:
 def text(cell: Any) -> str:
     """The canonical text of a cell, "" for a missing one.
 
-    Text is stripped; whole floats lose their ".0"; truth values are "true" and "false"; dates are ISO 8601.
+    Text is stripped; whole floats lose their ".0"; truth values are "true" and "false"; dates are ISO 8601; the
+    parts of a list are joined by "|".
     """
     if isinstance(cell, str):
         cell = cell.strip()
@@ -103,6 +104,10 @@ def text(cell: Any) -> str:
         return _text_of_date(cell)
     if isinstance(cell, np.datetime64):
         return _text_of_date(cell.astype("datetime64[us]").item())
+    if isinstance(cell, set | frozenset):
+        cell = sorted(cell, key=str)
+    if isinstance(cell, list | tuple | np.ndarray):  # labels or words: "red|round", as they are written in one cell
+        return "|".join(filter(None, map(text, cell)))
     return text(str(cell))
 
 

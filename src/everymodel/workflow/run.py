@@ -280,7 +280,7 @@ def _targets(frame: pd.DataFrame, target: str | list[str] | None, source: str) -
         raise TargetError(
             f"fit needs the column to predict: target=NAME (--target NAME). The columns of {source} are {shown}."
         )
-    wanted = [target] if isinstance(target, str) else list(target)
+    wanted = list(map(str, target)) if isinstance(target, list | tuple) else [str(target)]
     for name in wanted:
         if name not in names:
             near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)

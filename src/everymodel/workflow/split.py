@@ -6,12 +6,14 @@ shared between the parts (groups, the future) is not shared between folds either
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from everymodel.core import seeds
 from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.schema import Column
 from everymodel.workflow.types import Split, Understanding
 
 if TYPE_CHECKING:
@@ -70,12 +72,15 @@ def split(
     if column is not None:
         return _by_column(rows[column], strata, folds, seed)
     if time is not None:
-        moments = _moments(rows[time], time)
+        moments = _moments(rows[time], time, next((c for c in schema.columns if c.name == time), None))
         if group is not None:
-            return _by_group_and_time(_group_codes(rows[group]), moments, strata, test_size, folds, seed, group, time)
+            codes = _group_codes(rows[group])
+            made = _by_group_and_time(codes, moments, strata, test_size, folds, seed, group, time)
+            return replace(made, note=made.note + _ungrouped(rows[group], group))
         return _by_time(moments, test_size, folds, time)
     if group is not None:
-        return _by_group(_group_codes(rows[group]), strata, test_size, folds, seed, group)
+        made = _by_group(_group_codes(rows[group]), strata, test_size, folds, seed, group)
+        return replace(made, note=made.note + _ungrouped(rows[group], group))
     test = stratified_part(strata, test_size, seeds.derive(seed, "split", "test"))
     train = np.setdiff1d(np.arange(n), test)
     parts = stratified_folds(strata[train], _count(folds, len(train)), seeds.derive(seed, "split", "folds"))
@@ -156,30 +161,50 @@ def _strata(understanding: Understanding, rows: pd.DataFrame) -> np.ndarray:
 
 
 def _group_codes(values: Any) -> np.ndarray:
-    """(n,) int; a missing group is a group of its own."""
+    """(n,) int; a missing group is a group of its own. Cells are told apart as everywhere else, by canonical text."""
+    from everymodel.scoring.cells import as_text
+
+    words = as_text(values)
+    _, codes = np.unique(words.astype(str), return_inverse=True)
+    codes = codes.reshape(-1).astype(np.int64)
+    alone = words == ""
+    codes[alone] = codes.max(initial=0) + 1 + np.arange(alone.sum())
+    return codes
+
+
+def _moments(values: Any, name: str, column: Column | None) -> np.ndarray:
+    """(n,) float: seconds or plain numbers, read as understanding read the column; missing ones become the earliest."""
     import pandas as pd
 
-    codes, names = pd.factorize(values)
-    alone = codes < 0
-    codes[alone] = len(names) + np.arange(alone.sum())
-    return codes.astype(np.int64)
+    from everymodel.scoring import cells
 
-
-def _moments(values: Any, name: str) -> np.ndarray:
-    """(n,) float: seconds or plain numbers; missing ones become the earliest."""
-    import pandas as pd
-
+    known = column is not None and column.kind in ("number", "date") and not hasattr(values, "dt")
     if pd.api.types.is_numeric_dtype(values):
-        moments = values.to_numpy(float, na_value=np.nan)
+        moments, bad = values.to_numpy(float, na_value=np.nan), np.zeros(len(values), bool)
+    elif known and column is not None and column.kind == "number":
+        moments, bad = cells.to_numbers(values, column.decimal, column.thousands, column.percent)
     else:
-        from everymodel.scoring.cells import to_dates
-
-        moments, bad = to_dates(values)
-        if np.mean(bad) > 0.05:
-            raise ParameterError(f"time={name!r} holds no dates or numbers (for example {values.iloc[0]!r}).")
+        moments, bad = cells.to_dates(values, column.date_format if known and column is not None else None)
+    if np.mean(bad) > (0.5 if known else 0.05):  # what understanding took for dates has its odd cells reported there
+        raise ParameterError(
+            f"time={name!r} holds no dates or numbers (for example {values[bad].iloc[0]!r}). Write them as 2024-12-31 "
+            "or as numbers, or split another way."
+        )
     if not np.isfinite(moments).any():
         raise ParameterError(f"time={name!r} is empty, so rows cannot be put in order of time.")
     return np.where(np.isfinite(moments), moments, -np.inf)
+
+
+def _undated(moments: np.ndarray, name: str) -> str:
+    count = int(np.isneginf(moments).sum())
+    return f" Rows without a readable {name!r} count as the earliest: {count:,}." if count else ""
+
+
+def _ungrouped(values: Any, name: str) -> str:
+    from everymodel.scoring.cells import as_text
+
+    count = int((as_text(values) == "").sum())
+    return f" Rows without {name!r} are a group of their own each: {count:,}." if count else ""
 
 
 def _border(moments: np.ndarray, share: float) -> float:
@@ -207,6 +232,7 @@ def _by_time(moments: np.ndarray, share: float, folds: int | None, name: str) ->
     train = np.sort(train)
     parts = _forward(moments[train], _count(folds, len(train)))
     more = f"The test part is the latest by {name!r}, and each fold is validated on what came after it."
+    more += _undated(moments, name)
     return Split("time", train, np.sort(test), parts, _note("time", n, train, test, more))
 
 
@@ -306,6 +332,7 @@ def _by_group_and_time(
         place = _deal_groups(groups[train], strata[train], count, seeds.derive(seed, "split", "folds"))
         parts = _from_places(place, count)
     more = f"No value of {group!r} is in two parts, and what is tested comes later by {time!r}."
+    more += _undated(moments, time)
     return Split("group+time", train, test, parts, _note("group and time", n, train, test, more))
 
 
@@ -354,14 +381,21 @@ def _by_column(values: Any, strata: np.ndarray, folds: int | None, seed: int) ->
     if not len(train):
         raise DataError(f"split={name!r} marks every row as test: nothing is left to learn from.")
     parts: Folds = []
+    more = ""
     if valid.any():
         here = valid[train]
         parts = [(np.flatnonzero(~here), np.flatnonzero(here))]
     elif len(others) >= 2:
         inside = words[train]
         parts = [(np.flatnonzero(inside != w), np.flatnonzero(inside == w)) for w in sorted(others)]
+        more = f"Its {len(others)} other values are the folds."
     parts = [(fit, check) for fit, check in parts if len(fit) and len(check)]
     if not parts:
         parts = stratified_folds(strata[train], _count(folds, len(train)), seeds.derive(seed, "split", "folds"))
     rows = np.flatnonzero(test)
-    return Split("column", train, rows, parts, _note(f"by the column {name!r}", n, train, rows))
+    unmarked = int((words == "").sum())
+    if others and not more:
+        more = f"Rows marked {', '.join(map(repr, sorted(others)[:3]))} are learned from."
+    if unmarked:
+        more += f" Rows without a mark in {name!r} are learned from: {unmarked:,}."
+    return Split("column", train, rows, parts, _note(f"by the column {name!r}", n, train, rows, more.strip()))

@@ -332,6 +332,8 @@ def _json(data: Buffer, name: str, options: dict[str, Any], findings: list[Findi
             whole = whole[lists[0]]  # {"data": [{...}, ...]}
         elif set(whole) >= {"columns", "data"}:
             return _frame(whole["data"], [str(c) for c in whole["columns"]])
+        elif whole and all(isinstance(column, dict) and "".join(column).isdigit() for column in whole.values()):
+            return _frame({key: _pandas().Series(column) for key, column in whole.items()})  # {"a": {"0": 1, ...}, ...}
         elif lists and len({len(whole[key]) for key in lists}) == 1 and len(lists) == len(whole):
             return _frame(whole)
         else:
@@ -349,7 +351,7 @@ def _json(data: Buffer, name: str, options: dict[str, Any], findings: list[Findi
     nested = any(isinstance(value, dict | list) for row in whole[:1000] for value in row.values())
     if nested:
         whole = [dict(_flat(row)) for row in whole]
-        words = "Values within values became columns of their own (a.b); lists became text."
+        words = "Values within values became columns of their own (a.b); lists of lists became text."
         findings.append(finding("nested-values", "info", words))
     return _frame(whole)
 
@@ -358,6 +360,8 @@ def _flat(row: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterator[
     for key, value in row.items():
         if isinstance(value, dict) and value and depth < 8:
             yield from _flat(value, f"{prefix}{key}.", depth + 1)
+        elif isinstance(value, list) and value and not any(isinstance(part, dict | list) for part in value):
+            yield f"{prefix}{key}", value  # labels of a row
         elif isinstance(value, dict | list):
             yield f"{prefix}{key}", json.dumps(value, ensure_ascii=False) if value else None
         else:

@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "task-assumed": "The task was inferred from the target; say task= if it is another.",
     "rare-classes": "Some classes have very few rows, so that little is learned of them.",
     "single-member-classes": "Rows of classes with a single row were left out: it cannot be learned and tested too.",
+    "spelling-variants": "Classes that differ only in capitals or blanks are different classes to a model.",
     "imbalance": "One class is far more frequent than another: accuracy misleads.",
     "skewed-target": "The target has a long tail; a logarithm is tried inside the search.",
     "target-outliers": "Some targets lie far outside the rest; a robust loss is advised.",

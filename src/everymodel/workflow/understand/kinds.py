@@ -294,7 +294,11 @@ def _repairs(cell: str, decimal: str, thousands: str) -> list[str]:
     except ValueError:
         if cells.missing(cell):
             return []
-    found = []
+    found: list[str] = []
+    try:
+        cells.number(cell, decimal, thousands, "%" in cell)
+    except ValueError:  # beyond repair
+        return found
     if _MONEY.search(cell):
         found.append("currency")
     if thousands and thousands in cell.replace("\u00a0", " ").strip(" $€£"):

@@ -98,21 +98,32 @@ def _empty(name: str, frame: Any) -> TargetError:
 
 def _single(frame: Any, name: str, task: str | None) -> Target:
     series = frame[name]
-    if task == "multilabel":
-        return _delimited(name, cells.as_text(series), forced=True)
+    lists = any(isinstance(cell, list | tuple | set | frozenset | np.ndarray) for cell in series.iloc[:1000])
+    if task == "multilabel" or (task is None and lists):
+        words = cells.as_text(series)
+        if task is not None or any("|" in word for word in words):
+            return _delimited(name, words, forced=True)
     seen = examine(name, series)
     if seen.distinct == 0:
         raise _empty(name, frame)
     if seen.column.kind == "number" and task in (None, "regression"):
         if task == "regression" or not _few_numbers(seen):
-            return _numbers(name, seen)
+            made = _numbers(name, seen)
+            if task is None and seen.column.integer and seen.distinct <= 20:
+                text = (
+                    f"{name!r} holds {seen.distinct} different whole numbers, which are taken for amounts (regression)."
+                )
+                advice = "If they are classes, pass task='multiclass' (--task multiclass)."
+                made.findings.append(finding("task-assumed", "info", text, advice, [name], task="regression"))
+            return made
     elif task == "regression":
         seen = examine(name, series, "number")
         readable = 1.0 - seen.bad / max(len(series) - seen.missing, 1)
         if seen.distinct == 0 or readable < 0.5:
             raise TargetError(
-                f"task='regression' needs numbers, but the target {name!r} holds text such as "
-                f"{seen.bad_examples[0] if seen.bad_examples else ''!r}. Use task='multiclass', or name another column."
+                f"task='regression' needs numbers, but the target {name!r} holds cells such as "
+                f"{cells.text(seen.bad_examples[0]) if seen.bad_examples else ''!r}. Name another column, or use "
+                "task='multiclass' if these are classes."
             )
         return _numbers(name, seen)
     elif seen.column.kind == "date" and task is None:
@@ -258,6 +269,14 @@ def _classes(name: str, series: Any, seen: Seen, task: str | None) -> Target:
         text = f"{name!r} holds {len(classes)} different whole numbers, so they are taken for classes (multiclass)."
         advice = "If they are amounts, pass task='regression' (--task regression)."
         findings.append(finding("task-assumed", "info", text, advice, [name], task=wanted))
+    spellings: dict[str, list[str]] = {}
+    for word in ordered:
+        spellings.setdefault(" ".join(word.casefold().split()), []).append(word)
+    alike = [group for group in spellings.values() if len(group) > 1]
+    if alike:
+        text = f"Classes of {name!r} differ only in how they are written: {listed(' / '.join(g) for g in alike)}."
+        advice = "They are different classes to a model: write them one way if they mean the same."
+        findings.append(finding("spelling-variants", "warning", text, advice, [name], classes=alike))
     findings += class_findings(name, classes, np.bincount(final[final >= 0], minlength=len(classes)))
     column = Column(
         name, "category", "target", tuple(ordered), missing=seen.column.missing, integer=seen.column.integer
