@@ -290,7 +290,7 @@ def _first_json(data: Buffer) -> Any:
 
 
 def _json(data: Buffer, name: str, options: dict[str, Any], findings: list[Finding]) -> Any:
-    """JSON lines, an array of objects or of rows, or an object of columns."""
+    """JSON lines, an array of objects or of rows, or an object of columns: {"a": [1, ...]} or {"a": {"0": 1, ...}}."""
     data, _ = to_utf8(data, name, options["encoding"], findings)
     text = bytes(data).decode("utf-8", "replace").lstrip("\ufeff").strip()
     limit = options["rows"]
@@ -333,7 +333,8 @@ def _json(data: Buffer, name: str, options: dict[str, Any], findings: list[Findi
         elif set(whole) >= {"columns", "data"}:
             return _frame(whole["data"], [str(c) for c in whole["columns"]])
         elif whole and all(isinstance(column, dict) and "".join(column).isdigit() for column in whole.values()):
-            return _frame({key: _pandas().Series(column) for key, column in whole.items()})  # {"a": {"0": 1, ...}, ...}
+            rows = list(dict.fromkeys(row for column in whole.values() for row in column))
+            return _frame({key: [column.get(row) for row in rows] for key, column in whole.items()})
         elif lists and len({len(whole[key]) for key in lists}) == 1 and len(lists) == len(whole):
             return _frame(whole)
         else:
