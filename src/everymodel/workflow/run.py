@@ -391,6 +391,8 @@ def _search(
         if clock.limit is None
         else min(0.02 * clock.limit, 20.0) + min(2.5, 0.05 * clock.limit) + _explain_seconds(clock.limit)
     )
+    if clock.limit is not None:  # each column costs its part of a millisecond to read back, to try out and to write
+        kept += min(0.0003 * len(problem.schema.columns), 0.2 * clock.limit)
     inner = Clock(None if clock.limit is None else max(clock.left() - kept, 0.3 * clock.limit))
     return search(
         problem,

@@ -255,14 +255,16 @@ def _judge_numbers(
         if not numeric and _banded(codes, y[~gone], len(found)):
             return _Verdict(name, max(score, 0.0), "leak-copy", "is {target} cut into bands")
     if numeric and len(found) > 10:
-        # a disguise rises or falls with the target throughout; time beside a smooth series does neither
-        able = abs(float(np.corrcoef(ranks(x), t)[0, 1])) >= 0.99
+        along = t
         shuffled = np.random.default_rng(derive(seed, "leaks", name)).permutation(len(x))
         t = t[shuffled[np.argsort(x[shuffled], kind="stable")]]  # equal numbers in random order
         guess = 0.5 * (t[:-2] + t[2:])
         score = max(
             score, 1.0 - float(((t[1:-1] - guess) ** 2).sum()) / float(((t[1:-1] - t.mean()) ** 2).sum() or 1e-300)
         )
+        if score >= STRONG:  # below, nobody asks
+            # a disguise rises or falls with the target throughout; time beside a smooth series does neither
+            able = abs(float(np.corrcoef(ranks(x), along)[0, 1])) >= 0.99
     if score >= COPY and able and share < 0.5:
         how = "in another unit or on another scale" if numeric else "under other names"
         return _Verdict(name, score, "leak-copy", f"is {{target}} {how}: one follows from the other")
