@@ -359,3 +359,14 @@ def test_doctor_finds_packages_that_are_installed_but_broken(tmp_path: Path, mon
     found = doctor.broken(doctor.try_imports(["json", "half_installed", "crashes", "csv"]))
     assert set(found) == {"half_installed", "crashes"}
     assert "a_library_that_is_gone" in found["half_installed"]
+
+
+def test_a_terminal_that_knows_only_ascii(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "größe,t\n" + "".join(f"{i % 7},{'é' if i % 2 else 'b'}\n" for i in range(40)), "utf-8"
+    )
+    words = [sys.executable, "-m", "everymodel", "look", "t.csv", "--target", "t"]
+    run = {"cwd": tmp_path, "env": {**os.environ, "PYTHONIOENCODING": "ascii"}, "capture_output": True, "timeout": 60}
+    assert subprocess.run(words, **run).returncode == 0
+    told = subprocess.run([*words, "--json"], **run)
+    assert told.returncode == 0 and "größe" in json.dumps(json.loads(told.stdout), ensure_ascii=False)

@@ -218,3 +218,42 @@ def test_threads_share_a_model(tmp_path):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_row_alone_is_answered_bit_for_bit_as_among_others(order):
+    from everymodel.scoring.steps.base import dot
+
+    rng = np.random.default_rng(0)
+    for width in (3, 11, 100, 253):
+        X = np.asarray(rng.normal(size=(37, width)), order=order)
+        for coef in (rng.normal(size=width), rng.normal(size=(width, 4))):
+            alone = np.concatenate([dot(X[i : i + 1], coef) for i in range(37)])
+            assert (dot(X, coef) == alone).all()
+            np.testing.assert_allclose(alone, X @ coef, atol=1e-12)
+
+
+def test_no_rows_are_explained_by_no_explanations(frame):
+    assert model_parts.regression().explain(frame.head(0)) == []
+
+
+def test_the_terms_of_a_text_weigh_the_same_alone_and_among_others():
+    from everymodel.scoring.steps.base import Sparse
+    from everymodel.scoring.steps.prepare import weighted
+
+    rng = np.random.default_rng(0)
+    counts, weight = rng.integers(1, 5, size=40 * 50).astype(float), rng.random(50)
+    place = np.arange(50)
+    many = weighted(Sparse(counts.copy(), np.tile(place, 40), np.arange(41) * 50, (40, 50)), weight)
+    for i in range(40):
+        alone = weighted(Sparse(counts[i * 50 : i * 50 + 50].copy(), place, np.array([0, 50]), (1, 50)), weight)
+        assert (alone.data == many.data[i * 50 : i * 50 + 50]).all()
+
+
+def test_record_batches_with_empty_cells_are_read():
+    pa = pytest.importorskip("pyarrow")
+    model = model_parts.regression()
+    rows = model_parts.rows(30)
+    table = pa.Table.from_pylist(rows)
+    assert any(column.null_count for column in table.columns)
+    assert model.predict(table.to_batches()[0]).to_pylist() == model.predict(table).to_pylist()

@@ -34,6 +34,8 @@ def explain(
     One dict per row: {"answer", "label" (None for regression), "base", "contributions": [{"column", "cell",
     "contribution"}, ...] largest first, at most `top`, "rest": the sum of the others}.
     """
+    if not batch.n:
+        return []
     background = _background(model)
     answers = _matrix(model.answers(batch))
     names = [c.name for c in model.schema.features]

@@ -431,7 +431,7 @@ def _plain(values: Any) -> Any:
     if hasattr(values, "to_pylist") and hasattr(values, "type"):
         kind = str(values.type)
         if kind.startswith(("int", "uint", "float", "double", "halffloat", "timestamp", "date")):
-            return np.asarray(values.to_numpy())
+            return np.asarray(values)  # a record batch's `to_numpy` refuses empty cells
         return values.to_pylist()
     if type(values).__module__.partition(".")[0] == "polars":
         kind = str(values.dtype)

@@ -6,6 +6,7 @@ Answers go to standard output, everything else to standard error, so that `--jso
 from __future__ import annotations
 
 import functools
+import io
 import json
 import math
 import os
@@ -75,7 +76,8 @@ def plain(value: Any) -> Any:
 
 def emit(value: Any) -> None:
     """Print `value` as JSON."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    narrow = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()  # else letters would become "?"
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=narrow) + "\n")
     sys.stdout.flush()
 
 
@@ -84,6 +86,11 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(**options: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(
+                    errors="replace"
+                )  # a terminal that cannot show a letter shows "?" instead of failing
         try:
             function(**options)
             sys.stdout.flush()

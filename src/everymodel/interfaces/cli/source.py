@@ -66,11 +66,14 @@ def check_writable(path: str | None, option: str, endings: tuple[str, ...] = ())
 
 def write_table(frame: pd.DataFrame, path: str) -> None:
     """Write a frame in the format that the file's ending names; `-` is CSV on standard output."""
+    import io
     import sys
 
     from everymodel.core.files import atomic_write
 
     if path == "-":
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # answers are data: no letter may be lost
         frame.to_csv(sys.stdout, index=False)
         return
     ending = Path(path).suffix.lower()

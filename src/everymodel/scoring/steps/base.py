@@ -134,8 +134,26 @@ class Sparse:
         return Sparse(value[order], column[order], indptr, (n, start))
 
 
+_NARROW = 32  # columns
+
+
 def dot(matrix: np.ndarray | Sparse, dense: np.ndarray) -> np.ndarray:
-    return matrix.dot(dense) if isinstance(matrix, Sparse) else matrix @ dense
+    """matrix (n, p) times dense (p,) or (p, k) -> (n,) or (n, k).
+
+    A row's answer must not depend on the rows beside it, and BLAS sums in another order for one row than for many: so
+    up to `_NARROW` columns are summed row by row. Wider products (kernels, networks) need BLAS; they agree to rounding.
+    """
+    if isinstance(matrix, Sparse):
+        return matrix.dot(dense)
+    if dense.ndim > 1 and dense.shape[1] > _NARROW:
+        return matrix @ dense
+    matrix = np.ascontiguousarray(matrix)
+    if dense.ndim == 1:
+        return np.einsum("ij,j->i", matrix, np.ascontiguousarray(dense))
+    out = np.empty((len(matrix), dense.shape[1]))
+    for i, column in enumerate(np.ascontiguousarray(dense.T)):
+        np.einsum("ij,j->i", matrix, column, out=out[:, i])
+    return out
 
 
 class Batch:

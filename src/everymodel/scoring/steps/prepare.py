@@ -544,7 +544,9 @@ def weighted(terms: Sparse, weight: np.ndarray) -> Sparse:
     """Counts (n, v) to (1 + log count) * weight (v,), each row of length 1; the input is used up."""
     data = (1.0 + np.log(terms.data)) * weight[terms.indices]
     if terms.shape[0] == 1:
-        terms.data = data / (math.sqrt(data @ data) or 1.0)
+        # Summed one after another as for many rows: BLAS sums in another order, and the last bit would differ.
+        square = np.bincount(np.zeros(len(data), dtype=np.int64), data**2, minlength=1)[0]
+        terms.data = data / (math.sqrt(square) or 1.0)
         return terms
     counts = np.diff(terms.indptr)
     row = np.repeat(np.arange(len(counts)), counts)
