@@ -102,6 +102,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         if limit and width > limit:
             raise DataError(f"{card.title} takes at most {limit} prepared columns; here there are {width}.")
         native = tuple(getattr(preparation, "native_", ()))
+        judged: np.ndarray | None = None
         yv = problem.y[rows]
         if labels and problem.task not in card.tasks and not (problem.task == "regression" and _many(card)):
             nodes, answers, refit, stopped = _one_by_one(
@@ -109,9 +110,11 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
             )
         else:
             task = problem.task
-            _, answers, refit, stopped, step, inverse = _fit_one(
+            model, answers, refit, stopped, step, inverse = _fit_one(
                 problem, card, job, task, X, y, Xv, yv, native, stop, "", marks
             )
+            if job.early and len(job.valid):
+                judged = _held_out(model, catalog.module(card), Xv, problem, answers.shape, inverse)
             nodes.append(Node("m", step, (nodes[-1].name,)))
             for i, back in enumerate(inverse):
                 nodes.append(Node(f"t{i}", back, (nodes[-1].name,)))
@@ -126,7 +129,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         spec,
         arrays,
         pack.output if pack.output != "matrix" else "value",
-        answers if len(job.valid) else answers[:0],
+        (answers if judged is None else judged) if len(job.valid) else answers[:0],
         seconds,
         row_ms,
         int(sum(a.nbytes for a in arrays.values())),
@@ -263,6 +266,25 @@ def _one_by_one(
     return nodes, np.column_stack(columns), refit, stopped
 
 
+def _held_out(
+    model: Any, module: Any, Xv: Any, problem: Problem, shape: tuple[int, ...], inverse: list[Any]
+) -> np.ndarray | None:
+    """Answers for the validation rows by which the member is judged, where those rows also chose when to stop.
+
+    A model file that stops early may define `held_out(model, X)`: answers of the model as the *other* rows would have
+    stopped it. Without it the figure flatters (0.29 for a log loss of 0.35 was seen on 170 rows).
+    """
+    found = module.held_out(model, Xv) if hasattr(module, "held_out") else None
+    if found is None:
+        return None
+    answers = np.asarray(found, float)
+    if answers.ndim == 2 and answers.shape != shape and hasattr(model, "classes_"):
+        answers = place(answers, model.classes_, shape[1], 0.0)
+    for back in inverse:
+        answers = back(answers)
+    return answers if answers.shape == shape and np.isfinite(answers).all() else None
+
+
 def source_answers(model: Any, X: Any, output: str, n_classes: int | None) -> np.ndarray:
     """What the estimator itself answers, classes placed by their codes."""
     if not n_classes:
@@ -287,11 +309,16 @@ def source_answers(model: Any, X: Any, output: str, n_classes: int | None) -> np
         if raw.ndim == 1:
             raw = np.column_stack([np.zeros(len(raw)), raw])
         fill = -30.0  # far below any class that was seen
-    classes = np.asarray(model.classes_).astype(int)
-    if len(classes) == n_classes:
+    return place(raw, model.classes_, n_classes, fill)
+
+
+def place(raw: np.ndarray, classes: Any, n_classes: int, fill: float) -> np.ndarray:
+    """Columns of the classes that a model has seen, set at their codes among all classes."""
+    codes = np.asarray(classes).astype(int)
+    if len(codes) == n_classes:
         return raw
     placed = np.full((len(raw), n_classes), fill, dtype=raw.dtype)
-    placed[:, classes] = raw
+    placed[:, codes] = raw
     return placed
 
 

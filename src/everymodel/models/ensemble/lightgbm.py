@@ -192,43 +192,76 @@ def fit(
         y,
         **_validation(model, valid),
         categorical_feature=[int(i) for i in native] if len(native) else "auto",
-        callbacks=[_Watch(patience, stop)],
+        callbacks=[watch := _Watch(patience, stop, 0 if valid is None else len(valid[1]))],
     )
+    model.rounds_of_halves_ = watch.best_of_halves()
     return model
 
 
+def held_out(model: Any, X: Any) -> np.ndarray | None:
+    """Answers for the validation rows X, each with as many trees as the other half of the rows asked for."""
+    rounds = getattr(model, "rounds_of_halves_", None)
+    if rounds is None:
+        return None
+    answer = model.predict_proba if hasattr(model, "predict_proba") else model.predict
+    parts = [answer(X[h::2], num_iteration=rounds[1 - h]) for h in (0, 1)]
+    whole = np.empty((X.shape[0], *parts[0].shape[1:]))
+    whole[0::2], whole[1::2] = parts
+    return whole
+
+
+HALVES = 10  # fewest validation rows of which every other one is judged by the rounds that the rest asks for
+
+
 def _validation(model: Any, valid: tuple[Any, np.ndarray] | None) -> dict[str, Any]:
-    """Validation rows by the name that this version of the library wants."""
+    """Validation rows by the name that this version of the library wants, in halves where there are enough."""
     if valid is None:
         return {}
+    sets = [(valid[0][h::2], valid[1][h::2]) for h in (0, 1)] if len(valid[1]) >= HALVES else [valid]
     if "eval_X" in inspect.signature(model.fit).parameters:
-        return {"eval_X": valid[0], "eval_y": valid[1]}
-    return {"eval_set": [valid]}
+        return {"eval_X": tuple(x for x, _ in sets), "eval_y": tuple(y for _, y in sets)}
+    return {"eval_set": sets}
 
 
 class _Watch:
-    """LightGBM callback: ends the fit when patience or time is out, and keeps the best number of trees."""
+    """LightGBM callback: ends the fit when patience or time is out, and keeps the best number of trees.
+
+    Losses of the halves of the validation rows are means, so their weighted mean is the loss of all.
+    """
 
     order = 30
     before_iteration = False
 
-    def __init__(self, patience: int, stop: Callable[[], bool] | None):
+    def __init__(self, patience: int, stop: Callable[[], bool] | None, rows: int):
         self.patience, self.stop = patience, stop
+        self.shares = ((rows + 1) // 2 / rows, rows // 2 / rows) if rows >= HALVES else (1.0,)
         self.best, self.best_at, self.best_list = math.inf, 0, []
+        self.halves = [(math.inf, 0), (math.inf, 0)]
 
     def __call__(self, env: Any) -> None:
         from lightgbm.callback import EarlyStopException
 
         results = env.evaluation_result_list or []
         if results:
-            value = -results[0][2] if results[0][3] else results[0][2]
+            metric = results[0][1]
+            losses = [-r[2] if r[3] else r[2] for r in results if r[1] == metric]
+            value = sum(share * loss for share, loss in zip(self.shares, losses))
             if value < self.best:
                 self.best, self.best_at, self.best_list = value, env.iteration, results
+            for h, loss in enumerate(losses[:2]):
+                if loss < self.halves[h][0]:
+                    self.halves[h] = (loss, env.iteration)
             over = env.iteration - self.best_at >= self.patience or env.iteration == env.end_iteration - 1
         else:
             self.best_at, over = env.iteration, False
         if over or (self.stop is not None and self.stop()):
             raise EarlyStopException(self.best_at, self.best_list)
+
+    def best_of_halves(self) -> tuple[int, int] | None:
+        """Trees that each half of the validation rows asks for."""
+        if len(self.shares) < 2 or not math.isfinite(max(loss for loss, _ in self.halves)):
+            return None
+        return self.halves[0][1] + 1, self.halves[1][1] + 1
 
 
 def refit_parameters(model: Any) -> dict[str, Any]:

@@ -156,14 +156,31 @@ def loss_of(out: np.ndarray, Y: np.ndarray, loss: str) -> float:
     return float((np.log(np.exp(out - top).sum(axis=1)) + top[:, 0] - (Y * out).sum(axis=1)).mean())
 
 
+def linked(out: np.ndarray, loss: str) -> np.ndarray:
+    """Outputs (n, out) of a network as answers."""
+    if loss == "square":
+        return out
+    out = out.astype(np.float64)
+    if loss == "sigmoid":
+        return 1.0 / (1.0 + np.exp(-np.clip(out, -500, 500)))
+    e = np.exp(out - out.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+# The epoch is chosen on the validation rows, so their loss there flatters. With at least this many of them, every other
+# row chooses the epoch whose outputs the rest is judged by, and the other way round.
+HALVES = 10
+
+
 def train(
     X: np.ndarray,
     Y: np.ndarray,
     recipe: Recipe,
     valid: tuple[np.ndarray, np.ndarray] | None = None,
     stop: Callable[[], bool] | None = None,
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], int, float]:
-    """Layers (W, b) of the best epoch on `valid` (else of the last), how many epochs led to them, their loss there.
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int, float, np.ndarray | None]:
+    """Layers (W, b) of the best epoch on `valid` (else of the last), how many epochs led to them, their loss there,
+    and outputs (n_valid, out) for the validation rows that these rows had no part in choosing (see HALVES).
 
     X (n, p), Y (n, out) float32. The learning rate rises for a quarter of the steps, then falls to nothing (one cycle).
     Where `stop` has a `deadline` (time.monotonic), the cycle is made short enough to end before it, because one that
@@ -179,6 +196,8 @@ def train(
     theta, grad = network.value.all, network.grad.all
     first, second, spare = np.zeros_like(theta), np.zeros_like(theta), np.empty_like(theta)
     best, best_layers, best_epoch, t = math.inf, None, 0, 0
+    held = np.zeros_like(valid[1]) if valid is not None and len(valid[1]) >= HALVES else None
+    half_best = [math.inf, math.inf]
     for epoch in range(recipe.epochs):
         order = rng.permutation(n)
         for s in range(per_epoch):
@@ -211,7 +230,12 @@ def train(
         late = t >= total or (stop is not None and stop())
         if valid is not None:
             layers = network.folded()
-            loss = loss_of(answers(layers, valid[0]), valid[1], recipe.loss)
+            out = answers(layers, valid[0])
+            for h in (0, 1):
+                half = loss_of(out[h::2], valid[1][h::2], recipe.loss) if held is not None else math.inf
+                if held is not None and half < half_best[h]:
+                    half_best[h], held[1 - h :: 2] = half, out[1 - h :: 2]
+            loss = loss_of(out, valid[1], recipe.loss)
             if loss < best:
                 best, best_layers, best_epoch = loss, layers, epoch + 1
             if epoch - best_epoch > max(recipe.epochs // 3, 8):
@@ -220,4 +244,4 @@ def train(
             break
     if best_layers is None:
         best_layers, best_epoch = network.folded(), epoch + 1
-    return best_layers, best_epoch, best
+    return best_layers, best_epoch, best, held if math.isfinite(max(half_best)) else None

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from everymodel.models._place import codes_of
-from everymodel.models.neural._train import Recipe, train
+from everymodel.models.neural._train import Recipe, linked, train
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.dense import Dense, encoded
 
@@ -178,7 +178,7 @@ class _Perceptron(BaseEstimator):
         checked = None
         if valid is not None:
             checked = (self._inputs(np.asarray(valid[0], dtype=np.float64)), self._targets(valid[1], learn=False))
-        self.networks_, found = [], []
+        self.networks_, found, held = [], [], []
         for seed in seeds:
             recipe = Recipe(
                 hidden=tuple(max(int(self.width) >> i, 2) for i in range(self.layers)),
@@ -192,26 +192,24 @@ class _Perceptron(BaseEstimator):
                 seed=int(seed),
             )
             began = time.monotonic()
-            network, best, loss = train(inputs, Y, recipe, checked, stop)
+            network, best, loss, judged = train(inputs, Y, recipe, checked, stop)
             took = time.monotonic() - began
             left = getattr(stop, "deadline", None)
             left = math.inf if left is None else left - time.monotonic()
-            if (
-                left > 0.7 * took
-                and 2 * best <= recipe.epochs
-                and checked is not None
-                and not (stop is not None and stop())
-            ):
+            ended = stop is not None and stop()
+            if left > 0.7 * took and 2 * best <= recipe.epochs and checked is not None and not ended:
                 # It was best long before its steps grew small: a cycle of that length lets it settle.
                 shorter = replace(recipe, epochs=best + 2)
-                other, epoch, other_loss = train(inputs, Y, shorter, checked, stop)
+                other, epoch, other_loss, other_judged = train(inputs, Y, shorter, checked, stop)
                 if other_loss < loss:
-                    network, best = other, epoch
+                    network, best, judged = other, epoch, other_judged
             self.networks_.append(network)
+            held.append(judged)
             found.append(best)
             if (stop is not None and stop()) or left < 0.7 * took:  # half a network is none
                 break
         self.epochs_ = round(float(np.mean(found)))
+        self.held_ = None if any(h is None for h in held) else np.mean([linked(h, self._loss) for h in held], axis=0)
         return self
 
     def _measure(self, X: np.ndarray) -> None:
@@ -360,16 +358,20 @@ def fit(
     threads: int = 1,
     native: Sequence[int] = (),
 ) -> Any:
-    """Train; keep the best epoch on `valid`, end early when `stop` says so.
-
-    Threads are those of BLAS: the caller limits them.
-    """
+    """Train; keep the best epoch on `valid`, end early when `stop` says so."""
     return model.train(X, y, valid, stop)
 
 
 def refit_parameters(model: Any) -> dict[str, Any]:
     """As many passes as led to the kept weights."""
     return {"epochs": max(int(model.epochs_), 1), "members": len(model.networks_)}
+
+
+def held_out(model: Any, X: np.ndarray) -> np.ndarray | None:
+    """Answers for the validation rows X that those rows had no part in (see HALVES); None where they are too few."""
+    if model.held_ is None or hasattr(model, "classes_"):
+        return model.held_
+    return (model.held_ * model.scale_ + model.offset_)[:, slice(None) if model.many_ else 0]
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
