@@ -10,8 +10,9 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
+from everymodel import catalog
 from everymodel.core.clock import Clock
 from everymodel.core.errors import DataError, NotInstalledError, ParameterError
 from everymodel.core.schema import Column, Schema
@@ -23,8 +24,10 @@ from everymodel.workflow import tune
 from everymodel.workflow.automl import learning_curve, search
 from everymodel.workflow.search import plan
 from everymodel.workflow.search.ensemble import Judge, calibration, greedy, join, mix
+from everymodel.workflow.search.final import Final
 from everymodel.workflow.search.ledger import Ledger
 from everymodel.workflow.split import stratified_folds
+from everymodel.workflow.train import Member
 from everymodel.workflow.types import Problem
 
 QUICK = ["logistic", "decision_tree", "gaussian_nb"]
@@ -364,3 +367,57 @@ def test_strong_models_come_first():
     cards = plan.choose_cards(wine(), None, None)
     assert [c.name for c in cards][:1] == ["lightgbm"]
     assert "linear" not in {c.family for c in cards[:2]}
+
+
+def test_a_short_search_compares_models_on_the_same_few_folds():
+    X, y = load_breast_cancer(return_X_y=True)
+    made = problem(X[:, :6], y, "binary", "roc_auc", folds=5)
+    found = search(made, models=["logistic", "gaussian_nb"], clock=Clock(6))
+    tried = {r["model"]: r["folds"] for r in found.leaderboard if r["origin"] == "preset"}
+    assert tried and set(tried.values()) == {3}
+    answered = np.isfinite(found.oof).reshape(len(y), -1).all(1)
+    assert answered.sum() == sum(len(valid) for _, valid in made.folds[:3])
+
+
+def test_a_candidate_that_lacks_folds_does_not_take_rows_from_a_small_comparison():
+    X, y = load_breast_cancer(return_X_y=True)
+    made = problem(X[:, :6], y, "binary", "roc_auc", folds=5)
+    first = Judge("roc_auc", "binary", y[made.folds[0][1]], 0)
+    final = Final(made, made.folds, first, "accurate", False)
+    card = catalog.find("logistic", kind="classifier")
+
+    def candidate(name, folds):
+        c = plan.Candidate(name, card, {"C": float(folds)})
+        for f, (_, valid) in enumerate(made.folds[:folds]):
+            p = np.where(np.random.default_rng(f).random(len(valid)) < 0.9, y[valid], 1 - y[valid]) * 0.8 + 0.1
+            c.members[f] = Member({}, {}, "probabilities", np.column_stack([1 - p, p]), 0.1, 0.01, 100)
+        c.loss = 0.1
+        return c
+
+    kept, rows = final.finalists([candidate("whole", 5), candidate("four", 4), candidate("three", 3)])
+    assert [c.name for c in kept] == ["whole"] and len(rows) == len(y)
+
+
+def test_one_tiny_fold_does_not_beat_the_plain_model():
+    X, y = load_iris(return_X_y=True)
+    made = problem(X[::5], y[::5], "multiclass", "log_loss", folds=5)
+    first = Judge("log_loss", "multiclass", made.y[made.folds[0][1]], 0)
+    final = Final(made, made.folds, first, "accurate", False)
+    card = catalog.find("logistic", kind="classifier")
+    plain = plan.Candidate("plain", card, {}, origin="baseline")
+    lucky = plan.Candidate("lucky", card, {"C": 2.0})
+    for f, (_, valid) in enumerate(made.folds):
+        for c, sure in ((plain, 0.8), (lucky, 0.99)):
+            p = np.full((len(valid), 3), (1 - sure) / 2)
+            p[np.arange(len(valid)), made.y[valid]] = sure
+            if c is plain or f == 0:
+                c.members[f] = Member({}, {}, "probabilities", p, 0.1, 0.01, 100)
+    kept, rows = final.finalists([plain, lucky])
+    assert [c.name for c in kept] == ["plain"] and len(rows) == 30
+
+
+def test_a_search_with_nothing_more_to_try_ends():
+    X, y = load_iris(return_X_y=True)
+    made = problem(X[::5], y[::5], "multiclass", "log_loss", folds=5)
+    found = search(made, models=["gaussian_process"], clock=Clock(2.5))
+    assert found.pack is not None

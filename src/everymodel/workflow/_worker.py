@@ -105,14 +105,18 @@ class Zygote:
         self.problem: Any = None
         self.memory: float | None = None
         self.children: dict[int, _Child] = {}  # by pipe
+        self.waiting: list[tuple[str, str]] = []  # cards to import while nothing else is to be done
 
     def serve(self) -> None:
         try:
             while True:
                 pipes = [self.source.fileno(), *self.children]
                 idle = None if self.problem is not None else IDLE
-                ready, _, _ = select.select(pipes, [], [], _TICK if self.children else idle)
-                if not ready and not self.children and self.problem is None:
+                patience = 0 if self.waiting else _TICK if self.children else idle
+                ready, _, _ = select.select(pipes, [], [], patience)
+                if not ready and self.waiting:
+                    preload([self.waiting.pop(0)])
+                elif not ready and not self.children and self.problem is None:
                     return
                 for pipe in ready:
                     if pipe in self.children:
@@ -133,8 +137,12 @@ class Zygote:
             preload([])
             remember(self.problem)
         elif word == "preload":
-            preload(rest[0])
+            self.waiting += rest[0]  # one at a time, so that a fit need not wait for packages that it does not use
         elif word == "job":
+            job = rest[1]
+            if (job.card, job.kind) in self.waiting:
+                self.waiting.remove((job.card, job.kind))
+                preload([(job.card, job.kind)])
             self._start(*rest)
         elif word == "forget":  # the search is over; the libraries stay loaded for a next one
             for child in self.children.values():

@@ -17,6 +17,7 @@ from everymodel.workflow.types import Problem
 
 MOST_MS = 3.6  # one row through the final pack, of the 5 ms that are promised
 MOST_BYTES = 18_000_000
+TELLING_ROWS = 100  # below this, one fold does not even tell a model from the plain one
 SURE_ROWS = 1_000  # validation rows from which on one fold tells models apart
 
 
@@ -70,13 +71,25 @@ class Final:
         surely better one could not get that far, those with the first fold."""
         most = max(len(c.members) for c in ready)
         chosen = [c for c in ready if len(c.members) >= max(1, 0.6 * most)]
+        whole = [c for c in chosen if len(c.members) == most]
+        if len(self.first.y) < SURE_ROWS and len(whole) < len(chosen):
+            # Each fold that one of them lacks is lost to the comparison of all, which small tables cannot afford.
+            shared, rows = self._shared(chosen)
+            if len(shared) < len(chosen) or not self._surely_on(rows, chosen, whole):
+                chosen = whole
         partial = [c for c in ready if 0 in c.members]
         if len(partial) > len(chosen):
             inside = [c for c in chosen if 0 in c.members]
             # One small fold may be an easy one: what shone on it alone is not preferred to what stood on all of them.
-            plain = all(c.origin == "baseline" for c in inside)
+            plain = all(c.card.name == plan.DUMMY for c in inside) or (
+                len(self.first.y) >= TELLING_ROWS and all(c.origin == "baseline" for c in inside)
+            )
             if not inside or ((plain or len(self.first.y) >= SURE_ROWS) and self._surely(partial, inside)):
                 chosen = partial
+        return self._shared(chosen)
+
+    def _shared(self, chosen: list[Candidate]) -> tuple[list[Candidate], np.ndarray]:
+        """(candidates, rows that all of them have answered); who shares no row with the fuller ones is left out."""
         known, kept = np.ones(self.n, bool), []
         for c in sorted(chosen, key=lambda c: (-len(c.members), c.loss)):
             both = known & np.isfinite(self.oof(c)).reshape(self.n, -1).all(1)
@@ -86,11 +99,21 @@ class Final:
 
     def _surely(self, more: list[Candidate], few: list[Candidate]) -> bool:
         """Whether a blend out of `more` answers the first fold better than one out of `few`, by more than noise."""
-        blends = []
-        for among in (more, few):
-            answers = [self.answers_on(c, 0) for c in among]
-            blends.append(mix(answers, greedy(self.first, answers, allowed=self.fits(among), rounds=10)))
-        gain, noise = self.first.gain(blends[0], blends[1])
+        return self._gains(self.first, [[self.answers_on(c, 0) for c in among] for among in (more, few)], more, few)
+
+    def _surely_on(self, rows: np.ndarray, more: list[Candidate], few: list[Candidate]) -> bool:
+        """The same on rows that all of them have answered."""
+        judge = Judge(self.problem.metric, self.problem.task, self.problem.y[rows], self.problem.seed)
+        return self._gains(judge, [[self.oof(c)[rows] for c in among] for among in (more, few)], more, few)
+
+    def _gains(
+        self, judge: Judge, answers: list[list[np.ndarray]], more: list[Candidate], few: list[Candidate]
+    ) -> bool:
+        blends = [
+            mix(given, greedy(judge, given, allowed=self.fits(among), rounds=10))
+            for given, among in zip(answers, (more, few))
+        ]
+        gain, noise = judge.gain(blends[0], blends[1])
         return gain > noise
 
     def choose(
