@@ -362,7 +362,7 @@ class _Search:
             if self._affordable(candidate, self.k):
                 self._admit(candidate, every_fold=False)
                 return True
-            if candidate.origin == "tuned":
+            if candidate.origin != "preset":  # refining would propose the very same again
                 return False
         return False
 
