@@ -421,3 +421,23 @@ def test_a_search_with_nothing_more_to_try_ends():
     made = problem(X[::5], y[::5], "multiclass", "log_loss", folds=5)
     found = search(made, models=["gaussian_process"], clock=Clock(2.5))
     assert found.pack is not None
+
+
+def test_a_repeat_without_time_ends_the_search(monkeypatch):
+    """Refining is a pure function of the results: what cannot be afforded must not be asked for again and again."""
+    from everymodel.workflow.automl import _Search
+
+    class Repeat:
+        origin = "repeat"
+
+    search = object.__new__(_Search)
+    search.clock, search.reserve, search.started, search.total = Clock(1000.0), 0.0, 0.0, 1000.0
+    search.candidates, search.queue, search.jobs, search.trials = [], [], {}, None
+    search.big = search.quick = False
+    search.k, search.folds = 5, [(np.arange(4000), np.arange(1000))]
+    asked = []
+    monkeypatch.setattr(_Search, "_promote", lambda self: False)
+    monkeypatch.setattr(_Search, "_affordable", lambda self, candidate, folds: False)
+    monkeypatch.setattr(_Search, "_new", lambda self: asked.append(1) or Repeat() if len(asked) < 50 else None)
+    assert search._next_by_clock() is False
+    assert len(asked) < 5
