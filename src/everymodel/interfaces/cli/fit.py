@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from everymodel.core.errors import ParameterError
+from everymodel.core.files import atomic_write
 from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, model_names, say
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, check_writable, read, size
@@ -171,8 +172,9 @@ def command(
             progress=progress,
             verbose=verbose,
         )
-    if out:
-        run.model.save(out)
+    if out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
+        with atomic_write(out) as stream:
+            stream.write((Path(run.folder) / "model.em").read_bytes())
     if report:
         run.report(report)
     took = clocks.monotonic() - started
