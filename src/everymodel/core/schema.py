@@ -12,6 +12,8 @@ COLUMN_KINDS = ("number", "boolean", "category", "date", "text", "identifier", "
 # What a column is for.
 ROLES = ("feature", "target", "group", "time", "split", "segment", "ignored")
 TASKS = ("regression", "binary", "multiclass", "multilabel")
+# Without a target: find groups, oddities, few columns that stand for many, a map to look at.
+FREE_TASKS = ("cluster", "anomaly", "reduce", "embed")
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def run_job(problem: Any, job: Any, stop_at: float | None) -> tuple[str, Any]:
-    """("done", Member) or ("failed", reason in words)."""
+    """("done", what `job.run(problem, stop)` gives) or ("failed", reason in words)."""
     from everymodel.core.errors import EverymodelError
-    from everymodel.workflow import train
 
     def stop() -> bool:
         return stop_at is not None and time.monotonic() > stop_at
@@ -72,7 +71,7 @@ def run_job(problem: Any, job: Any, stop_at: float | None) -> tuple[str, Any]:
             threadpool_limits(job.threads)
         except ImportError:
             pass
-        return "done", train.fit_member(problem, job, stop)
+        return "done", job.run(problem, stop)
     except MemoryError:
         return "failed", "out of memory"
     except EverymodelError as error:

@@ -41,6 +41,9 @@ class Job:
     fold: int | None = None  # instead of `fit` and `valid`: the problem's fold of this number
     early: bool = True  # whether the model may stop by its score on `valid`
 
+    def run(self, problem: Problem, stop: Callable[[], bool] | None = None) -> Member:
+        return fit_member(problem, self, stop)
+
 
 @dataclass
 class Member:
