@@ -110,3 +110,14 @@ def test_a_failing_check_is_noticed():
 
     with pytest.raises(AssertionError, match="fails"):
         testing.check_estimator(Forgetful(), card.waivers)
+
+
+def test_steps_made_of_training_rows_say_so():
+    """What the file's manifest says of training rows rests on this: nearest neighbours and kernels hold them."""
+    holding = {"nearest_neighbors", "svm", "gaussian_process"}
+    for card in _READY:
+        if card.name not in {*holding, "ridge", "logistic", "random_forest"}:
+            continue
+        X, y = testing.tiny_data(card.tasks[0], needs={**testing.NEEDS, **card.needs})
+        step = catalog.module(card).pack(testing.fitted(card, catalog.tiny(card)[0], X, y))
+        assert step.holds_rows == (card.name in holding), card.name

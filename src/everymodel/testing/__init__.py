@@ -20,7 +20,7 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import KINDS, NEEDS, Card
 from everymodel.core.errors import ParameterError
-from everymodel.core.schema import TASKS
+from everymodel.core.schema import FREE_TASKS, TASKS
 
 # In everything that is read by people these words would be noise.
 _WRITTEN = ("title", "summary", "choose", "avoid")
@@ -43,7 +43,8 @@ def check_card(card: Card) -> None:
     """The card is complete, and agrees with the class that it names."""
     where = f"card {card.name} ({card.kind})"
     assert card.kind in KINDS, f"{where}: unknown kind"
-    assert card.tasks and set(card.tasks) <= set(TASKS), f"{where}: tasks are {card.tasks}, expected some of {TASKS}"
+    known = (*TASKS, *FREE_TASKS)
+    assert card.tasks and set(card.tasks) <= set(known), f"{where}: tasks are {card.tasks}, expected some of {known}"
     assert card.module.rpartition(".")[2] == card.name, f"{where}: the file must be called {card.name}.py"
     for word in _WRITTEN:
         text = getattr(card, word)
@@ -120,10 +121,17 @@ def failures(model: Any) -> Iterator[tuple[str, Exception]]:
 def tiny_data(task: str, *, needs: dict[str, Any] | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """X (160, 6) and y for a task of `core.schema.TASKS`, prepared as `needs` (a card's) asks.
 
-    Four number columns, one of them with repeated values, and two columns of level codes.
+    Four number columns, one of them with repeated values, and two columns of level codes. Tasks without a target get
+    three round groups; y are then their numbers, for judging alone.
     """
     rng = np.random.default_rng([seed, 160])
     X = rng.normal(size=(160, 6))
+    if task in FREE_TASKS:
+        groups = rng.integers(0, 3, 160)
+        X += 4.0 * rng.normal(size=(3, 6))[groups]
+        if (needs or {}).get("non_negative"):
+            X = (X - X.min(axis=0)) / np.ptp(X, axis=0)
+        return X, groups
     X[:, 3] = np.round(X[:, 3])
     X[:, 4] = rng.integers(0, 5, 160)
     X[:, 5] = rng.integers(0, 12, 160)
@@ -167,8 +175,45 @@ def own_answer(model: Any, output: str, X: Any) -> np.ndarray:
     return np.asarray(answer)
 
 
+def check_free_pack(card: Card, model: Any, task: str) -> None:
+    """For models without a target: the pack gives what `predict`, `transform` or `score_samples` give, on any row.
+
+    Clusterers: columns of groups 0, 1, ..., then one of noise where `labels_` holds -1; rows of the fit keep their
+    label. Reducers: what `transform` gives. Detectors: minus `score_samples`, so that higher is odder.
+    """
+    X, _ = tiny_data(task, needs={**NEEDS, **card.needs})
+    new, _ = tiny_data(task, needs={**NEEDS, **card.needs}, seed=1)
+    where = f"{card.class_name} ({task})"
+    source = fitted(card, model, X, None)
+    made = catalog.module(card).pack(source)
+    step = type(made).build(*made.spec())
+    rows = np.concatenate([X, new])
+    got = step(rows)
+    assert np.isfinite(got).all(), f"{where}: the pack's answers are not finite"
+    if card.kind == "clusterer":
+        labels = np.asarray(source.labels_)
+        groups = labels.max() + 1
+        assert got.shape[1] in (groups, groups + 1), f"{where}: {got.shape[1]} columns for {groups} groups"
+        assert np.allclose(got.sum(axis=1), 1) and (got >= 0).all(), f"{where}: memberships do not sum to 1"
+        told = got.argmax(axis=1)
+        told[told == groups] = -1
+        assert np.mean(told[: len(X)] == labels) >= 0.99, f"{where}: rows of the fit change their group"
+        assert (told == np.asarray(source.predict(rows))).all(), f"{where}: the pack does not answer as predict"
+    else:
+        expected = source.transform(rows) if card.kind == "reducer" else -source.score_samples(rows)
+        assert got.shape == expected.shape, f"{where}: the pack answers {got.shape}, the model {expected.shape}"
+        allowed = 1e-6 if expected.dtype == np.float32 else 1e-9
+        gap = np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-300)
+        assert gap <= allowed, f"{where}: the pack is off by {gap:.3g} of the largest answer"
+    for i in (0, len(X)):
+        one = step(rows[i : i + 1])
+        assert np.allclose(one, got[i : i + 1], rtol=1e-9, atol=1e-12), f"{where}: a row by itself differs"
+
+
 def check_pack(card: Card, model: Any, task: str) -> None:
     """The pack answers as the model does, survives the way into a file and back, and places classes never seen."""
+    if task in FREE_TASKS:
+        return check_free_pack(card, model, task)
     X, y = tiny_data(task, needs={**NEEDS, **card.needs})
     new, _ = tiny_data(task, needs={**NEEDS, **card.needs}, seed=1)
     X, new = X.astype(np.float64), new.astype(np.float64)

@@ -17,8 +17,6 @@ from everymodel.workflow.types import SearchResult
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 BACKGROUND_ROWS, BACKGROUND_CELLS = 64, 100_000
-# Steps that keep rows of the training data inside the model; their files say so.
-_ROWS_INSIDE = {"neighbors", "kernel", "gaussian_process"}
 
 
 def conformal_intervals(y: np.ndarray, oof: np.ndarray) -> dict[str, list[float]]:
@@ -93,7 +91,7 @@ def assemble(
         "members": result.members,
         "findings": findings,
         "suspect": suspect,
-        "contains_training_rows": any(node.step.word in _ROWS_INSIDE for node in result.pack.nodes),
+        "contains_training_rows": any(node.step.holds_rows for node in result.pack.nodes),
         "background": background(batch, schema, seed),
         "provenance": {
             "data_fingerprint": fingerprint,

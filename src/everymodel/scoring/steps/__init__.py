@@ -17,6 +17,9 @@ MODULES = (
     "discriminant",
     "dense",
     "constant",
+    "groups",
+    "components",
+    "detect",
 )
 
 for _name in MODULES:

@@ -29,6 +29,7 @@ class Step:
 
     word: ClassVar[str]
     output: ClassVar[str] = "matrix"
+    holds_rows: ClassVar[bool] = False  # rows of the training data are among its arrays; the file then says so
 
     def __call__(self, *inputs: Any) -> Any:
         raise NotImplementedError

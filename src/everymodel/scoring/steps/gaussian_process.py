@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,8 @@ def _check(rows: np.ndarray, length: np.ndarray, kernel: str) -> None:
 class GaussianProcess(Step):
     """matrix (n, p) -> covariance(X, rows) weights + mean (n,). rows (m, p), weights (m,), length (p,), mean ()."""
 
+    holds_rows: ClassVar[bool] = True
+
     rows: np.ndarray
     weights: np.ndarray
     length: np.ndarray
@@ -70,6 +73,8 @@ class GaussianProcessProbabilities(Step):
     places (c,): the class of each process; with one process, places (1,) is the class that it speaks for and `other`
     the one that it speaks against.
     """
+
+    holds_rows: ClassVar[bool] = True
 
     rows: np.ndarray
     weights: np.ndarray

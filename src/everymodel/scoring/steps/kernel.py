@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from everymodel.scoring.steps.base import Step, need, step
@@ -53,6 +55,8 @@ class _Machine(Step):
 class SupportVectors(_Machine):
     """matrix (n, p) -> kernel(X, rows) dual + intercept (n,). rows (m, p); dual (m,); intercept ()."""
 
+    holds_rows: ClassVar[bool] = True
+
     rows: np.ndarray
     dual: np.ndarray
     intercept: np.ndarray
@@ -78,6 +82,8 @@ class SupportVectorScores(_Machine):
     pairs of classes, as libsvm keeps them. Scores are votes of the pairs plus a tie-break below one vote.
     places (k,): the class that each belongs to, of `classes`; those without rows score -30.
     """
+
+    holds_rows: ClassVar[bool] = True
 
     rows: np.ndarray
     counts: np.ndarray

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from everymodel.scoring.steps.base import need, step
@@ -89,6 +91,8 @@ class Neighbors(_Gives):
     then the answer is (n, classes), the shares of the votes. weights "uniform" or "distance"; power: Minkowski's, 2 is
     Euclid's and 1 Manhattan's.
     """
+
+    holds_rows: ClassVar[bool] = True
 
     rows: np.ndarray
     target: np.ndarray
