@@ -241,3 +241,13 @@ def test_several_targets():
     assert table.parse_target(marked, ["red|round", None, "round"]).tolist() == [[1, 1], [0, 0], [0, 1]]
     with pytest.raises(TargetError, match="blue"):
         table.parse_target(marked, ["blue"])
+
+
+def test_columns_of_texts_are_not_one_row():
+    schema = Schema((Column("a", "text"), Column("b", "text")), task="regression")
+    for kind in (list, tuple, np.array, pd.Series):
+        batch, _ = table.parse(schema, {"a": kind(["x", "y"]), "b": kind(["z", None])})
+        assert batch.n == 2
+        assert batch.columns["a"].tolist() == ["x", "y"]
+    batch, _ = table.parse(schema, {"a": "x", "b": None})
+    assert (batch.n, batch.columns["a"].tolist(), batch.columns["b"].tolist()) == (1, ["x"], [""])

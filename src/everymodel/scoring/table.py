@@ -76,8 +76,11 @@ class _Reader:
             for i, (name, _) in enumerate(self.levels):
                 out[name] = places[i : i + 1]
             for name in self.texts:
+                value = row[name]
+                if hasattr(value, "__len__") and value.__class__ is not str:
+                    return None  # a column of cells, not one cell
                 cell = np.empty(1, dtype=object)
-                cell[0] = cells.text(row[name])
+                cell[0] = cells.text(value)
                 out[name] = cell
         except (KeyError, ValueError, TypeError, OverflowError):
             return None
