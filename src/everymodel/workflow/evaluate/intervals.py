@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special  # not scipy.stats: loading it takes longer than all intervals of a table
 
 from everymodel.core.errors import ParameterError
 from everymodel.scoring import metrics as m
@@ -92,7 +92,7 @@ class Resamples:
             return float("inf")
         if self.blocks >= 50:
             return 1.0
-        factor = stats.t.ppf(0.5 + LEVEL / 2, self.blocks - 1) / stats.norm.ppf(0.5 + LEVEL / 2)
+        factor = special.stdtrit(self.blocks - 1, 0.5 + LEVEL / 2) / special.ndtri(0.5 + LEVEL / 2)
         return float(factor * np.sqrt(self.blocks / (self.blocks - 1)))
 
     def quantiles(self, values: np.ndarray, centre: float) -> tuple[float, float]:
@@ -105,6 +105,12 @@ class Resamples:
         if widen == float("inf"):
             return float("nan"), float("nan")
         return centre + (low - centre) * widen, centre + (high - centre) * widen
+
+
+def middle_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks 1..n of (n,) values; ties share their middle rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place.reshape(-1)]
 
 
 def wilson(hits: float, n: float, level: float = LEVEL) -> tuple[float, float]:
@@ -127,10 +133,10 @@ def auc_influence(positive: np.ndarray, values: np.ndarray) -> tuple[float, np.n
     pull = np.zeros(n)
     if p == 0 or p == n:
         return float("nan"), pull
-    ranks = stats.rankdata(values)  # (n,) ties share their middle rank
+    ranks = middle_ranks(values)  # (n,) ties share their middle rank
     inside = np.empty(n)
-    inside[positive] = stats.rankdata(values[positive])
-    inside[~positive] = stats.rankdata(values[~positive])
+    inside[positive] = middle_ranks(values[positive])
+    inside[~positive] = middle_ranks(values[~positive])
     below = ranks - inside  # rows of the other class below, ties half
     won = np.where(positive, below / (n - p), 1 - below / p)  # DeLong's components
     area = float(won[positive].mean())
