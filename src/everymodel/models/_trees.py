@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,27 @@ from everymodel.models._place import codes_of, place
 from everymodel.scoring.steps.trees import Trees
 
 _HUGE = np.finfo(np.float64).max
+HALVES = 10  # fewest validation rows of which every other one is judged by the rounds that the rest asks for
+
+
+def halves(n: int, known: np.ndarray | None = None) -> list[np.ndarray]:
+    """Numbers of every other one of n validation rows, and of the rest; [] where they are too few to be told apart.
+
+    A booster that stops early on its validation rows would be flattered if they judged it too. So each half is judged
+    by as many rounds as the other half asks for. known (n,): rows whose class the model has seen; the others say
+    nothing on rounds.
+    """
+    known = np.ones(n, dtype=bool) if known is None else known
+    parts = [rows[known[rows]] for rows in (np.arange(0, n, 2), np.arange(1, n, 2))]
+    return parts if min(len(rows) for rows in parts) >= HALVES // 2 else []
+
+
+def by_other_half(X: Any, rounds: Sequence[int], answer: Callable[[Any, int], np.ndarray]) -> np.ndarray:
+    """Answers for all validation rows X: `answer(rows of a half, rounds that the other half asks for)`, joined."""
+    parts = [np.asarray(answer(X[h::2], rounds[1 - h])) for h in (0, 1)]
+    whole = np.empty((X.shape[0], *parts[0].shape[1:]))
+    whole[0::2], whole[1::2] = parts
+    return whole
 
 
 def finite(thresholds: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.models._place import codes_of
+from everymodel.models._trees import by_other_half, halves
 from everymodel.scoring.steps.trees import Oblivious
 
 CARD = {
@@ -79,6 +80,16 @@ CARD = {
         {"iterations": 2000, "depth": 8, "learning_rate": 0.05, "l2_leaf_reg": 2.5},
         {"iterations": 3000, "depth": 4, "learning_rate": 0.05},
     ],
+    "tiny": [
+        {
+            "iterations": 10,
+            "depth": 3,
+            "verbose": 0,
+            "allow_writing_files": False,
+            "thread_count": 1,
+            "random_seed": 0,
+        }
+    ],
     "classes": {
         "classifier": {
             "class": "catboost:CatBoostClassifier",
@@ -110,16 +121,6 @@ CARD = {
                 "check_supervised_y_no_nan": "The library has rules of its own here.",
             },
             "tasks": ["binary", "multiclass"],
-            "tiny": [
-                {
-                    "iterations": 10,
-                    "depth": 3,
-                    "verbose": 0,
-                    "allow_writing_files": False,
-                    "thread_count": 1,
-                    "random_seed": 0,
-                }
-            ],
         },
         "regressor": {
             "class": "catboost:CatBoostRegressor",
@@ -150,16 +151,6 @@ CARD = {
             },
             "tasks": ["regression"],
             "gives": ["importances"],
-            "tiny": [
-                {
-                    "iterations": 10,
-                    "depth": 3,
-                    "verbose": 0,
-                    "allow_writing_files": False,
-                    "thread_count": 1,
-                    "random_seed": 0,
-                }
-            ],
         },
     },
 }
@@ -192,9 +183,6 @@ def fit(
 
     `native` columns are taken as numbers: the library's own tables for categories could not be packed.
     """
-    if valid is not None and "Classifier" in type(model).__name__:
-        known = np.isin(valid[1], np.unique(y))
-        valid = (valid[0][known], valid[1][known]) if known.any() else None
     rate = model.get_params().get("learning_rate")
     if rate is None and model.get_params().get("l2_leaf_reg") is not None:
         # The library chooses a rate only where the regularisation is its own, and else falls back to a slow 0.03.
@@ -202,13 +190,39 @@ def fit(
         model.set_params(learning_rate=rate)
     patience = int(min(200, max(30, round(3.0 / rate)))) if rate else 50
     settings: dict[str, Any] = {}
+    parts: list[np.ndarray] = []
     if valid is not None:
-        settings = {"eval_set": valid, "early_stopping_rounds": patience, "use_best_model": True}
+        known = np.ones(len(valid[1]), dtype=bool)
+        if "Classifier" in type(model).__name__:
+            known = np.isin(valid[1], np.unique(y))
+        if known.any():  # the last set is the one that ends the fit
+            parts = halves(len(known), known)
+            sets = [(valid[0][rows], valid[1][rows]) for rows in [*parts, np.flatnonzero(known)]]
+            settings = {"eval_set": sets, "early_stopping_rounds": patience, "use_best_model": True}
+            # A half may ask for more trees than the whole: all are kept, and cut below. (The rate that the library
+            # chooses depends on use_best_model, so it stays on.)
+            model.set_params(best_model_min_trees=int(model.get_params().get("iterations") or 1000))
     if stop is not None:
         settings["callbacks"] = [_Stop(stop)]
     model.set_params(thread_count=threads)
     model.fit(X, y, **settings)
+    if valid is not None and settings.get("eval_set"):
+        losses = [next(iter(told.values())) for name, told in model.get_evals_result().items() if name != "learn"]
+        rounds = [int(np.argmin(own)) + 1 for own in losses]
+        model.held_out_ = _held_out(model, valid[0], rounds) if parts else None
+        if rounds[-1] < model.tree_count_:
+            model.shrink(rounds[-1])
     return model
+
+
+def _held_out(model: Any, X: np.ndarray, rounds: Sequence[int]) -> np.ndarray:
+    answer = model.predict_proba if "Classifier" in type(model).__name__ else model.predict
+    return by_other_half(X, rounds, lambda rows, n: answer(rows, ntree_end=n, thread_count=1))
+
+
+def held_out(model: Any, X: np.ndarray) -> np.ndarray | None:
+    """Answers for the validation rows X, each with as many trees as the other half of the rows asked for."""
+    return getattr(model, "held_out_", None)
 
 
 def refit_parameters(model: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.models._place import codes_of
-from everymodel.models._trees import finite
+from everymodel.models._trees import finite, halves
 from everymodel.scoring.steps.trees import Trees
 
 CARD = {
@@ -27,6 +27,14 @@ CARD = {
     "advice": ["accurate", "interactions", "missing_values", "categories", "big_data", "medium_data"],
     "priority": 50,
     "parameters": {
+        "max_iter": {
+            "type": "int",
+            "default": 200,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Most rounds (one tree per class); fewer where validation rows stop the fit early.",
+        },
         "learning_rate": {
             "type": "float",
             "default": 0.1,
@@ -78,16 +86,6 @@ CARD = {
                 "check_sample_weight_equivalence_on_dense_data": "Weighted rows are not treated like repeated ones.",
             },
             "tasks": ["binary", "multiclass"],
-            "parameters": {
-                "max_iter": {
-                    "type": "int",
-                    "default": 200,
-                    "low": 1,
-                    "high": 10000,
-                    "tune": False,
-                    "text": "Most rounds (one tree per class); fewer where validation rows stop the fit early.",
-                },
-            },
         },
         "regressor": {
             "class": "sklearn.ensemble:HistGradientBoostingRegressor",
@@ -97,14 +95,6 @@ CARD = {
             "tasks": ["regression"],
             "gives": [],
             "parameters": {
-                "max_iter": {
-                    "type": "int",
-                    "default": 200,
-                    "low": 1,
-                    "high": 10000,
-                    "tune": False,
-                    "text": "Most trees; fewer where validation rows stop the fit early.",
-                },
                 "loss": {
                     "type": "choice",
                     "default": "squared_error",
@@ -136,18 +126,32 @@ def fit(
     few = [i for i in few if not np.isnan(X[:, i]).all()]
     model.set_params(categorical_features=few or None)
     given = {}
-    if valid is not None and hasattr(model, "predict_proba"):
-        known = np.isin(valid[1], np.unique(y))
-        valid = (valid[0][known], valid[1][known]) if known.any() else None
+    known = np.zeros(0, dtype=bool)
     if valid is not None:
-        given = {"X_val": valid[0], "y_val": valid[1]}
+        known = np.ones(len(valid[1]), dtype=bool)
+        if hasattr(model, "predict_proba"):
+            known = np.isin(valid[1], np.unique(y))
+    if valid is not None and known.any():
+        given = {"X_val": valid[0][known], "y_val": valid[1][known]}
         patience = int(min(100, max(10, round(2.0 / model.learning_rate))))
         model.set_params(early_stopping=True, n_iter_no_change=patience)
     else:
         model.set_params(early_stopping=False)
+    _grow(model, X, y, stop, given)
+    if valid is not None and given:
+        model.held_out_ = _held_out(model, valid[0], valid[1], halves(len(known), known))
+        del model._predictors[_best(model) :]  # rounds that did not help the validation rows
+    return model
+
+
+def _grow(
+    model: Any, X: np.ndarray, y: np.ndarray, stop: Callable[[], bool] | None, given: dict[str, np.ndarray]
+) -> None:
+    """Fit in ever larger parts, looking at `stop` in between."""
     total = model.max_iter
     if stop is None:
-        return model.fit(X, y, **given)
+        model.fit(X, y, **given)
+        return
     model.set_params(warm_start=True)
     size = min(20, total)
     while True:
@@ -156,14 +160,45 @@ def fit(
         if size >= total or model.n_iter_ < size or stop():
             break
         size = min(total, size + max(20, size // 2))
-    return model.set_params(warm_start=False, max_iter=total)
+    model.set_params(warm_start=False, max_iter=total)
+
+
+def held_out(model: Any, X: np.ndarray) -> np.ndarray | None:
+    """Answers for the validation rows X, each with as many trees as the other half of the rows asked for."""
+    return getattr(model, "held_out_", None)
+
+
+def _held_out(model: Any, X: np.ndarray, y: np.ndarray, parts: list[np.ndarray]) -> np.ndarray | None:
+    """See `held_out`; taken from the model before it is cut, because a half may ask for more rounds than the whole."""
+    if not parts:
+        return None
+    least, kept = [np.inf, np.inf], None
+    if hasattr(model, "classes_"):
+        y = np.searchsorted(model.classes_, y)
+    y = np.ascontiguousarray(y, dtype=np.float64)
+    for raw in model._staged_raw_predict(X):  # (n, outputs) after each round
+        kept = raw.copy() if kept is None else kept
+        for h, rows in enumerate(parts):
+            found = raw[rows] if raw.shape[1] > 1 else raw[rows, 0]
+            loss = float(model._loss(y_true=y[rows], raw_prediction=np.ascontiguousarray(found)))
+            if loss < least[h]:
+                least[h] = loss
+                kept[1 - h :: 2] = raw[1 - h :: 2]
+    assert kept is not None
+    if hasattr(model, "classes_"):
+        return model._loss.predict_proba(kept if kept.shape[1] > 1 else kept[:, 0])
+    return model._loss.link.inverse(kept[:, 0])
+
+
+def _best(model: Any) -> int:
+    """Rounds that the validation rows ask for."""
+    scores = np.asarray(model.validation_score_)
+    return max(int(np.argmax(scores)) if len(scores) else model.n_iter_, 1)  # entry 0 is before the first round
 
 
 def refit_parameters(model: Any) -> dict[str, Any]:
     """As many rounds as the validation rows asked for."""
-    scores = np.asarray(model.validation_score_)
-    best = int(np.argmax(scores)) if len(scores) else model.n_iter_  # entry 0 is before the first round
-    return {"max_iter": max(best, 1)}
+    return {"max_iter": _best(model)}
 
 
 def pack(model: Any, n_classes: int | None = None) -> Trees:

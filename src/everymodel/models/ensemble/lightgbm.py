@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.models._place import codes_of
-from everymodel.models._trees import finite
+from everymodel.models._trees import by_other_half, finite, halves
 from everymodel.scoring.steps.trees import NAN_AS_ZERO, ZERO_IS_MISSING, Trees
 
 CARD = {
@@ -26,6 +26,14 @@ CARD = {
     "advice": ["accurate", "interactions", "missing_values", "categories", "big_data", "medium_data"],
     "priority": 20,
     "parameters": {
+        "n_estimators": {
+            "type": "int",
+            "default": 300,
+            "low": 1,
+            "high": 20000,
+            "tune": False,
+            "text": "Most rounds (one tree per class); fewer where validation rows stop the fit early.",
+        },
         "learning_rate": {
             "type": "float",
             "default": 0.06,
@@ -124,16 +132,6 @@ CARD = {
                 "check_sample_weight_equivalence_on_sparse_data": "Weighted rows are not treated like repeated ones.",
             },
             "tasks": ["binary", "multiclass"],
-            "parameters": {
-                "n_estimators": {
-                    "type": "int",
-                    "default": 300,
-                    "low": 1,
-                    "high": 20000,
-                    "tune": False,
-                    "text": "Most trees (per class); fewer where validation rows stop the fit early.",
-                },
-            },
         },
         "regressor": {
             "class": "lightgbm:LGBMRegressor",
@@ -146,14 +144,6 @@ CARD = {
             "tasks": ["regression"],
             "gives": ["importances"],
             "parameters": {
-                "n_estimators": {
-                    "type": "int",
-                    "default": 300,
-                    "low": 1,
-                    "high": 20000,
-                    "tune": False,
-                    "text": "Most trees; fewer where validation rows stop the fit early.",
-                },
                 "objective": {
                     "type": "choice",
                     "default": "regression",
@@ -181,20 +171,26 @@ def fit(
     native: Sequence[int] = (),
 ) -> Any:
     """Add trees until the loss on `valid` has not fallen for a while, `stop` says so, or n_estimators are made."""
-    if valid is not None and hasattr(model, "predict_proba"):
-        known = np.isin(valid[1], np.unique(y))  # the library refuses classes that it was not fitted on
-        valid = (valid[0][known], valid[1][known]) if known.any() else None
+    sets: list[tuple[Any, np.ndarray]] = []
+    if valid is not None:
+        known = np.ones(len(valid[1]), dtype=bool)
+        if hasattr(model, "predict_proba"):  # the library refuses classes that it was not fitted on
+            known = np.isin(valid[1], np.unique(y))
+        parts = halves(len(known), known) or ([np.flatnonzero(known)] if known.any() else [])
+        sets = [(valid[0][rows], valid[1][rows]) for rows in parts]
     model.set_params(n_jobs=threads)
     # Small steps need more patience.
     patience = int(min(250, max(30, round(3.0 / model.learning_rate))))
     model.fit(
         X,
         y,
-        **_validation(model, valid),
+        **_validation(model, sets),
         categorical_feature=[int(i) for i in native] if len(native) else "auto",
-        callbacks=[watch := _Watch(patience, stop, 0 if valid is None else len(valid[1]))],
+        callbacks=[watch := _Watch(patience, stop, [len(own) for _, own in sets])],
     )
     model.rounds_of_halves_ = watch.best_of_halves()
+    if sets:
+        model.booster_.best_iteration = model._best_iteration = watch.best_at + 1
     return model
 
 
@@ -204,20 +200,13 @@ def held_out(model: Any, X: Any) -> np.ndarray | None:
     if rounds is None:
         return None
     answer = model.predict_proba if hasattr(model, "predict_proba") else model.predict
-    parts = [answer(X[h::2], num_iteration=rounds[1 - h]) for h in (0, 1)]
-    whole = np.empty((X.shape[0], *parts[0].shape[1:]))
-    whole[0::2], whole[1::2] = parts
-    return whole
+    return by_other_half(X, rounds, lambda rows, n: answer(rows, num_iteration=n))
 
 
-HALVES = 10  # fewest validation rows of which every other one is judged by the rounds that the rest asks for
-
-
-def _validation(model: Any, valid: tuple[Any, np.ndarray] | None) -> dict[str, Any]:
-    """Validation rows by the name that this version of the library wants, in halves where there are enough."""
-    if valid is None:
+def _validation(model: Any, sets: list[tuple[Any, np.ndarray]]) -> dict[str, Any]:
+    """Validation rows by the name that this version of the library wants."""
+    if not sets:
         return {}
-    sets = [(valid[0][h::2], valid[1][h::2]) for h in (0, 1)] if len(valid[1]) >= HALVES else [valid]
     if "eval_X" in inspect.signature(model.fit).parameters:
         return {"eval_X": tuple(x for x, _ in sets), "eval_y": tuple(y for _, y in sets)}
     return {"eval_set": sets}
@@ -232,9 +221,9 @@ class _Watch:
     order = 30
     before_iteration = False
 
-    def __init__(self, patience: int, stop: Callable[[], bool] | None, rows: int):
+    def __init__(self, patience: int, stop: Callable[[], bool] | None, rows: list[int]):
         self.patience, self.stop = patience, stop
-        self.shares = ((rows + 1) // 2 / rows, rows // 2 / rows) if rows >= HALVES else (1.0,)
+        self.shares = [count / sum(rows) for count in rows]
         self.best, self.best_at, self.best_list = math.inf, 0, []
         self.halves = [(math.inf, 0), (math.inf, 0)]
 
@@ -255,7 +244,8 @@ class _Watch:
         else:
             self.best_at, over = env.iteration, False
         if over or (self.stop is not None and self.stop()):
-            raise EarlyStopException(self.best_at, self.best_list)
+            # The library drops trees after the one named here, and half of the rows may ask for more than the whole.
+            raise EarlyStopException(env.iteration, self.best_list)
 
     def best_of_halves(self) -> tuple[int, int] | None:
         """Trees that each half of the validation rows asks for."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.models._place import codes_of
+from everymodel.models._trees import by_other_half, halves
 from everymodel.scoring.steps.trees import Trees
 
 CARD = {
@@ -140,19 +141,37 @@ def fit(
     native: Sequence[int] = (),
 ) -> Any:
     """Add trees until the loss on `valid` has not fallen for a while, `stop` says so, or n_estimators are made."""
-    if "Classifier" in type(model).__name__:
+    classes = "Classifier" in type(model).__name__
+    if classes:
         model.codes_, y = np.unique(y, return_inverse=True)  # the library wants 0..k-1 without gaps
-        if valid is not None:
-            known = np.isin(valid[1], model.codes_)
-            valid = (valid[0][known], np.searchsorted(model.codes_, valid[1][known])) if known.any() else None
+    sets, parts = [], []
+    if valid is not None:
+        known = np.isin(valid[1], model.codes_) if classes else np.ones(len(valid[1]), dtype=bool)
+        goal = np.searchsorted(model.codes_, valid[1]) if classes else valid[1]
+        if known.any():  # the last set is the one that ends the fit
+            parts = halves(len(known), known)
+            sets = [(valid[0][rows], goal[rows]) for rows in [*parts, np.flatnonzero(known)]]
     patience = int(min(200, max(30, round(3.0 / (model.learning_rate or 0.3)))))
     model.set_params(
         n_jobs=threads,
-        early_stopping_rounds=None if valid is None else patience,
+        early_stopping_rounds=patience if sets else None,
         callbacks=None if stop is None else [_stopper(stop)],
     )
-    model.fit(X, y, eval_set=None if valid is None else [valid], verbose=False)
+    model.fit(X, y, eval_set=sets or None, verbose=False)
+    model.rounds_of_halves_ = None
+    if parts:
+        losses = [next(reversed(told.values())) for told in model.evals_result().values()]
+        model.rounds_of_halves_ = tuple(int(np.argmin(own)) + 1 for own in losses[:2])
     return model.set_params(callbacks=None)  # the callback holds on to the caller's clock
+
+
+def held_out(model: Any, X: Any) -> np.ndarray | None:
+    """Answers for the validation rows X, each with as many rounds as the other half of the rows asked for."""
+    rounds = getattr(model, "rounds_of_halves_", None)
+    if rounds is None:
+        return None
+    answer = model.predict_proba if hasattr(model, "codes_") else model.predict
+    return by_other_half(X, rounds, lambda rows, n: answer(rows, iteration_range=(0, n)))
 
 
 def _rounds(model: Any) -> int:
