@@ -18,6 +18,7 @@ from everymodel import workflow as workflow
 from catboost import CatBoostClassifier as CatBoostClassifier
 from catboost import CatBoostRegressor as CatBoostRegressor
 from everymodel.models.bayes.categorical_nb import CategoricalNB as CategoricalNB
+from everymodel.models.decomposition.pca_reconstruction import PCAReconstruction as PCAReconstruction
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor
 from everymodel.models.linear.polynomial import PolynomialRegression as PolynomialRegression
@@ -27,6 +28,8 @@ from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronC
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronRegressor as MultilayerPerceptronRegressor
 from lightgbm import LGBMClassifier as LGBMClassifier
 from lightgbm import LGBMRegressor as LGBMRegressor
+from sklearn.cluster import KMeans as KMeans
+from sklearn.decomposition import PCA as PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis as LinearDiscriminantAnalysis
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis as QuadraticDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier as DummyClassifier
