@@ -160,7 +160,6 @@ def test_multilabel_works_end_to_end(tmp_path):
 
 
 BAD = {
-    "no target": (lambda: (iris(), None), TargetError, "target"),
     "misspelt target": (lambda: (iris(), "specis"), TargetError, "species"),
     "constant target": (lambda: (iris().assign(species="a"), "species"), TargetError, "species"),
     "empty target": (lambda: (iris().assign(species=np.nan), "species"), TargetError, "species"),

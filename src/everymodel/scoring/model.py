@@ -111,7 +111,11 @@ class Model:
         task = self.task
         if task == "regression":
             return answers
+        if task in ("reduce", "embed"):
+            raise CapabilityError(f"This model ({task}) gives new columns, not predictions. Use transform.")
         threshold = self.manifest.get("threshold")
+        if task == "anomaly":
+            return self._labels()[(answers > (0.0 if threshold is None else threshold)).astype(np.int64)]
         if task == "multilabel":
             limit = 0.5 if self.pack.output == "probabilities" else 0.0
             return (answers >= np.asarray(limit if threshold is None else threshold)).astype(np.int64)
@@ -149,6 +153,34 @@ class Model:
     def _predict_proba(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
         batch = self._batch(data, missing_columns, unseen)
         return _like_frame(data, self.answers(batch), list(self.classes) or self.targets)
+
+    @property
+    def transform(self) -> Callable[..., Any]:
+        """New columns for old ones (components, coordinates), in the form in which the rows came.
+
+        The arguments are those of `predict`. Only models made by task "reduce" or "embed" have this method.
+        """
+        if self.pack.output != "matrix":
+            raise CapabilityError(f"This model ({self.task}) has no transform. Use predict.")
+        return self._transform
+
+    def _transform(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
+        answers = self.answers(self._batch(data, missing_columns, unseen))
+        names = self.manifest.get("columns") or [f"component {i + 1}" for i in range(answers.shape[1])]
+        return _like_frame(data, answers, names)
+
+    @property
+    def score_samples(self) -> Callable[..., Any]:
+        """How normal each row is (lower is odder), in the form in which the rows came.
+
+        The arguments are those of `predict`. Only models made by task "anomaly" have this method.
+        """
+        if self.task != "anomaly":
+            raise CapabilityError(f"This model ({self.task}) has no score_samples. Use predict.")
+        return self._score_samples
+
+    def _score_samples(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
+        return _like(data, -self.answers(self._batch(data, missing_columns, unseen)), ["score"])
 
     @property
     def predict_interval(self) -> Callable[..., Any]:

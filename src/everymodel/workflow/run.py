@@ -24,7 +24,7 @@ from everymodel.core.clock import Clock, seconds
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
-from everymodel.core.schema import TASKS
+from everymodel.core.schema import FREE_TASKS, TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
@@ -65,6 +65,7 @@ class Run:
     story: dict[str, Any]
     folder: Path
     search: SearchResult = field(repr=False)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)  # without a target: segments, ...
 
     @property
     def metrics(self) -> dict[str, Figure]:
@@ -116,14 +117,19 @@ def fit(
     learning_curve: bool = False,
     progress: bool | Listener | None = None,
     verbose: bool = False,
+    clusters: int | None = None,
+    contamination: float | None = None,
+    components: int | None = None,
 ) -> Run:
     """From a table to a chosen, honestly tested model.
 
     Parameters
     ----------
     data : path, database URL, DataFrame (pandas, polars), Arrow table, dict, list of dicts, or "-" (standard input).
-    target : column to predict; a list of 0/1 columns for multilabel.
-    task : "regression", "binary", "multiclass" or "multilabel"; found out when not given.
+    target : column to predict; a list of 0/1 columns for multilabel. Without one, groups are looked for.
+    task : "regression", "binary", "multiclass" or "multilabel"; found out when not given. Without learning from a
+        target: "cluster" (groups), "anomaly" (odd rows), "reduce" (few columns for many), "embed" (a map); a `target`
+        then is only compared with what was found.
     models : names of the models to try (`everymodel models` lists them); all that suit by default.
     budget : wall time for the whole call, such as 60, "60s" or "5m", or a Clock that already runs. Default "60s" unless
         `trials` is given.
@@ -143,6 +149,9 @@ def fit(
     prefer : "accurate" (default), "fast" or "simple".
     learning_curve : also fit the best model on growing parts of the training rows.
     progress : True, False, or a function that takes `Progress` events. Default: shown in a terminal.
+    clusters : number of groups ("cluster"); found out by default.
+    contamination : expected share of odd rows ("anomaly"); found out by default.
+    components : number of new columns ("reduce"), or of coordinates, 2 or 3 ("embed").
 
     Raises
     ------
@@ -155,6 +164,13 @@ def fit(
     _check_options(task, metric, test_size, trials, prefer, unseen)
     listener = _listener(progress)
     timing: dict[str, float] = {}
+    options = {"clusters": clusters, "contamination": contamination, "components": components}
+    if task in FREE_TASKS or (target is None and task is None):
+        return _discover(data, target, task or "cluster", models, options, clock, trials, seed, unseen, out, resume,
+                         listener, timing)  # fmt: skip
+    for name, value in options.items():
+        if value is not None:
+            raise ParameterError(f"{name}={value!r} is for runs without a target (task={', '.join(FREE_TASKS)}).")
     warm_up([models] if isinstance(models, str) else models)  # the fitting process starts while the table is read
 
     with _stage("read", timing, listener):
@@ -246,6 +262,47 @@ def advise(data: Any, target: str | list[str], **options: Any) -> list[dict[str,
 # ---- the stages, each in a few lines -------------------------------------------------------------------------------
 
 
+def _discover(
+    data: Any,
+    target: str | list[str] | None,
+    task: str,
+    models: list[str] | str | None,
+    options: dict[str, Any],
+    clock: Clock,
+    trials: int | None,
+    seed: int,
+    unseen: str,
+    out: str | os.PathLike[str] | None,
+    resume: bool,
+    listener: Listener | None,
+    timing: dict[str, float],
+) -> Run:
+    """A run without a target; `target`, if given, is only compared with what is found."""
+    from everymodel.workflow.unsupervised.discovery import discover
+
+    with _stage("read", timing, listener):
+        source = _read(data)
+        names = _targets(source.frame, target or list(source.frame.columns[:1]), source.source)
+        if target is not None and len(names) > 1:
+            raise ParameterError(f"task={task!r} compares its answer with one column at most; {len(names)} were named.")
+        folder, model_path = _places(out, task, resume)
+    return discover(
+        source,
+        task,
+        labels=names[0] if target is not None else None,
+        models=[models] if isinstance(models, str) else models,
+        options=options,
+        clock=clock,
+        trials=trials,
+        seed=seed,
+        unseen=unseen,
+        folder=folder,
+        model_path=model_path,
+        listener=listener,
+        timing=timing,
+    )
+
+
 def _read(data: Any) -> Table:
     from everymodel.workflow.read import read
 
@@ -259,8 +316,8 @@ def _check_options(
         if not good:
             raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
 
-    must(task is None or task in TASKS, "task", task, f"one of {', '.join(TASKS)}")
-    if metric is not None and task is not None:
+    must(task is None or task in (*TASKS, *FREE_TASKS), "task", task, f"one of {', '.join((*TASKS, *FREE_TASKS))}")
+    if metric is not None and task in TASKS:
         resolve(metric, task)
     number = isinstance(test_size, int | float) and not isinstance(test_size, bool)
     must(number and 0 <= test_size < 1, "test_size", test_size, "a share from 0 to below 1, such as 0.2")
@@ -277,9 +334,7 @@ def _targets(frame: pd.DataFrame, target: str | list[str] | None, source: str) -
         raise DataError(f"{source} has {len(names)} columns but no rows, so there is nothing to learn from. Give rows.")
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     if target is None:
-        raise TargetError(
-            f"fit needs the column to predict: target=NAME (--target NAME). The columns of {source} are {shown}."
-        )
+        raise TargetError(f"Name the column to predict: target=NAME (--target NAME). Those of {source} are {shown}.")
     wanted = list(map(str, target)) if isinstance(target, list | tuple) else [str(target)]
     for name in wanted:
         if name not in names:
