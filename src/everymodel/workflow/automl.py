@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from everymodel import catalog
 from everymodel.core import seeds
 from everymodel.core.clock import Clock
 from everymodel.core.errors import DataError
+from everymodel.core.finding import Finding
 from everymodel.scoring.metrics import METRICS
 from everymodel.workflow.search import plan
 from everymodel.workflow.search.crew import Crew
@@ -25,6 +27,8 @@ from everymodel.workflow.search.ensemble import Judge, greedy, mix
 from everymodel.workflow.search.final import SURE_ROWS, Final
 from everymodel.workflow.search.ledger import Ledger
 from everymodel.workflow.search.measure import fingerprint_of, free_memory, learning_curve, share_of
+from everymodel.workflow.search.plain import ROWS as PLAIN_ROWS
+from everymodel.workflow.search.plain import plain_member
 from everymodel.workflow.search.plan import Candidate
 from everymodel.workflow.train import Job, Member
 from everymodel.workflow.types import Listener, Problem, Progress, SearchResult
@@ -33,6 +37,7 @@ BIG = 200_000  # rows above which candidates are compared on a sample
 SAMPLE, SAMPLE_VALID = 60_000, 30_000
 SLOT = 0.11  # share of all processor seconds that the first fold of one candidate may take
 SHORT, FEW_FOLDS = 15.0, 3  # in a search of fewer seconds, small tables are judged on so many of their folds
+REACH = 40_000  # cells a second that a short search may spend on the sample on which it compares
 
 
 def search(
@@ -118,10 +123,12 @@ class _Search:
         self.listener = listener or (lambda event: None)
         self.n = problem.batch.n
         self.timed = clock.limit is not None
-        self.big = self.timed and self.n > BIG
         self.forward = self._is_forward()
         self.started = clock.elapsed()
         self.total = (clock.limit or 0.0) - self.started  # seconds given to the search
+        self.sample, self.sample_valid = self._sizes()
+        # Tables too large for the time are searched on a sample, and the best then learn from more rows.
+        self.big = self.timed and self.n > (BIG if self.total >= SHORT else 2 * self.sample)
         # Some models on the same three folds say more than one model on five. They are the first of the same folds, so
         # a run that goes on with more time loses nothing.
         small = len(problem.folds[0][1]) < SURE_ROWS and not self.big and not self.forward
@@ -134,8 +141,10 @@ class _Search:
         self.jobs: dict[int, tuple[Candidate, int, str]] = {}
         self.failures: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
+        self.unaffordable: list[str] = []  # planned models that the time did not allow
         self.reserve = 0.0 if not self.timed else self._closing_time()
         self.stopped = "finished"
+        self.findings: list[Finding] = []
         self.first = Judge(problem.metric, problem.task, problem.y[self.folds[0][1]], problem.seed, 20, 6_000)
         self.final = Final(problem, self.folds, self.first, self.prefer, bool(models))
         self.standing: tuple[int, np.ndarray, list[Candidate]] = (-1, np.zeros(0), [])
@@ -167,14 +176,22 @@ class _Search:
         fit, valid = self.problem.folds[0]
         return len(self.problem.folds) > 1 and len(fit) + len(valid) < self.n
 
+    def _sizes(self) -> tuple[int, int]:
+        """Rows that candidates are fitted and judged on where the table is too large for the time."""
+        if not self.timed or self.total >= SHORT:
+            return SAMPLE, SAMPLE_VALID
+        reach = REACH * max(self.total, 0.0) / max(len(self.problem.batch.columns), 1)
+        fit = int(np.clip(reach, 1_000, SAMPLE))
+        return fit, max(fit // 2, 1_000)
+
     def _make_folds(self) -> list[tuple[np.ndarray, np.ndarray]]:
         folds = self.problem.folds
         if not self.big:
             return folds
         fit, valid = folds[-1] if self.forward else folds[0]
         rng = np.random.default_rng(seeds.derive(self.problem.seed, "sample"))
-        if len(valid) > SAMPLE_VALID:
-            chosen = np.sort(rng.choice(len(valid), SAMPLE_VALID, replace=False))
+        if len(valid) > self.sample_valid:
+            chosen = np.sort(rng.choice(len(valid), self.sample_valid, replace=False))
             if not self.forward:  # what is not validated on can be learnt from
                 fit = np.sort(np.concatenate([fit, np.delete(valid, chosen)])) if not self._grouped() else fit
             valid = valid[chosen]
@@ -185,7 +202,7 @@ class _Search:
 
     def _rows(self, candidate: Candidate, fold: int) -> tuple[np.ndarray, np.ndarray]:
         fit, valid = self.folds[fold]
-        wanted = candidate.grown or SAMPLE
+        wanted = candidate.grown or self.sample
         if self.big and len(fit) > wanted:
             rng = np.random.default_rng(seeds.derive(self.problem.seed, "sample", fold))
             fit = np.sort(rng.choice(fit, wanted, replace=False))
@@ -347,7 +364,7 @@ class _Search:
             if self._affordable(candidate, self.k):
                 self._admit(candidate, every_fold=True)
                 return True
-            self.failures.append({"model": candidate.name, "reason": "not tried: no time for it on all folds"})
+            self.unaffordable.append(candidate.name)
         if tried < families and tried < limit and early:  # every family has its turn before any is looked at closely
             candidate = self._new()
             if candidate is not None:
@@ -417,13 +434,13 @@ class _Search:
     def _growth(self, candidate: Candidate) -> int:
         """Big tables: how many rows this candidate could learn from in the time left; 0 where it is not worth it."""
         rows = len(self.folds[0][0])
-        if candidate.grown or rows <= SAMPLE or not candidate.graceful:
+        if candidate.grown or rows <= self.sample or not candidate.graceful:
             return 0
         # With all cores a fit is not quite so many times faster, and more rows also deserve more trees.
         times = 0.8 * (self.clock.left() - self.reserve) * (0.6 * self.cores + 0.4) / candidate.fold_seconds
         times /= 2 if candidate.members[0].stopped else 1  # it had not learnt all it could from the sample either
-        wanted = min(rows, int(SAMPLE * times))
-        return wanted if wanted >= min(2 * SAMPLE, rows) else 0
+        wanted = min(rows, int(self.sample * times))
+        return wanted if wanted >= min(2 * self.sample, rows) else 0
 
     def _promote(self) -> bool:
         """More folds (or all rows) for candidates that the best blend so far would use."""
@@ -566,9 +583,11 @@ class _Search:
         lost = [c.failed for c in self.candidates if c.failed]
         if not any(c.card.name != plan.DUMMY for c in ready) and lost and not any(_by_clock(reason) for reason in lost):
             raise DataError(f"No model could be fitted. {lost[0]}")  # not the clock, so the data is the matter
-        if not ready:
-            ready = [self.final.dummy()]
-            self.failures.append({"model": "all", "reason": "no fit ended in time, so the baseline answers"})
+        if not any(c.card.name == plan.DUMMY for c in ready):  # its fit was lost with the rest
+            ready = [self.final.dummy(), *ready]
+        if not any(c.card.name != plan.DUMMY for c in ready):
+            ready += self._plain()
+        self._say_short(ready)
         final, rows = self.final.finalists(ready)
         judge = Judge(self.problem.metric, self.problem.task, self.problem.y[rows], self.problem.seed)
         answers = [self.final.oof(c)[rows] for c in final]
@@ -579,12 +598,27 @@ class _Search:
             self._refit([c for c, w in zip(final, weights) if w > 0])
         pack = self.final.pack([(c, w) for c, w in zip(final, weights) if w > 0])
         oof = mix([self.final.oof(c) for c, w in zip(final, weights) if w > 0], [w for w in weights if w > 0])
-        known = {"dummy": self.candidates[0] if self.candidates and self.candidates[0].members else None,
+        alone = oof if weights.max() == 1 else self.final.oof(best)
+        if len(final) > 1:
+            oof, alone = oof.copy(), alone if weights.max() == 1 else alone.copy()
+            late = (lambda: self.clock.left() < 0.0) if self.timed else (lambda: False)
+            oof[rows], single, whole = self.final.nested(rows, final, answers, losses, weights, late)
+            if weights.max() == 1:
+                alone = oof
+            else:
+                alone[rows] = single
+            if not whole:
+                self.findings.append(_UNNESTED)
+        known = {"dummy": next((c for c in ready if c.card.name == plan.DUMMY), None),
                  "simple": next((c for c in ready if c.card.name == plan.SIMPLE[self.problem.task]), None),
                  "best_single": best}  # fmt: skip
         known = {k: c for k, c in known.items() if c is not None and c.members}
+        if self.unaffordable:
+            names = ", ".join(self.unaffordable[:3]) + (" ..." if len(self.unaffordable) > 3 else "")
+            many = f"{len(self.unaffordable)} models" if len(self.unaffordable) > 1 else names
+            self.failures.append({"model": many, "reason": f"not tried: the time was too short for them ({names})"})
         board = self.final.leaderboard(
-            judge, rows, ready, final, weights, oof, [c for c in self.candidates if c.failed]
+            judge, rows, ready, final, weights, oof, [c for c in self.candidates if c.failed and not c.members]
         )
         members = [
             {"model": c.name, "card": c.card.name, "weight": round(float(w), 6), "parameters": c.parameters,
@@ -597,12 +631,52 @@ class _Search:
             pack,
             board,
             oof,
-            {k: self.final.oof(c) for k, c in known.items()},
+            {k: alone if c is best else self.final.oof(c) for k, c in known.items()},
             {k: self.final.pack([(c, 1.0)]) for k, c in known.items()},
             members,
             self.failures,
             self.stopped,
             self.history,
+            self.findings + [_unkept(problem) for problem in self.ledger.problems],
+        )
+
+    def _plain(self) -> list[Candidate]:
+        """Nothing but the baseline ended in time: the plain linear model is fitted here, which takes no libraries."""
+        found = [c for c in self.candidates if c.origin == "baseline" and c.card.name != plan.DUMMY]
+        if not self.timed or not found or found[0].card.name not in plan.SIMPLE.values():
+            return []
+        problem = replace(self.problem, folds=self.folds)
+        for fold in range(self.k):
+            if fold and self.clock.left() <= 0:
+                break
+            member = plain_member(problem, fold)
+            if member is not None:
+                found[0].members[fold] = member
+        if not found[0].members:
+            return []
+        found[0].failed, found[0].plain = "", True
+        if 0 in found[0].members:
+            found[0].loss = self.first.loss(self.final.answers_on(found[0], 0))
+        return found[:1]
+
+    def _say_short(self, ready: list[Candidate]) -> None:
+        """A plain sentence where the time was too short for more than the baselines."""
+        tried = sum(c.origin != "baseline" for c in ready)
+        if not self.timed or self.stopped == "interrupted" or tried or (self.models and len(ready) > 1):
+            return
+        wanted = len(self.queue) + len(self.unaffordable) + sum(c.origin == "preset" for c in self.candidates)
+        plain = next((c for c in ready if c.plain), None)
+        got = f"only {_listed([c.name for c in ready])} could be fitted; {wanted} more models were waiting"
+        if plain is not None:
+            got += f" ({plain.name} learnt from at most {PLAIN_ROWS:,} rows and without texts)"
+        self.findings.append(
+            Finding(
+                "little-time",
+                "warning",
+                f"The {self.total:.1f} s that were left for the search were too short: {got}.",
+                "Give more time, such as a budget of 60s.",
+                data={"seconds": round(self.total, 2), "fitted": len(ready), "waiting": wanted},
+            )
         )
 
     def _refit_seconds(self, candidate: Candidate) -> float:
@@ -647,6 +721,22 @@ _OF_THE_RUN = ("out of time", "in time", "out of memory", "not needed", "on requ
 def _by_clock(reason: str) -> bool:
     """Failures that say something about this run's clock and machine, not about the model."""
     return any(word in reason for word in _OF_THE_RUN)
+
+
+_UNNESTED = Finding(
+    "blend-not-nested",
+    "info",
+    "No time was left to judge the blend by weights chosen on other rows: its cross-validated score flatters a little.",
+    "Give more time, or keep test rows aside.",
+)
+
+
+def _unkept(problem: str) -> Finding:
+    return Finding("run-folder", "warning", f"{problem[:1].upper()}{problem[1:]}.", "Look at the run folder's disk.")
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def _average(settings: list[dict[str, Any]]) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class SearchResult:
     failures: list[dict[str, Any]]  # model, reason
     stopped: str  # finished budget trials interrupted memory
     history: list[dict[str, Any]] = field(default_factory=list)  # seconds, best score so far
+    findings: list[Finding] = field(default_factory=list)  # what the search has to say: too little time, a full disk
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from everymodel.core import seeds
 from everymodel.scoring.graph import Node, Pack
 from everymodel.scoring.metrics import METRICS
 from everymodel.workflow.search import plan
@@ -18,6 +19,8 @@ from everymodel.workflow.types import Problem
 MOST_MS = 3.6  # one row through the final pack, of the 5 ms that are promised
 MOST_BYTES = 18_000_000
 TELLING_ROWS = 100  # below this, one fold does not even tell a model from the plain one
+PARTS = 5  # in which rows of one fold are dealt to choose on some and judge on others
+NESTED_ROWS = 5_000  # on which weights are chosen that only serve to judge the choosing
 SURE_ROWS = 1_000  # validation rows from which on one fold tells models apart
 
 
@@ -144,6 +147,49 @@ class Final:
             if gain <= 0.3 * noise:
                 return alone
         return weights
+
+    def nested(
+        self,
+        rows: np.ndarray,
+        final: list[Candidate],
+        answers: list[np.ndarray],
+        losses: list[float],
+        weights: np.ndarray,
+        late: Callable[[], bool],
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """What the blend, and the best single model, answer for `rows` when each fold's rows had no say in the choice.
+
+        Weights are chosen on the other folds and answer the one left out; so a score of these answers is one of the
+        whole way of choosing, not of weights on the rows that they were fitted to. Where all rows are of one fold, they
+        are dealt into five parts. `late()` ends it early: the rest is answered by the final `weights`.
+
+        Returns
+        -------
+        (answers of blends (len(rows), ...), answers of single models, whether all parts were done)
+        """
+        part = np.full(self.n, -1)
+        for fold, (_, valid) in enumerate(self.folds):
+            part[valid] = fold
+        part = part[rows]
+        if len(np.unique(part)) < 2:
+            part = np.random.default_rng(seeds.derive(self.problem.seed, "nested")).permutation(len(rows)) % PARTS
+        blend = mix(answers, weights)
+        single = answers[int(np.argmin(losses))].copy()
+        for one in np.unique(part):
+            if late():
+                return blend, single, False
+            inside, others = np.flatnonzero(part == one), np.flatnonzero(part != one)
+            if not len(others):
+                continue
+            judge = Judge(
+                self.problem.metric, self.problem.task, self.problem.y[rows[others]], self.problem.seed, 20, NESTED_ROWS
+            )
+            given = [a[others] for a in answers]
+            lost = [judge.loss(a) for a in given]
+            chosen = self.choose(judge, final, given, lost)
+            blend[inside] = mix([a[inside] for a in answers], chosen)
+            single[inside] = answers[int(np.argmin(lost))][inside]
+        return blend, single, True
 
     def fits(self, among: list[Candidate]) -> Callable[[list[int]], bool]:
         """Whether candidates can answer together within the time and size of the final pack, with two models each."""

@@ -49,6 +49,7 @@ class Candidate:
     loss: float = float("inf")  # on the first fold
     mean_loss: float = float("inf")  # over all folds, once they are done
     refitted: Pack | None = None
+    plain: bool = False  # fitted by the parent itself because nothing else ended in time
 
     @property
     def key(self) -> str:
