@@ -357,6 +357,50 @@ def test_long_files_read_as_short_ones_do(late, put, monkeypatch):
     assert [f.to_dict() for f in long.findings] == [f.to_dict() for f in short.findings]
 
 
+LONG_COLUMNS = {
+    "float": lambda i: repr(i / 7),
+    "gaps": lambda i: "NA" if i % 7 == 0 else str(i),
+    "flag": lambda i: ("True", "False", "")[i % 3],
+    "word": lambda i: ("ä", "bb", "", " ccc ")[i % 4],
+    "day": lambda i: "" if i % 4 == 0 else f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}",
+    "no day": lambda i: "2024-02-31" if i == 60_000 else f"2024-01-{1 + i % 28:02d}",
+    "moment": lambda i: f"2024-01-{1 + i % 28:02d} 10:{i % 60:02d}:00.25",
+    "zone": lambda i: f"2024-01-{1 + i % 28:02d}T10:{i % 60:02d}:00+02:00",
+    "clock": lambda i: f"10:{i % 60:02d}",
+    "nothing": lambda i: "",
+    "huge": lambda i: str(2**70) if i == 60_000 else str(i),
+    "code": lambda i: f"{i % 1000:05d}",
+    "late word": lambda i: "x" if i == 60_000 else str(i),
+    "late flag": lambda i: "false" if i == 60_000 else "1",
+    "hex": lambda i: hex(i),
+}
+
+
+def test_every_kind_of_column_is_read_from_a_long_file_as_from_a_short_one(put, monkeypatch):
+    """Long files go through another parser, which guesses types by pieces."""
+    pytest.importorskip("pyarrow")
+    for name, cell in LONG_COLUMNS.items():
+        path = put("row,b\n" + "".join(f"{i},{cell(i)}\n" for i in range(70_000)))
+        monkeypatch.setattr(delimited, "LONG", 1 << 40)
+        short = read(path)
+        monkeypatch.setattr(delimited, "LONG", 1000)
+        long = read(path)
+        pd.testing.assert_frame_equal(long.frame, short.frame, obj=name)
+        assert long.fingerprint == short.fingerprint, name
+    path = put("b,c\n" + " x,1\n" * 400_000)  # large enough for several pieces
+    assert set(read(path).frame["b"]) == {" x"}
+
+
+def test_short_rows_of_a_long_file_are_counted(put, monkeypatch):
+    monkeypatch.setattr(delimited, "LONG", 1000)
+    body = "a,b,c\n" + "1,2,x\n" * 200_000
+    path = put(body + "1,2\n" + "1,2,x\n" * 200_000)
+    table = read(path)
+    (found,) = [f for f in table.findings if f.code == "ragged-rows"]
+    assert found.data["short"] == 1 and len(table.frame) == 400_001
+    assert not read(put(body)).findings
+
+
 def test_fingerprint_does_not_depend_on_how_cells_are_stored():
     pa = pytest.importorskip("pyarrow")
     rng = np.random.default_rng(0)

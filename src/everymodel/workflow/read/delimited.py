@@ -18,6 +18,7 @@ from everymodel.core.optional import installed
 from everymodel.workflow.read.codes import finding
 from everymodel.workflow.read.content import Buffer
 from everymodel.workflow.read.dialect import Dialect, long_cells, sniff
+from everymodel.workflow.read.parallel import read_long
 
 SAMPLE = 1 << 18
 LONG = 1 << 26  # bytes from which it pays to look at the first block before the rest is read
@@ -58,8 +59,13 @@ def read_delimited(
     decimal: str | None = None,
     header: bool | None = None,
     rows: int | None = None,
+    path: str = "",
 ) -> tuple[Any, dict[str, Any], list[Finding]]:
     """(frame, details, findings) of delimited text.
+
+    Parameters
+    ----------
+    path : file that holds just these bytes, "" where there is none; long files are read from it.
 
     Raises
     ------
@@ -67,6 +73,7 @@ def read_delimited(
         where it is empty, no text, or so uneven that no separator can be meant.
     """
     findings: list[Finding] = []
+    raw = data
     data, found = to_utf8(data, name, encoding, findings)
     sample = _sample(data, name)
     if not sample.strip():
@@ -85,7 +92,12 @@ def read_delimited(
     try:
         if dialect.padded or dialect.separator == " ":
             raise _Uneven("blanks beside separators")
-        frame = reader(data, dialect, quote, rows)
+        frame = None
+        if path and data is raw and rows is None and not quote and len(data) > LONG:
+            frame, words = read_long(path, data, dialect, list(range(len(_names(dialect)))), NULLS)
+            dialect.texts = tuple(sorted({*dialect.texts, *words}))
+        if frame is None:
+            frame = reader(data, dialect, quote, rows)
         if quote and rows is None and _swallowed(data, dialect, frame):
             raise _Uneven("lines within quotation marks")
     except _NotText:
@@ -312,7 +324,10 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
                         if n >= rows:
                             break
                     table = pa.Table.from_batches(batches, stream.schema).slice(0, rows)
-            break
+            times = [field.name for field in table.schema if pa.types.is_time(field.type)]
+            if not times:
+                break
+            types.update(dict.fromkeys(times, words))  # no type in pandas: they stay as they are written
         except pa.ArrowInvalid as error:
             message = str(error)
             wrong = re.search(r"In CSV column #(\d+): CSV conversion error to ([\w\[\]]+)", message)
@@ -339,9 +354,6 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
         )
     if any(pa.types.is_binary(field.type) for field in table.schema):
         raise _NotText("bytes that are not UTF-8")
-    times = [i for i, f in enumerate(table.schema) if pa.types.is_time(f.type)]
-    for i in times:  # times of day have no type in pandas
-        table = table.set_column(i, places[i], table.column(i).cast(pa.string()))
     frame = table.to_pandas(date_as_object=False, split_blocks=True, self_destruct=True)
     return frame
 

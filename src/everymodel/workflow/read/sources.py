@@ -210,7 +210,7 @@ def _bytes(
     if kind == "text":
         if os.path.splitext(suffix)[1] in (".tsv", ".tab") and options["separator"] is None and b"\t" in head:
             options = {**options, "separator": "\t"}
-        frame, more, found = read_delimited(data, name, **options)
+        frame, more, found = read_delimited(data, name, **options, path="" if "compression" in details else path)
         findings += found
         return frame, "tsv" if more["separator"] == "\t" else "csv", {**details, **more}
     if kind == "parquet":
