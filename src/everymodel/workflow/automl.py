@@ -141,6 +141,7 @@ class _Search:
         self.jobs: dict[int, tuple[Candidate, int, str]] = {}
         self.failures: list[dict[str, Any]] = []
         self.history: list[dict[str, Any]] = []
+        self.planned = 0
         self.unaffordable: list[str] = []  # planned models that the time did not allow
         self.reserve = 0.0 if not self.timed else self._closing_time()
         self.stopped = "finished"
@@ -214,6 +215,7 @@ class _Search:
         base = plan.baselines(self.problem, self.models)
         self.queue = plan.portfolio(self.problem, self.cards, {c.key for c in base})
         kinds = [(c.card.name, c.card.kind) for c in base]
+        self.planned = len(self.queue)
         self.crew.preload(kinds)
         for candidate in base:
             self._admit(candidate, every_fold=True)
@@ -617,8 +619,9 @@ class _Search:
             names = ", ".join(self.unaffordable[:3]) + (" ..." if len(self.unaffordable) > 3 else "")
             many = f"{len(self.unaffordable)} models" if len(self.unaffordable) > 1 else names
             self.failures.append({"model": many, "reason": f"not tried: the time was too short for them ({names})"})
+        told = {c.key for c in ready}
         board = self.final.leaderboard(
-            judge, rows, ready, final, weights, oof, [c for c in self.candidates if c.failed and not c.members]
+            judge, rows, ready, final, weights, oof, [c for c in self.candidates if c.failed and c.key not in told]
         )
         members = [
             {"model": c.name, "card": c.card.name, "weight": round(float(w), 6), "parameters": c.parameters,
@@ -664,9 +667,8 @@ class _Search:
         tried = sum(c.origin != "baseline" for c in ready)
         if not self.timed or self.stopped == "interrupted" or tried or (self.models and len(ready) > 1):
             return
-        wanted = len(self.queue) + len(self.unaffordable) + sum(c.origin == "preset" for c in self.candidates)
         plain = next((c for c in ready if c.plain), None)
-        got = f"only {_listed([c.name for c in ready])} could be fitted; {wanted} more models were waiting"
+        got = f"only {_listed([c.name for c in ready])} could be fitted, none of the {self.planned} other candidates"
         if plain is not None:
             got += f" ({plain.name} learnt from at most {PLAIN_ROWS:,} rows and without texts)"
         self.findings.append(
@@ -675,7 +677,7 @@ class _Search:
                 "warning",
                 f"The {self.total:.1f} s that were left for the search were too short: {got}.",
                 "Give more time, such as a budget of 60s.",
-                data={"seconds": round(self.total, 2), "fitted": len(ready), "waiting": wanted},
+                data={"seconds": round(self.total, 2), "fitted": len(ready), "planned": self.planned},
             )
         )
 

@@ -195,6 +195,7 @@ def fit(
 
     with _stage("search", timing, listener):
         result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint)
+        findings += result.findings
 
     with _stage("evaluate", timing, listener):
         suspect = bool(understanding.suspects) and bool(keep_suspects)
@@ -585,7 +586,7 @@ def _explain(
     from everymodel.workflow.evaluate import explain
 
     allowed = min(_explain_seconds(limit), clock.left() - 0.3)
-    if allowed < 0.2 or model.task == "multilabel" or np.ndim(seen[1]) > 1:
+    if allowed < 0.2:
         return {}
     batch, y = seen
     if len(y) > 20_000:

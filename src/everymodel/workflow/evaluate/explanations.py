@@ -44,7 +44,8 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
 
     Returns
     -------
-    dict with `importance` (per column: value = how much the metric worsens when the column is shuffled, low, high),
+    dict with `importance` (per column: value = how much the metric worsens when the column is shuffled, low, high; of
+    several labels or targets the metric's mean, as scikit-learn has it; `outputs` says how many),
     `dependence` (mean answer as one column is set to each of its values, with single rows), `summary` and `examples`
     (additive contributions of the columns to single answers), `surrogate` (a tree of depth 3 and how faithful it is, or
     the model itself where it is one tree), `coefficients` (weights of linear members),
@@ -68,6 +69,7 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     columns = list(model.schema.features)
     told["importance"] = _importance(model, part, truth, columns, metric, Clock(0.35 * seconds), seed)
     told["columns_tested"] = len(told["importance"])
+    told["outputs"] = truth.shape[1] if truth.ndim == 2 else 1  # the metric is their mean, as in scikit-learn
     ranked = [row["column"] for row in told["importance"]]
     told["dependence"] = _dependence(model, part, ranked, Clock(min(0.2 * seconds, clock.left())), rng)
     told.update(_contributions(model, part, truth, ranked, Clock(0.8 * clock.left()), rng))
@@ -107,7 +109,7 @@ def _importance(
     """Shuffle one column after the other; rounds over all columns until the time is up (at most 8)."""
     answers = np.asarray(model.answers(batch), dtype=np.float64)
     resamples = Resamples(batch.n, derive(seed, "importance"), draws=300)
-    order = _likely(batch, m.align(model.task, y, answers)[1], columns, Clock(0.3 * clock.left()))
+    order = _likely(batch, model.task, m.align(model.task, y, answers)[1], columns, Clock(0.3 * clock.left()))
     found: dict[str, list[tuple[float, float, float]]] = {}
     for turn in range(8):
         for column in order:
@@ -135,11 +137,11 @@ def _importance(
     return sorted(rows, key=lambda row: -(row["value"] if row["value"] is not None else -np.inf))
 
 
-def _likely(batch: Batch, answers: np.ndarray, columns: list[Column], clock: Clock) -> list[Column]:
+def _likely(batch: Batch, model_task: str, answers: np.ndarray, columns: list[Column], clock: Clock) -> list[Column]:
     """Columns that the answers visibly depend on first, so that a short clock is spent on what matters."""
     if len(columns) > 500 and batch.n > 400:
         batch, answers = batch.take(np.arange(400)), answers[:400]
-    target = answers if answers.ndim == 1 else answers[:, np.argmax(answers.var(axis=0))]
+    target = answers if answers.ndim == 1 else answers[:, _lead(model_task, answers)]
     total = float(target.var()) or 1.0
 
     quick: dict[str, float] = {}
@@ -214,9 +216,17 @@ def _outputs(model: Any, answers: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if aligned.ndim == 1:
         name = str(model.classes[1]) if model.task == "binary" and len(model.classes) > 1 else ""
         return aligned[:, None], [name]
-    names = [str(c) for c in model.classes] if len(model.classes) == aligned.shape[1] else None
-    keep = np.sort(np.argsort(-aligned.var(axis=0), kind="stable")[:4])
-    return aligned[:, keep], [names[j] if names else f"output {j + 1}" for j in keep]
+    order = (
+        np.arange(aligned.shape[1]) if model.task == "regression" else np.argsort(-aligned.var(axis=0), kind="stable")
+    )
+    keep = np.sort(order[:4])
+    return aligned[:, keep], [_output_name(model, int(j)) for j in keep]
+
+
+def _lead(task: str, answers: np.ndarray) -> int:
+    """The column of answers (n, o) that stands for all where only one can: of several targets the first, whose units
+    are not the others'; of probabilities the one that varies most."""
+    return 0 if task == "regression" else int(np.argmax(answers.var(axis=0)))
 
 
 def _aligned(model: Any, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -246,24 +256,25 @@ def _dependence(
         answers = model.answers(_with(tiled, name, np.repeat(points, rows.n)))
         values, names = _outputs(model, answers)
         cube = values.reshape(len(points), rows.n, -1)  # (g, n, o)
-        lead = cube[:, :, 0] if cube.shape[2] == 1 else None
         own = batch.columns[name]
         ticks = np.quantile(own[np.isfinite(own)], np.linspace(0, 1, 11)) if column.kind == "number" else []
-        made.append(
-            {
-                "column": name,
-                "kind": column.kind,
-                "grid": shown,
-                "outputs": [
-                    {"name": names[j], "mean": plain(cube[:, :, j].mean(axis=1))} for j in range(cube.shape[2])
-                ],
-                "low": plain(np.quantile(lead, 0.1, axis=1)) if lead is not None else None,
-                "high": plain(np.quantile(lead, 0.9, axis=1)) if lead is not None else None,
-                "ice": plain(lead[:, :25].T) if lead is not None else [],
-                "deciles": plain(np.asarray(ticks)),
-            }
-        )
+        told = {"column": name, "kind": column.kind, "grid": shown, "deciles": plain(np.asarray(ticks))}
+        if model.task == "regression" and cube.shape[2] > 1:  # each target has its own units, so its own picture
+            made += [{**told, "target": n, **_lines(cube[:, :, [j]], [n])} for j, n in enumerate(names)]
+        else:
+            made.append({**told, **_lines(cube, names)})
     return made
+
+
+def _lines(cube: np.ndarray, names: list[str]) -> dict[str, Any]:
+    """Means of answers (g, n, o); of a single output also the band and lines of single rows."""
+    lead = cube[:, :, 0] if cube.shape[2] == 1 else None
+    return {
+        "outputs": [{"name": names[j], "mean": plain(cube[:, :, j].mean(axis=1))} for j in range(cube.shape[2])],
+        "low": plain(np.quantile(lead, 0.1, axis=1)) if lead is not None else None,
+        "high": plain(np.quantile(lead, 0.9, axis=1)) if lead is not None else None,
+        "ice": plain(lead[:, :25].T) if lead is not None else [],
+    }
 
 
 # -- contributions ------------------------------------------------------------------------------------------------
@@ -329,14 +340,14 @@ def _contributions(
     players = ranked[:PLAYERS]
     background = batch.take(_sample(batch.n, BACKGROUND, rng))
     picks = _telling(model.task, y, answers)
-    rows = np.array([row for row, _ in picks])
-    output = answers[rows].argmax(axis=1) if answers.ndim == 2 else np.full(len(rows), -1)
+    rows = np.array([row for row, *_ in picks])
+    output = np.array([column for *_, column in picks])
     cost = _row_seconds(model, batch) * (len(players) + 2) * 2
     pairs = int(np.clip(0.3 * clock.left() / max(cost * len(rows), 1e-12), 1, 60))
     values, base = shapley(model, batch, rows, players, background, output, rng, pairs)
     names = [*players, OTHERS] if len(players) < len(batch.columns) else players
     examples = []
-    for i, (row, why) in enumerate(picks):
+    for i, (row, why, _) in enumerate(picks):
         order = np.argsort(-np.abs(values[i, : len(names)]), kind="stable")[:10]
         told = answers[row] if answers.ndim == 1 else answers[row, output[i]]
         examples.append(
@@ -344,7 +355,7 @@ def _contributions(
                 "why": why,
                 "output": _output_name(model, int(output[i])),
                 "answer": plain(float(told)),
-                "truth": _truth(model, y[row]),
+                "truth": _truth(model, y[row] if np.ndim(y) == 1 else y[row, int(output[i])]),
                 "base": plain(float(base[i])),
                 "contributions": [
                     {
@@ -363,7 +374,7 @@ def _contributions(
     size = int(min(SUMMARY, batch.n, room, 0.8 * left / max(cost * 2, 1e-12)))
     if size >= 20:
         many = _sample(batch.n, size, rng)
-        column = -1 if answers.ndim == 1 else int(np.argmax(answers.var(axis=0)))
+        column = -1 if answers.ndim == 1 else _lead(model.task, answers)
         pairs = int(np.clip(0.8 * left / (cost * size), 1, 10))
         values, _ = shapley(model, batch, many, players, background, np.full(size, column), rng, pairs)
         order = np.argsort(-np.abs(values[:, : len(players)]).mean(axis=0), kind="stable")[:12]
@@ -380,42 +391,55 @@ def _contributions(
     return out
 
 
-def _telling(task: str, y: np.ndarray, answers: np.ndarray) -> list[tuple[int, str]]:
-    """A few rows worth showing: (row, why)."""
+def _telling(task: str, y: np.ndarray, answers: np.ndarray) -> list[tuple[int, str, int]]:
+    """A few rows worth showing: (row, why, column of the answer or -1)."""
     if task == "regression" and answers.ndim == 1:
         order = np.argsort(answers, kind="stable")
         return [
-            (int(order[-1]), "the highest answer"),
-            (int(order[len(order) // 2]), "a typical answer"),
-            (int(order[0]), "the lowest answer"),
-            (int(np.argmax(np.abs(answers - y))), "the largest error"),
+            (int(order[-1]), "the highest answer", -1),
+            (int(order[len(order) // 2]), "a typical answer", -1),
+            (int(order[0]), "the lowest answer", -1),
+            (int(np.argmax(np.abs(answers - y))), "the largest error", -1),
         ]
+    if task == "regression":
+        return [(int(np.argmax(answers[:, j])), "the highest answer", j) for j in range(min(4, answers.shape[1]))]
     if task == "binary":
         order = np.argsort(answers, kind="stable")
         wrong = np.where(y == 1, 1 - answers, answers)
         return [
-            (int(order[-1]), "the surest yes"),
-            (int(order[0]), "the surest no"),
-            (int(np.argmin(np.abs(answers - 0.5))), "the least sure answer"),
-            (int(np.argmax(wrong)), "the worst mistake"),
+            (int(order[-1]), "the surest yes", -1),
+            (int(order[0]), "the surest no", -1),
+            (int(np.argmin(np.abs(answers - 0.5))), "the least sure answer", -1),
+            (int(np.argmax(wrong)), "the worst mistake", -1),
         ]
     if task == "multiclass":
-        top = answers.max(axis=1)
-        wrong = np.where(answers.argmax(axis=1) != y, top, -1)
+        top, said = answers.max(axis=1), answers.argmax(axis=1)
+        wrong = np.where(said != y, top, -1)
         rows = [(int(np.argmax(top)), "the surest answer"), (int(np.argmin(top)), "the least sure answer")]
         if wrong.max() > 0:
             rows.append((int(np.argmax(wrong)), "the surest mistake"))
-        return rows
-    return [(0, "the first row")]
+        return [(row, why, int(said[row])) for row, why in rows]
+    cells = {
+        "the surest yes": answers,
+        "the least sure answer": -np.abs(answers - 0.5),
+        "the worst mistake": np.abs(y - answers),
+    }
+    found = {why: np.unravel_index(int(np.argmax(values)), values.shape) for why, values in cells.items()}
+    return [(int(row), why, int(label)) for why, (row, label) in found.items()]
 
 
 def _output_name(model: Any, column: int) -> str:
     if model.task == "binary":
         return str(model.classes[1]) if len(model.classes) > 1 else "yes"
+    if model.task == "regression":
+        targets = [c.name for c in model.schema.columns if c.role == "target"]
+        return targets[column] if 0 <= column < len(targets) and len(targets) > 1 else ""
     return "" if column < 0 else str(model.classes[column]) if column < len(model.classes) else f"output {column + 1}"
 
 
 def _truth(model: Any, value: Any) -> Any:
+    if model.task == "multilabel":
+        return "yes" if value == 1 else "no"
     if model.task in ("binary", "multiclass") and int(value) < len(model.classes):
         return plain(model.classes[int(value)])
     return plain(np.asarray(value))

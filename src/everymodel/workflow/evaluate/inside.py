@@ -102,7 +102,9 @@ def coefficients(model: Any) -> list[dict[str, Any]]:
 
 
 def _class(model: Any, j: int) -> str:
-    return f'"{model.classes[j]}"' if j < len(model.classes) else f"output {j + 1}"
+    targets = [c.name for c in model.schema.columns if c.role == "target"]
+    names = list(model.classes) or (targets if len(targets) > 1 else [])
+    return f'"{names[j]}"' if j < len(names) else f"output {j + 1}"
 
 
 def single_tree(model: Any) -> dict[str, Any]:

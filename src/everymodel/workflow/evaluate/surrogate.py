@@ -31,7 +31,9 @@ def surrogate(model: Any, batch: Batch, *, seed: int = 0) -> dict[str, Any]:
         return {}
     numbers = model.task == "regression"
     if numbers:
-        target = answers if answers.ndim == 1 else answers[:, 0]
+        if answers.ndim == 2 and answers.shape[1] > 1:
+            return {}  # one tree for several targets would be no sketch of any
+        target = answers.reshape(len(answers))
     elif model.task == "binary":
         positive = answers[:, -1] if answers.ndim == 2 else answers
         target = labels("binary", positive, model.manifest.get("threshold") or 0.5)

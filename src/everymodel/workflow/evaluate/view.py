@@ -533,12 +533,14 @@ def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> d
     rows = told.get("importance") or []
     top = words.capped([str(r["column"]) for r in rows[:3]], 3)
     name = told.get("summary_of") or ""
-    what = f'the probability of "{name}"' if name and task != "regression" else "the answer"
+    what = f'the probability of "{name}"' if name and task != "regression" else f'"{name}"' if name else "the answer"
+    many = told.get("outputs") or 1
+    mean = f", in the mean of {many} {'labels' if task == 'multilabel' else 'targets'}," if many > 1 else ""
     summary = told.get("summary") or []
     dependence = []
     for item in told.get("dependence") or []:
         figure = figures.try_draw(
-            plots.short(item["column"], 40),
+            plots.short(item["column"], 40) + (f" and {plots.short(item['target'], 30)}" if item.get("target") else ""),
             "",
             plots.dependence,
             item,
@@ -563,7 +565,7 @@ def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> d
     return {
         "importance": figures.try_draw(
             "What the answers depend on",
-            f"How much worse {title} gets when one column is shuffled. Most important: {top}."
+            f"How much worse {title} gets{mean} when one column is shuffled. Most important: {top}."
             + (
                 f" {tested} of {told['columns']:,} columns were tested in the time given."
                 if told.get("columns", 0) > tested
