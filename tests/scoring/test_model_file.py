@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import json
 import os
@@ -23,7 +24,8 @@ import pytest
 
 from everymodel import scoring
 from everymodel.core.errors import ModelFileError, PackError
-from everymodel.scoring import container, tensors
+from everymodel.core.schema import Column, Schema
+from everymodel.scoring import container, probe, table, tensors
 from everymodel.scoring.graph import Node, Pack
 from everymodel.scoring.model import Model, open_bytes
 from everymodel.scoring.steps.base import Step, step
@@ -56,14 +58,45 @@ def test_inspect_reads_the_manifest_alone(tmp_path):
     assert [c["name"] for c in told["schema"]["columns"]] == ["size", "city", "built", "note", "price"]
 
 
-def test_members_are_stored_in_order_with_fixed_dates(tmp_path):
+def test_members_are_in_order_with_fixed_dates_and_deflated_where_that_helps():
     raw = model_parts.regression().to_bytes()
     with zipfile.ZipFile(io.BytesIO(raw)) as file:
         infos = file.infolist()
         assert file.testzip() is None
     assert [i.filename for i in infos] == list(container.MEMBERS)
-    assert {i.compress_type for i in infos} == {zipfile.ZIP_STORED}
+    assert {i.compress_type for i in infos} <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+    assert infos[0].compress_size < 0.7 * infos[0].file_size
     assert {i.date_time for i in infos} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_stored_members_open_too():
+    """As every member was at first, and as other programs may write them."""
+    answers = open_bytes(rebuild(members(good()))).predict(model_parts.rows(5))
+    assert answers == open_bytes(good()).predict(model_parts.rows(5))
+    assert len(rebuild(members(good()))) > len(good())
+
+
+def test_probe_rows_never_change():
+    """A file says only how many there are: were they made otherwise, no file would open any more."""
+    columns = (
+        Column("n", "number", low=-2.0, high=3.5),
+        Column("i", "number", low=0.0, high=9.0, integer=True),
+        Column("c", "category", levels=("x", "y", "z")),
+        Column("b", "boolean"),
+        Column("d", "date", low=0.0, high=1e9),
+        Column("t", "text"),
+    )
+    made = probe.rows(Schema(columns), 12)
+    assert probe.rows(Schema(columns), 12) == made
+    assert all(values[0] is None for values in made.values())
+    assert [round(v, 9) for v in made["n"][2:6]] == [-2.0, 3.5, -7.5, 9.0]
+    assert made["c"][1] == "never seen before" and set(made["c"]) <= {None, "x", "y", "z", "never seen before"}
+    text = json.dumps(made, ensure_ascii=True)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "256f36b0332506b1"
+    batch, _ = table.parse(Schema(columns), made, unseen="ignore")
+    direct = probe.batch(Schema(columns), 12)
+    for name, values in direct.columns.items():
+        np.testing.assert_array_equal(batch.columns[name], values)
 
 
 # ---- hostile and damaged files ---------------------------------------------------------------------------------------
@@ -76,8 +109,6 @@ def members(raw: bytes) -> dict[str, bytes]:
 
 def rebuild(parts: dict[str, bytes], sums: bool = True, **how) -> bytes:
     """A zip of the parts; with right checksums unless told otherwise."""
-    import hashlib
-
     if sums:
         hashes = {n: hashlib.sha256(b).hexdigest() for n, b in parts.items() if n != "checksums.json"}
         parts = {**parts, "checksums.json": json.dumps(hashes).encode()}
@@ -124,6 +155,10 @@ def hostile() -> dict[str, bytes]:
     huge["arrays"][name] = {"dtype": "<f8", "shape": [2**39, 2**39], "stored": "<f8"}
     inflating = json.loads(json.dumps(spec))
     inflating["arrays"][name] = {"dtype": "|u1", "shape": [2**33], "stored": "|u1", "zip": 2**33}
+    halved = good()  # the first member is deflated; it claims to be smaller than it is
+    size = struct.pack("<I", len(parts["manifest.json"]))
+    halved = halved.replace(size, struct.pack("<I", len(parts["manifest.json"]) // 2))
+    other_head = good().replace(b"PK\x03\x04\x14\x00\x00\x00", b"PK\x03\x04\x15\x00\x00\x00", 1)
     return {
         "empty": b"",
         "text": b"hello",
@@ -132,7 +167,10 @@ def hostile() -> dict[str, bytes]:
         "a member short": rebuild({k: v for k, v in parts.items() if k != "probe.json"}),
         "other order": rebuild(dict(sorted(parts.items(), reverse=True)), sums=False),
         "path": rebuild({("../" + k if k == "probe.json" else k): v for k, v in parts.items()}),
-        "compressed": rebuild(parts, compression=zipfile.ZIP_DEFLATED),
+        "compressed otherwise": rebuild(parts, compression=zipfile.ZIP_BZIP2),
+        "a deflated bomb": rebuild({**parts, "probe.json": b" " * (60 << 20)}, compression=zipfile.ZIP_DEFLATED),
+        "longer than it says": halved,
+        "two headers": other_head,
         "symlink": rebuild(parts, attributes=(0o120777 << 16)),
         "extra field": rebuild(parts, extra=struct.pack("<HHI", 0x9999, 4, 1)),
         "comment": rebuild(parts, comment=b"hi"),
@@ -168,7 +206,9 @@ def hostile() -> dict[str, bytes]:
         "other answers": edited("probe.json", lambda p: p["answers"][3].__setitem__(0, 1e6)),
         "fewer answers": edited("probe.json", lambda p: p["answers"].pop() and None),
         "no answers": edited("probe.json", lambda p: {"rows": {}}),
-        "odd probe": edited("probe.json", lambda p: p["rows"].update(size={"a": 1})),
+        "odd probe": edited("probe.json", lambda p: p.update(rows={"size": {"a": 1}})),
+        "probe of later rows": edited("probe.json", lambda p: p.update(made=2)),
+        "more rows than answers": edited("probe.json", lambda p: p.update(n=10_000_000)),
         "other leaves": edited("spec.json", lambda s: s["nodes"][2]["settings"].update(scale=1.5)),
     }
 
@@ -207,6 +247,21 @@ def test_deflated_arrays_are_bounded():
         container.expand({**stored, "a": np.append(stored["a"], np.uint8(0))}, how)
 
 
+def test_marks_of_zeros_are_checked():
+    array = np.random.default_rng(0).normal(size=1001)
+    array[::2] = 0.0
+    stored, how = container.shrink({"a": array})
+    assert how["a"]["zeros"] is True
+    assert sum(part.nbytes for part in stored.values()) < 0.6 * array.nbytes
+    marks = np.packbits(array != 0)
+    how["a"].pop("zip", None)
+    for bad in (np.roll(marks, 1) ^ 1, marks[:-1], marks | 1, marks ^ 0x80):
+        with pytest.raises(ModelFileError):
+            container.expand({**stored, "a": bad}, how)
+    with pytest.raises(ModelFileError):
+        container.expand(stored, {"a": {**how["a"], "values": {"stored": "<f8"}, "shape": [2000]}})
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -227,6 +282,10 @@ def test_deflated_arrays_are_bounded():
         np.arange(6, dtype=np.float32).reshape(2, 3).T,
         np.arange(100, dtype=">i4"),
         np.array([0.1] * 500, dtype=np.float16),
+        np.where(np.arange(3000) % 3 == 0, 0.0, np.random.default_rng(0).normal(size=3000)),
+        np.where(np.arange(3001)[:, None] % 2 == 0, 0.0, np.random.default_rng(0).normal(size=(3001, 2))),
+        np.where(np.arange(3000) % 3 == 0, -0.0, np.random.default_rng(0).normal(size=3000)),
+        np.zeros(1000),
     ],
     ids=lambda a: f"{a.dtype}{a.shape}",
 )

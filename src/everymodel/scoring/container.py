@@ -3,12 +3,13 @@
     manifest.json       what the model is: format, schema, metrics, provenance (all of it readable by `inspect`)
     spec.json           steps by our own ids, and how arrays are packed; no Python names
     arrays.safetensors  the arrays, packed (see `shrink`)
-    probe.json          synthetic rows and the answers they must give
+    probe.json          how synthetic rows are made, and the answers they must give
     checksums.json      SHA-256 of each member above
 
-Members are never compressed, have fixed dates and no attributes; offsets and lengths must add up to the file's size, so
-nothing can hide before, between or after them. A signature would be a sixth member over checksums.json; there is none
-yet, because the standard library cannot make one.
+Members are stored or, where that makes them smaller, deflated (at most MEMBER_RATIO times). They have fixed dates and
+no attributes; headers, offsets and lengths must be the bytes that `encode` would write, so nothing can hide before,
+between or after them. A signature would be a sixth member over checksums.json; there is none yet, because the standard
+library cannot make one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -42,6 +44,9 @@ CAPS = {
 MAX_FILE = 2**31 - 1
 MAX_ARRAYS = 4 << 30  # bytes of all arrays after unpacking
 MAX_RATIO = 1000  # of one array's bytes, unpacked to packed; zlib's own limit is 1032
+MEMBER_RATIO = 200  # of a member's bytes, unpacked to packed
+_SMALL = 1 << 18  # bytes; the arrays of larger members are packed one by one, and once more would be in vain
+_LEVEL = 6
 _DATE = (1980, 1, 1, 0, 0, 0)
 
 
@@ -64,7 +69,7 @@ def encode(
     """The bytes of a file; equal contents give equal bytes."""
     packed, how = shrink(arrays)
     members = {
-        "manifest.json": _json({**manifest, "format": FORMAT}, indent=1),
+        "manifest.json": _json({**manifest, "format": FORMAT}),
         "spec.json": _json({**spec, "arrays": how}),
         "arrays.safetensors": tensors.write(packed),
         "probe.json": _json(probe),
@@ -84,8 +89,17 @@ def pack_members(members: Mapping[str, bytes]) -> bytes:
             info = zipfile.ZipInfo(name, _DATE)
             info.create_system = 3
             info.external_attr = 0o600 << 16
-            file.writestr(info, members[name])
+            if _deflates(name, members[name]):
+                info.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(info, members[name], compresslevel=_LEVEL)
     return stream.getvalue()
+
+
+def _deflates(name: str, raw: bytes) -> bool:
+    """Whether a member becomes smaller, but not so small that `members` would take it for an attack."""
+    if name == "arrays.safetensors" and len(raw) > _SMALL:
+        return False
+    return len(raw) / MEMBER_RATIO <= len(zlib.compress(raw, _LEVEL)) < 0.95 * len(raw)
 
 
 def write(path: str | os.PathLike[str], raw: bytes) -> None:
@@ -96,6 +110,11 @@ def write(path: str | os.PathLike[str], raw: bytes) -> None:
 
 def clean(value: Any) -> Any:
     """A value as JSON can hold it: NumPy numbers become Python's, NaN and infinity None, tuples lists."""
+    kind = value.__class__
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        return value if value - value == 0.0 else None
     if isinstance(value, dict):
         return {str(k): clean(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -103,17 +122,14 @@ def clean(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return clean(value.tolist())
     if isinstance(value, np.generic):
-        value = value.item()
+        return clean(value.item())
     if isinstance(value, float):
         return value if value - value == 0.0 else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return str(value)
+    return value if isinstance(value, str | int) else str(value)
 
 
-def _json(value: Any, indent: int | None = None) -> bytes:
-    separators = (",", ": ") if indent else (",", ":")
-    return json.dumps(clean(value), allow_nan=False, indent=indent, separators=separators).encode()
+def _json(value: Any) -> bytes:
+    return json.dumps(clean(value), allow_nan=False, separators=(",", ":")).encode()
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -191,59 +207,98 @@ def members(raw: bytes, only: tuple[str, ...] = MEMBERS) -> dict[str, bytes]:
                 names = ", ".join(i.filename[:40] for i in infos[:6])
                 raise ModelFileError(f"The file holds {names}; a model file holds {', '.join(MEMBERS)} in this order.")
             at = directory = 0
+            found: dict[str, bytes] = {}
             for info in infos:
-                name = info.filename.encode()
+                head, size = info.FileHeader(zip64=False), info.compress_size
+                whole = info.file_size
+                ways = {zipfile.ZIP_STORED: whole == size, zipfile.ZIP_DEFLATED: whole <= MEMBER_RATIO * size}
                 plain = (
-                    info.compress_type == zipfile.ZIP_STORED
-                    and info.file_size == info.compress_size
+                    ways.get(info.compress_type, False)
                     and info.flag_bits == 0
                     and not info.extra
                     and not info.comment
                     and info.external_attr == 0o600 << 16
                     and info.header_offset == at
+                    and raw[at : at + len(head)] == head
                 )
                 if not plain:
                     raise ModelFileError(
-                        f"The member {info.filename} is compressed, encrypted, a link or out of place."
+                        f"The member {info.filename} is encrypted, a link, out of place or packed in another way."
                     )
-                if info.file_size > CAPS[info.filename]:
+                if whole > CAPS[info.filename]:
                     raise ModelFileError(f"The member {info.filename} is larger than a model file allows.")
-                at += 30 + len(name) + info.file_size
-                directory += 46 + len(name)
+                if info.filename in only:
+                    found[info.filename] = _member(raw[at + len(head) : at + len(head) + size], info)
+                at += len(head) + size
+                directory += 46 + len(info.filename)
             if file.comment or at + directory + 22 != len(raw):
                 raise ModelFileError("There is something before, between or after the members of the file.")
-            return {name: file.read(name) for name in MEMBERS if name in only}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, OSError) as error:
+            return found
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        OSError,
+        struct.error,
+    ) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"The file is damaged: {error}.") from error
+
+
+def _member(raw: bytes, info: zipfile.ZipInfo) -> bytes:
+    packed = info.compress_type == zipfile.ZIP_DEFLATED
+    content = _inflate(raw, info.file_size, f"member {info.filename}", -zlib.MAX_WBITS) if packed else raw
+    if zlib.crc32(content) != info.CRC:
+        raise ModelFileError(f"The member {info.filename} does not have the sum it was written with: it was changed.")
+    return content
+
+
+def _inflate(raw: bytes, size: int, what: str, bits: int = zlib.MAX_WBITS) -> bytes:
+    """The `size` bytes that were deflated; no more are ever made."""
+    machine = zlib.decompressobj(bits)
+    try:
+        content = machine.decompress(raw, size)
+        # Some versions of zlib hold the end of the stream back until asked once more.
+        rest = machine.decompress(machine.unconsumed_tail, 1) if not machine.eof else b""
+    except zlib.error as error:
+        raise ModelFileError(f"The {what} is damaged: {error}.") from error
+    if len(content) != size or rest or not machine.eof or machine.unused_data:
+        raise ModelFileError(f"The {what} does not have the length it should.")
+    return content
 
 
 # --- arrays, packed --------------------------------------------------------------------------------------------------
 
 
 def shrink(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Pack arrays without loss: narrow numbers, tables of repeated values, bytes regrouped and deflated.
+    """Pack arrays without loss: narrow numbers, tables of repeated values, no zeros, bytes regrouped and deflated.
 
-    Returns what to store, and for each packed array {"dtype", "shape", "as": "plain" | "table", "zip": [...]}, from
-    which `expand` makes the very same arrays again.
+    Returns what to store, and for each array {"dtype", "shape", "stored", ...}, from which `expand` makes the very
+    same array again: with "zip" the items are deflated; with "table" they are codes, with "zeros" bits that say which
+    items are not zero, and the values (the rest) are stored as "<name>#" and described by "values".
     """
     stored: dict[str, np.ndarray] = {}
     how: dict[str, Any] = {}
     for name, array in arrays.items():
         array = np.ascontiguousarray(array).reshape(array.shape)  # which would make () into (1,)
         note: dict[str, Any] = {"dtype": array.dtype.newbyteorder("<").str, "shape": list(array.shape)}
-        table = _table(array)
-        if table is None:
-            _store(stored, note, name, _narrow(array))
-        else:
-            values, codes = table
-            note["table"] = True
-            _store(stored, note, name, codes)
-            values_note: dict[str, Any] = {}
-            _store(stored, values_note, name + "#", _narrow(values))
-            note["values"] = values_note
-        how[name] = note
+        ways = [{}, *(way for way in (_table(array), _zeros(array)) if way is not None)]
+        made: list[tuple[dict[str, np.ndarray], dict[str, Any]]] = []
+        for way in ways:
+            kept: dict[str, np.ndarray] = {}
+            word, first, values = way or ("", array, None)
+            said = _store(kept, name, first if way else _narrow(array))
+            if values is not None:
+                said |= {word: True, "values": _store(kept, name + "#", _narrow(values))}
+            made.append((kept, said))
+        kept, said = min(
+            made, key=lambda one: sum(a.nbytes for a in one[0].values()) + (64 if "values" in one[1] else 0)
+        )
+        stored |= kept
+        how[name] = note | said
     return stored, how
 
 
@@ -265,8 +320,18 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _table(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(distinct values, codes) where that is clearly smaller: floats that repeat, rows of leaves that repeat."""
+def _zeros(array: np.ndarray) -> tuple[str, np.ndarray, np.ndarray] | None:
+    """("zeros", bits, the other values) where many floats are zero: leaves that no row has reached, dropped columns."""
+    if array.dtype.kind != "f" or array.size < 64:
+        return None
+    kept = array.reshape(-1).view(f"<u{array.itemsize}") != 0  # bits, so that -0.0 is kept
+    if np.count_nonzero(kept) > 0.95 * array.size:
+        return None
+    return "zeros", np.packbits(kept), array.reshape(-1)[kept]
+
+
+def _table(array: np.ndarray) -> tuple[str, np.ndarray, np.ndarray] | None:
+    """("table", codes, distinct values) where few floats, or few rows of leaves, repeat."""
     if array.dtype.kind != "f" or array.size < 64 or array.ndim > 2:
         return None
     rows = array.view(f"V{array.itemsize * array.shape[1]}").ravel() if array.ndim == 2 else array
@@ -278,23 +343,24 @@ def _table(array: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     found, codes = np.unique(keys, return_inverse=True)
     width = 1 if len(found) <= 256 else 2 if len(found) <= 65536 else 4
     row_bytes = array.nbytes // len(array)
-    if len(found) * row_bytes + width * len(array) > 0.7 * array.nbytes:
+    if len(found) * row_bytes + width * len(array) > 0.95 * array.nbytes:
         return None
     values = found.view(array.dtype).reshape(len(found), *array.shape[1:])
-    return values, codes.reshape(-1).astype(f"<u{width}")
+    return "table", codes.reshape(-1).astype(f"<u{width}"), values
 
 
-def _store(stored: dict[str, np.ndarray], note: dict[str, Any], name: str, array: np.ndarray) -> None:
-    note["stored"] = array.dtype.newbyteorder("<").str
+def _store(stored: dict[str, np.ndarray], name: str, array: np.ndarray) -> dict[str, Any]:
+    """Put the array, deflated where that helps, into `stored`, and say how."""
+    note: dict[str, Any] = {"stored": array.dtype.newbyteorder("<").str}
     if array.nbytes >= 512:
         # Equal bytes of neighbouring numbers lie together, which is what deflate sees best.
         planes = np.ascontiguousarray(array.reshape(-1)).view(np.uint8).reshape(-1, array.itemsize).T
-        raw = zlib.compress(np.ascontiguousarray(planes).tobytes(), 6)
-        if len(raw) < 0.85 * array.nbytes and array.nbytes <= MAX_RATIO * len(raw):
-            note["zip"] = array.size
+        raw = zlib.compress(np.ascontiguousarray(planes).tobytes(), _LEVEL)
+        if len(raw) < 0.95 * array.nbytes and array.nbytes <= MAX_RATIO * len(raw):
             stored[name] = np.frombuffer(raw, dtype=np.uint8)
-            return
+            return note | {"zip": array.size}
     stored[name] = array
+    return note
 
 
 _DTYPES = {"<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "|i1", "<u8", "<u4", "<u2", "|u1", "|b1", "<i1", "<u1"}
@@ -318,11 +384,13 @@ def expand(stored: Mapping[str, np.ndarray], how: Any) -> dict[str, np.ndarray]:
             total += size * dtype.itemsize
             if total > MAX_ARRAYS:
                 raise ModelFileError("The arrays of the file are larger than a model file allows.")
-            table = note.get("table")
-            if table is not None and table is not True:
-                raise ModelFileError(f"The array {name[:80]!r} is described wrongly.")
-            first = _unpack(stored, name, note, used, shape[0] if table and shape else size)
-            array = _from_table(stored, name, note, used, first, shape) if table else first
+            if "table" in note:
+                first = _unpack(stored, name, note, used, shape[0] if shape else size)
+                array = _from_table(stored, name, note, used, first, shape)
+            elif "zeros" in note:
+                array = _with_zeros(stored, name, note, used, _unpack(stored, name, note, used, -(-size // 8)), size)
+            else:
+                array = _unpack(stored, name, note, used, size)
             if array.size != size:
                 raise ModelFileError(f"The array {name[:80]!r} does not have the size it should.")
             array = array.reshape(shape)
@@ -360,6 +428,20 @@ def _from_table(
     return values[codes]
 
 
+def _with_zeros(
+    stored: Mapping[str, np.ndarray], name: str, note: dict[str, Any], used: set[str], bits: np.ndarray, size: int
+) -> np.ndarray:
+    if bits.dtype != np.uint8:
+        raise ModelFileError(f"The array {name[:80]!r} has wrong marks of zeros.")
+    kept = np.unpackbits(bits).astype(bool)
+    values = _unpack(stored, name + "#", note["values"], used, int(kept.sum()))
+    if kept[size:].any():
+        raise ModelFileError(f"The array {name[:80]!r} has wrong marks of zeros.")
+    array = np.zeros(size, dtype=values.dtype)
+    array[kept[:size]] = values
+    return array
+
+
 def _dtype(word: Any) -> np.dtype:
     if not isinstance(word, str) or word not in _DTYPES:
         raise ModelFileError(f"The file uses an unknown dtype {word!r}.")
@@ -385,14 +467,6 @@ def _unpack(
     wanted = items * dtype.itemsize
     if wanted > MAX_RATIO * array.size or wanted > MAX_ARRAYS:
         raise ModelFileError(f"The packed array {name[:80]!r} would grow more than {MAX_RATIO} times.")
-    machine = zlib.decompressobj()
-    try:
-        raw = machine.decompress(array.tobytes(), wanted)
-        # Some versions of zlib hold the end of the stream back until asked once more.
-        rest = machine.decompress(machine.unconsumed_tail, 1) if not machine.eof else b""
-    except zlib.error as error:
-        raise ModelFileError(f"The packed array {name[:80]!r} is damaged: {error}.") from error
-    if len(raw) != wanted or rest or not machine.eof or machine.unused_data:
-        raise ModelFileError(f"The packed array {name[:80]!r} does not have the length it should.")
+    raw = _inflate(array.tobytes(), wanted, f"packed array {name[:80]!r}")
     planes = np.frombuffer(raw, dtype=np.uint8).reshape(dtype.itemsize, items)
     return np.ascontiguousarray(planes.T).view(dtype).reshape(-1)

@@ -1,4 +1,9 @@
-"""Probe rows: made up from the schema alone, answered when a model is packed, and asked again whenever it is opened."""
+"""Probe rows: made up from the schema alone, answered when a model is packed, and asked again whenever it is opened.
+
+A file holds the answers and the number of rows; the rows are made again from the schema. So `batch` may never change
+(a later way to make rows gets the next number of MADE), and it uses nothing but whole numbers and plain arithmetic,
+which are the same on every machine and in every version of NumPy. Files that hold their probe rows open too.
+"""
 
 from __future__ import annotations
 
@@ -8,62 +13,117 @@ import numpy as np
 
 from everymodel.core.errors import ModelFileError
 from everymodel.core.schema import Column, Schema
-from everymodel.core.seeds import derive
 from everymodel.scoring import table
+from everymodel.scoring.steps.base import Batch
 
+MADE = 1  # how `batch` makes rows
 ROWS = 24
+MAX_ROWS = 10_000
+MAX_CELLS = 16_000_000  # that are made
 RELATIVE = 1e-9  # allowed difference when a file is opened on another machine
+_UNSEEN = "never seen before"
+_TEXT = ("a", "the", "good", "bad", "42", "überall", "x-y", _UNSEEN)
+_HUGE = 1e300
+
+
+def batch(schema: Schema, n: int = ROWS, seed: int = 0) -> Batch:
+    """`n` synthetic rows; the first are edges: all missing, all unseen (numbers: zero), lowest, highest, beyond.
+
+    Only kinds, ranges and levels of the schema are used, never a training row.
+    """
+    features = schema.features
+    chance, draw = _uniform(2 * seed, n, len(features)), _uniform(2 * seed + 1, n, len(features))  # (n, columns)
+    row = np.arange(n)[:, None]
+    missing = (row == 0) | ((row >= 6) & (chance < 0.08))  # (n, columns)
+    made: dict[str, np.ndarray] = {}
+    ranged = [i for i, c in enumerate(features) if c.kind in ("number", "date")]
+    numbers = _numbers([features[i] for i in ranged], draw[:, ranged])  # (n, ranged)
+    numbers[missing[:, ranged]] = np.nan
+    for values, i in zip(np.ascontiguousarray(numbers.T), ranged):
+        made[features[i].name] = values
+    for i, column in enumerate(features):
+        if column.kind == "category":
+            codes = (draw[:, i] * len(column.levels)).astype(np.int32)
+            codes[chance[:, i] > 0.96] = -2
+            codes[1:2] = -2
+            if not column.levels:
+                codes[:] = -2
+            codes[missing[:, i]] = -1
+            made[column.name] = codes
+        elif column.kind == "boolean":
+            made[column.name] = np.where(missing[:, i], np.nan, (draw[:, i] >= 0.5).astype(np.float64))
+        elif column.kind == "text":
+            made[column.name] = _texts(missing[:, i], draw[:, i], _uniform(2 * seed + 2 * i + 3, n, 12))
+    return Batch({c.name: made[c.name] for c in features}, n)
+
+
+def _uniform(stream: int, *shape: int) -> np.ndarray:
+    """Numbers in [0, 1) that look random: splitmix64 (Steele, Lea and Flood 2014) of a counter, 53 bits of each."""
+    size = int(np.prod(shape))
+    z = np.arange(1, size + 1, dtype=np.uint64) + np.array([(stream % 2**24) << 40], dtype=np.uint64)
+    z = z * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = z ^ (z >> np.uint64(31))
+    return ((z >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(shape)
+
+
+def _numbers(columns: list[Column], draw: np.ndarray) -> np.ndarray:
+    """Values (n, columns) inside each column's range, at its edges and beyond; dates in seconds since 1970."""
+    low = np.array([0.0 if c.low is None else float(c.low) for c in columns])
+    high = np.array([1.0 if c.high is None else float(c.high) for c in columns])
+    with np.errstate(over="ignore"):
+        span = np.where(high == low, 1.0, high - low)
+        values = low + span * draw
+        edges = [np.zeros(len(columns)), low, high, low - span, high + span]
+    for row, edge in enumerate(edges[: max(len(values) - 1, 0)], start=1):
+        values[row] = edge
+    values = np.clip(values, -_HUGE, _HUGE)
+    whole = np.array([c.integer or c.kind == "date" for c in columns], dtype=bool)
+    values[:, whole] = np.rint(values[:, whole])
+    dates = np.array([c.kind == "date" for c in columns], dtype=bool)
+    values[:, dates] = np.clip(values[:, dates], -62_000_000_000.0, 250_000_000_000.0)
+    return values
+
+
+def _texts(missing: np.ndarray, draw: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Texts (n,) of one to eleven words."""
+    out = np.empty(len(missing), dtype=object)
+    for row, (gone, length) in enumerate(zip(missing.tolist(), (1 + draw * 11).astype(int).tolist())):
+        out[row] = "" if gone else " ".join(_TEXT[int(w * len(_TEXT))] for w in words[row, :length])
+    return out
 
 
 def rows(schema: Schema, n: int = ROWS, seed: int = 0) -> dict[str, list[Any]]:
-    """`n` synthetic rows as columns of cells; the first are edges: all missing, all unseen, lowest, highest, beyond.
-
-    Only names, kinds, ranges and levels of the schema are used, never a training row.
-    """
-    made: dict[str, list[Any]] = {}
-    for column in schema.features:
-        rng = np.random.default_rng(derive(seed, "probe", column.name))
-        made[column.name] = [_cell(column, i, rng) for i in range(n)]
-    return made
+    """The rows of `batch` as columns of cells, as a user would write them."""
+    made = batch(schema, n, seed).columns
+    return {c.name: [_cell(c, value) for value in made[c.name].tolist()] for c in schema.features}
 
 
-def _cell(column: Column, row: int, rng: np.random.Generator) -> Any:
-    chance = rng.random()
-    if row == 0 or (row >= 6 and chance < 0.08):
-        return None
+def _cell(column: Column, value: Any) -> Any:
+    if column.kind == "text":
+        return value or None
     if column.kind == "category":
-        if row == 1 or chance > 0.96 or not column.levels:
-            return "never seen before"
-        return column.levels[int(rng.integers(len(column.levels)))]
+        return None if value == -1 else _UNSEEN if value < 0 else column.levels[value]
+    if value != value:
+        return None
     if column.kind == "boolean":
         words = column.levels if len(column.levels) == 2 else ("false", "true")
-        return words[int(rng.integers(2))]
-    if column.kind == "text":
-        words = ["a", "the", "good", "bad", "42", "überall", "x-y", "never seen before"]
-        return " ".join(words[int(i)] for i in rng.integers(len(words), size=int(rng.integers(1, 12))))
-    low = 0.0 if column.low is None else float(column.low)
-    high = 1.0 if column.high is None else float(column.high)
-    span = (high - low) or 1.0
-    edges = {2: low, 3: high, 4: low - span, 5: high + span, 1: 0.0}
-    value = edges.get(row, low + span * float(rng.random()))
-    value = float(round(value)) if column.integer else float(f"{value:.6g}")  # short numbers keep the file small
-    if column.kind == "date":
-        return _date(value)
-    return value
-
-
-def _date(seconds: float) -> str:
-    inside = min(max(seconds, -62_000_000_000.0), 250_000_000_000.0)
-    return str(np.datetime64(int(inside), "s"))
+        return words[int(value)]
+    return str(np.datetime64(int(value), "s")) if column.kind == "date" else value
 
 
 def make(schema: Schema, pack: Any) -> dict[str, Any]:
-    """{"rows": columns of cells, "answers": what the pack says to them}."""
-    cells = rows(schema)
-    batch, _ = table.parse(schema, _columns(schema, cells), unseen="ignore")
+    """What a file holds: how many rows were made, by which MADE, and what the pack says to them."""
+    n = min(ROWS, max(1, MAX_CELLS // max(len(schema.features), 1)))
+    answers = _answers(pack, batch(schema, n))
+    return {"made": MADE, "n": n, "answers": [[_plain(v) for v in row] for row in answers.tolist()]}
+
+
+def _answers(pack: Any, asked: Batch) -> np.ndarray:
     with np.errstate(all="ignore"):
-        answers = np.asarray(pack(batch), dtype=np.float64)
-    return {"rows": cells, "answers": [[_plain(v) for v in row] for row in answers.reshape(len(answers), -1)]}
+        answers = np.asarray(pack(asked), dtype=np.float64)
+    return answers.reshape(len(answers), -1)
 
 
 def replay(schema: Schema, pack: Any, probe: dict[str, Any]) -> None:
@@ -75,14 +135,20 @@ def replay(schema: Schema, pack: Any, probe: dict[str, Any]) -> None:
         when an answer differs by more than RELATIVE, or cannot be given.
     """
     try:
-        cells, expected = probe["rows"], probe["answers"]
-        if not isinstance(cells, dict) or not isinstance(expected, list) or len(expected) > 10_000:
+        expected = probe["answers"]
+        if not isinstance(expected, list) or len(expected) > MAX_ROWS:
             raise ModelFileError("The probe rows of the file are described wrongly.")
-        batch, _ = table.parse(schema, _columns(schema, cells), unseen="ignore")
+        if "rows" in probe:  # as files had them at first
+            if not isinstance(probe["rows"], dict):
+                raise ModelFileError("The probe rows of the file are described wrongly.")
+            asked, _ = table.parse(schema, probe["rows"], unseen="ignore")
+        else:
+            n = len(expected)
+            if probe["made"] != MADE or probe["n"] != n or not 0 < n * len(schema.features or "1") <= MAX_CELLS:
+                raise ModelFileError("The probe rows of the file are made in a way that this version does not know.")
+            asked = batch(schema, n)
         wanted = np.array([[np.nan if v is None else v for v in row] for row in expected], dtype=np.float64)
-        with np.errstate(all="ignore"):
-            answers = np.asarray(pack(batch), dtype=np.float64)
-        answers = answers.reshape(len(answers), -1)
+        answers = _answers(pack, asked)
     except ModelFileError:
         raise
     except Exception as error:
@@ -101,11 +167,5 @@ def replay(schema: Schema, pack: Any, probe: dict[str, Any]) -> None:
         )
 
 
-def _columns(schema: Schema, cells: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    # Dates are written as ISO text in probes, which every date column reads.
-    return cells or {name: [] for name in [c.name for c in schema.features]}
-
-
 def _plain(value: float) -> float | None:
-    value = float(value)
-    return value if value - value == 0.0 else None
+    return float(f"{value:.12g}") if value - value == 0.0 else None  # closer than RELATIVE, and shorter
