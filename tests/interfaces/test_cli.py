@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -125,6 +126,23 @@ def test_an_error_is_json_too_when_json_was_asked_for(call: Call) -> None:
 
 
 # ---- models ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["nope"], ["fit"], ["fit", "x.csv", "--nope"], ["fit", "x.csv", "--seed", "one"]])
+def test_a_wrongly_written_command_is_json_too(words: list[str]) -> None:
+    done = shell(*words, "--json")
+    assert done.returncode == 2
+    told = json.loads(done.stdout)["error"]
+    assert told["type"] == "usage_error" and told["message"] in done.stderr
+    assert shell("models", "--json", "ridge").returncode == 0
+    assert shell("models", "--json", "rigde").returncode == 1
+
+
+def test_without_its_packages_the_command_line_says_what_it_needs() -> None:
+    code = "import sys; sys.modules['typer'] = None; from everymodel.interfaces.cli import main; main(['models'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ") and "typer" in done.stderr and "pip install" in done.stderr
 
 
 def test_models_lists_what_the_catalogue_has(call: Call) -> None:
@@ -313,6 +331,44 @@ def test_look(call: Call, tmp_path: Path) -> None:
     assert {f["severity"] for f in told["findings"]} <= {"info", "warning", "error"}
     fails(call("look", path, "-t", "prise"), "prise", "price")
     fails(call("look", tmp_path / "none.csv"), "none.csv")
+
+
+def test_in_a_narrow_terminal_tables_keep_what_matters(
+    call: Call, price_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    frame = pd.DataFrame(
+        {"a_rather_long_name_of_a_column": range(40), "y": [f"a long level {i % 7}" for i in range(40)]}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    shown = call("look", "t.csv", "--target", "y").output
+    assert max(map(len, shown.splitlines())) <= 60
+    for word in ("kind", "missing", "role", "category", "target", "olumn"):
+        assert word in shown
+    shown = call("card", price_file).output
+    assert "category" in shown and max(map(len, shown.splitlines())) <= 60
+
+
+def test_the_leaderboard_is_as_wide_as_the_terminal_and_its_numbers_are_alike() -> None:
+    from rich.console import Console
+
+    from everymodel.interfaces.cli import draw
+
+    rows = [
+        {"model": "Stochastic gradient descent, regularised, tuned 1", "score": 1.05, "status": "ok", "weight": 1.0},
+        {"model": "Stochastic gradient descent, regularised, tuned 2", "score": 1.0587, "status": "ok"},
+        {"model": "Ridge", "score": 12.5, "status": "1 of 5 folds"},
+        {"model": "SVM", "score": None, "status": "gives no probabilities, which several labels need: " * 9},
+    ]
+    for width in (60, 100):
+        out = Console(width=width, file=io.StringIO())
+        with out.capture() as seen:
+            out.print(draw.leaderboard(rows, "rmse", width))
+        lines = seen.get().splitlines()
+        assert max(map(len, lines)) <= width
+        assert "tuned 1" in lines[2] and "tuned 2" in lines[3]
+        assert "1.050" in lines[2] and "1.059" in lines[3] and "12.500" in lines[4]
+        assert "did not work" in lines[5] and "probabilities" not in lines[5]
 
 
 def test_serve_says_what_is_wrong(price_file: Path, rows_file: Path) -> None:

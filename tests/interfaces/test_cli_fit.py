@@ -105,3 +105,44 @@ def test_ctrl_c_keeps_the_best_so_far(place: Path, how: signal.Signals) -> None:
     assert "Stopped on request" in stderr and "Traceback" not in stderr
     assert (place / out).is_file()
     assert "predict" in stdout
+
+
+def test_ctrl_c_while_the_model_is_tested_finishes_the_file(place: Path) -> None:
+    words = [*FIT, "cells.csv", "-t", "target", "--trials", "1", "-m", "logistic", "-o", "late.em"]
+    process = subprocess.Popen(
+        [*words, "--run-folder", "late"], cwd=place, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Testing once" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert "once more to stop at once" in stderr and "kept in late.em" in stderr
+    assert (place / "late.em").is_file() and (place / "late" / "story.json").is_file()
+
+
+def test_a_database_url_is_not_printed(place: Path) -> None:
+    import sqlite3
+
+    import pandas as pd
+
+    with sqlite3.connect(place / "cells.db") as link:
+        pd.read_csv(place / "cells.csv").to_sql("cells", link, index=False)
+    url = "sqlite:///cells.db?timeout=54321"  # stands for a password
+    words = ["--query", "select * from cells", "-t", "target", "--trials", "1", "-m", "logistic", "-o", "sql.em"]
+    done = run(place, url, *words, "--run-folder", "sql")
+    assert done.returncode == 0, done.stderr
+    assert "everymodel explain sql.em new.csv" in done.stdout
+    assert "54321" not in done.stdout + done.stderr
+
+
+def test_columns_to_evaluate_by_are_checked_before_the_search(place: Path) -> None:
+    for option in ("--segments", "--fairness"):
+        done = run(place, "cells.csv", "-t", "target", option, "regoin", "--budget", "60s")
+        assert done.returncode == 1 and "'regoin'" in done.stderr
+        assert "Searching" not in done.stderr

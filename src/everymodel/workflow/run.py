@@ -177,6 +177,8 @@ def fit(
         source = _read(data)
         frame = source.frame
         targets = _targets(frame, target, source.source)
+        columns = [segments] if isinstance(segments, str) else list(segments or [])
+        _columns_to_judge_by(frame, [*columns, *([fairness] if fairness else [])])
         folder, model_path = _places(out, targets[0], resume)
 
     with _stage("split", timing, listener):
@@ -191,6 +193,8 @@ def fit(
         batch, _ = table.parse(schema, train, unseen="ignore", bad="missing")
         y = _labels(schema, train, targets)
         metric = resolve(metric, schema.task).name
+        if costs and schema.task != "binary":
+            raise ParameterError(f"costs choose the threshold of a binary task; this one is {schema.task}.")
     problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed)
 
     with _stage("search", timing, listener):
@@ -343,6 +347,14 @@ def _targets(frame: pd.DataFrame, target: str | list[str] | None, source: str) -
             hint = f"Did you mean {near[0]!r}? " if near else ""
             raise TargetError(f"There is no column {name!r} in {source}. {hint}Its columns are {shown}.")
     return wanted
+
+
+def _columns_to_judge_by(frame: pd.DataFrame, names: list[str]) -> None:
+    """A misspelt column is said before the search."""
+    for name in names:
+        if name not in frame.columns:
+            shown = ", ".join(map(str, frame.columns[:12]))
+            raise ParameterError(f"There is no column {name!r} to evaluate by. The columns are {shown}.")
 
 
 def _places(out: str | os.PathLike[str] | None, target: str, resume: bool) -> tuple[Path, Path | None]:
@@ -499,8 +511,6 @@ def _choose_threshold(
     """With costs given, the binary decision threshold is chosen on out-of-fold answers, never on the test rows."""
     if not costs:
         return None
-    if model.task != "binary":
-        raise ParameterError(f"costs choose the threshold of a binary task; this one is {model.task}.")
     from everymodel.workflow.evaluate import threshold_choice
 
     answers = result.oof[:, 1] if result.oof.ndim == 2 else result.oof
@@ -546,9 +556,6 @@ def _evaluate(
         baselines = {k: v[known] for k, v in result.oof_by_model.items()}
         source = "cross-validation"
     columns = [segments] if isinstance(segments, str) else segments or []
-    for name in [*columns, *([fairness] if fairness else [])]:
-        if name not in frame.columns:
-            raise ParameterError(f"There is no column {name!r} to evaluate by.")
     evaluation = evaluate(
         model.task,
         y,

@@ -50,10 +50,10 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
     )
     if card.get("metrics"):
         out.print()
-        out.print(draw.metrics(card["metrics"]))
+        out.print(draw.metrics(card["metrics"], out.width))
     out.print()
     out.print(draw.heading("What a row must hold"))
-    for part in draw.columns(loaded.schema):
+    for part in draw.columns(loaded.schema, width=out.width):
         out.print(part)
 
 

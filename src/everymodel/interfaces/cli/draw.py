@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +21,28 @@ def clean(value: Any, most: int = 400) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def middle(value: Any, most: int) -> str:
+    """Clean text, cut in its middle: "Stochastic gradient ... tuned 3" keeps what tells it from its siblings."""
+    words = clean(value)
+    if len(words) <= most:
+        return words
+    end = most // 3
+    return words[: most - 1 - end].rstrip() + "…" + words[len(words) - end :]
+
+
+def alike(values: Iterable[Any]) -> Callable[[Any], str]:
+    """How to write the numbers of one column: all with as many decimals as the first of them needs for 4 digits."""
+    sizes = [abs(v) for v in values if isinstance(v, int | float) and math.isfinite(v) and v]
+    if not sizes or not 1e-4 <= sizes[0] < 1e6 or max(sizes) >= 1e9:
+        return number
+    decimals = max(0, 3 - math.floor(math.log10(sizes[0])))
+
+    def written(value: Any) -> str:
+        return f"{value:,.{decimals}f}" if isinstance(value, int | float) and math.isfinite(value) else number(value)
+
+    return written
+
+
 def number(value: Any) -> str:
     """A number as people write it: 4 significant digits, thousands separated."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
@@ -36,11 +58,11 @@ def number(value: Any) -> str:
     return f"{value:.4g}"
 
 
-def between(low: Any, high: Any) -> str:
+def between(low: Any, high: Any, written: Callable[[Any], str] = number) -> str:
     """ "(1.2 to 1.5)", or nothing where there is no interval."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"({number(low)} to {number(high)})"
+    return f"({written(low)} to {written(high)})"
 
 
 def several(words: Sequence[Any], most: int = 3) -> str:
@@ -130,9 +152,9 @@ def column_content(column: Any) -> str:
     return clean(column.reason, 60) if column.reason else ""
 
 
-def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
+def columns(schema: Any, most: int = 40, width: int = 100) -> Iterable[RenderableType]:
     """The columns of a schema: target first, then features, then what is left out."""
-    made = table("column", "kind", "missing", "what is in it", "role", right=[2])
+    made = table("column", "kind", "missing", "what is in it", "role", right=[2], wrap=[3])
     order = {"target": 0, "group": 1, "time": 1, "split": 1, "segment": 1, "feature": 2, "ignored": 3}
     listed = sorted(schema.columns, key=lambda c: order.get(c.role, 2))
     for column in listed[:most]:
@@ -143,7 +165,7 @@ def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
             content = clean(column.reason, 120)
         missing = "" if not column.missing else "<0.1%" if column.missing < 0.001 else f"{column.missing:.1%}"
         made.add_row(
-            text(clean(column.name, 30), style),
+            text(middle(column.name, 30 if width >= 80 else 16), style),
             text(column.kind, style),
             text(missing, "yellow" if column.missing > 0.2 else style),
             text(content, style),
@@ -155,24 +177,23 @@ def columns(schema: Any, most: int = 40) -> Iterable[RenderableType]:
 
 
 def leaderboard(rows: Sequence[dict[str, Any]], metric: str, width: int = 100, most: int = 8) -> RenderableType:
-    """What the search tried: candidates that went all the way first, then those that it gave up early.
+    """What the search tried, in the order in which it comes: what answers and what went all the way first.
 
     Bars show the weight in the final blend. Columns that do not fit into `width` are left out, never squeezed.
     """
-    complete = [row for row in rows if row.get("status", "ok") == "ok"]
-    early = [row for row in rows if row.get("status", "ok") != "ok"]
-    wide = width >= 96
+    wide, score = width >= 96, alike(row.get("score") for row in rows)
     heads = ["model", metric, *["interval"] * wide, "fit s", *["ms a row"] * wide, "weight"]
     made = table(*heads, right=[1, *([3, 4] if wide else [2])])
-    for row in [*complete, *early][:most]:
+    for row in rows[:most]:
         weight = row.get("weight") or 0.0
         status = row.get("status", "ok")
         style = "bold" if weight else "" if status == "ok" else "dim"
-        share = text(f"{bar(weight, 8)} {weight:.0%}" if weight else "" if status == "ok" else status, "green")
+        told = status if len(status) <= 20 else "did not work"  # the reasons are among the failures
+        share = text(f"{bar(weight, 8)} {weight:.0%}" if weight else "" if status == "ok" else told, "green")
         if not weight:
             share.stylize("dim")
-        cells = [text(clean(row.get("model", "?"), 34), style), text(number(row.get("score")), style)]
-        cells += [text(between(row.get("score_low"), row.get("score_high")), "dim")] * wide
+        cells = [text(middle(row.get("model", "?"), 34 if wide else 26), style), text(score(row.get("score")), style)]
+        cells += [text(between(row.get("score_low"), row.get("score_high"), score), "dim")] * wide
         cells += [text(_brief(row.get("fit_seconds")), "dim")]
         cells += [text(_brief(row.get("row_ms")), "dim")] * wide
         made.add_row(*cells, share)
@@ -184,15 +205,31 @@ def _brief(value: Any) -> str:
     return "-" if value is None or value != value else f"{value:.2g}" if value < 10 else f"{value:,.0f}"
 
 
-def metrics(rows: Sequence[Any]) -> RenderableType:
-    """Metrics with their intervals and what they mean."""
+def metrics(rows: Sequence[Any], width: int = 100) -> RenderableType:
+    """Metrics with their intervals and, where there is room, what they mean."""
     told = [m if isinstance(m, dict) else vars(m) for m in rows]
-    words = any(m.get("text") for m in told)
+    words = width >= 80 and any(m.get("text") for m in told)
     made = table("metric", "value", "interval", *["in words"] * words, right=[1], wrap=[3])
     for m in told:
         cells = [text(m["name"]), text(number(m["value"])), text(between(m.get("low"), m.get("high")), "dim")]
         made.add_row(*cells, *[text(m.get("text", ""), "dim")] * words)
     return made
+
+
+def gaps(rows: Sequence[dict[str, Any]]) -> Iterable[RenderableType]:
+    """Fairness: how groups differ from the one that they are compared with; groups too small to tell are named."""
+    made = table("measure", "group", "against", "gap", "interval", "verdict", right=[3])
+    judged = [g for g in rows if g["verdict"] not in ("reference", "too few rows")]
+    for g in judged:
+        cells = [g["measure"], f"{clean(g['column'], 20)} {clean(g['group'], 20)}", clean(g["reference"], 20)]
+        style = "" if g["verdict"] == "no gap found" else "yellow"
+        span = f"({g['gap_low']:+.3f} to {g['gap_high']:+.3f})"
+        made.add_row(*[text(c, style) for c in [*cells, f"{g['gap']:+.3f}", span, g["verdict"]]])
+    if judged:
+        yield made
+    few = dict.fromkeys(f"{g['column']} {g['group']}" for g in rows if g["verdict"] == "too few rows")
+    if few:
+        yield text(f"Too few rows to tell: {several(list(few))}.", "dim")
 
 
 def heading(words: str) -> Text:

@@ -47,7 +47,7 @@ def command(
     if quiet:
         return
     out.print()
-    out.print(draw.metrics(evaluation.metrics))
+    out.print(draw.metrics(evaluation.metrics, out.width))
     confusion = evaluation.curves.get("confusion")
     if confusion and len(confusion["labels"]) <= 12:
         out.print()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time as clocks
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,8 +13,20 @@ import typer
 
 from everymodel.core.errors import ParameterError
 from everymodel.core.files import atomic_write
+from everymodel.core.schema import FREE_TASKS
 from everymodel.interfaces.cli import draw
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, model_names, say
+from everymodel.interfaces.cli.shell import (
+    Json,
+    Quiet,
+    Verbose,
+    began,
+    console,
+    emit,
+    examples,
+    guarded,
+    model_names,
+    say,
+)
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, check_writable, read, size
 
 EXAMPLES = examples(
@@ -22,7 +36,8 @@ EXAMPLES = examples(
     "everymodel fit houses.csv -t price --trials 20 --run-folder run1",
     "everymodel fit houses.csv -t price --budget 5m --resume run1",
 )
-STARTUP, REPORT = 0.35, 2.0  # seconds before this command begins, and to draw the report
+REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
+_SHOWN = 8  # rows of the leaderboard
 _SPLIT, _SEARCH, _TEST, _FILES = "Splitting", "Searching", "Testing", "Files"
 
 
@@ -120,15 +135,15 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Find the best model for a table within a time budget, and test it once on rows that no choice has seen."""
-    started = clocks.monotonic()
+    started = began()
     from everymodel.core.clock import Clock, seconds
 
     limit = seconds(budget)
     if limit is None and trials is None:
         limit = 60.0
     # The budget is for the whole command: the interpreter has started before, the report and the end come after.
-    after = (STARTUP + REPORT if report else STARTUP) if limit else 0.0
-    clock = Clock(limit, started - STARTUP, kept=min(after, 0.2 * (limit or 0.0)))
+    after = (END + REPORT if report else END) if limit else 0.0
+    clock = Clock(limit, started, kept=min(after, 0.2 * (limit or 0.0)))
     check_writable(out, "--out")
     check_writable(report, "--report")
     if resume and run_folder and Path(resume) != Path(run_folder):
@@ -137,11 +152,10 @@ def command(
         raise ParameterError(f"--resume {resume}: there is no such run folder.")
     _check_models(model)
     costs = _costs(cost)
-    signal.signal(signal.SIGTERM, _stop)  # a scheduler's signal keeps the best so far, like Ctrl-C
-
     from everymodel.interfaces.cli.progress import FitProgress
 
-    with FitProgress(limit, quiet=quiet, started=started) as progress:
+    progress = FitProgress(limit, quiet=quiet, started=started)
+    with _stoppable(progress) as stop, progress:
         import everymodel as em
 
         source: Any = data
@@ -172,11 +186,11 @@ def command(
             progress=progress,
             verbose=verbose,
         )
-    if out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
-        with atomic_write(out) as stream:
-            stream.write((Path(run.folder) / "model.em").read_bytes())
-    if report:
-        run.report(report)
+        if out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
+            with atomic_write(out) as stream:
+                stream.write((Path(run.folder) / "model.em").read_bytes())
+        if report:
+            run.report(report)
     took = clocks.monotonic() - started
     files = {"model": out or str(Path(run.folder) / "model.em"), "report": report, "run_folder": str(run.folder)}
     if as_json:
@@ -185,13 +199,36 @@ def command(
         print(draw.clean(run.headline, 2000))
     else:
         show(run, files, took, data, target)
-    if run.search.stopped == "interrupted":
+    if run.search.stopped == "interrupted" or stop.asked:
         say(f"Stopped on request; the best so far is kept in {files['model']}.", as_json)
         raise typer.Exit(130)
 
 
-def _stop(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+class _Stop:
+    """What Ctrl-C and a scheduler's signal do: the search ends and its best is kept; what comes after it is finished.
+
+    A second signal ends that too.
+    """
+
+    def __init__(self, progress: Any):
+        self.progress, self.asked = progress, False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if self.asked or self.progress.stage not in ("evaluate", "save"):
+            raise KeyboardInterrupt
+        self.asked = True
+        say("The model is being tested and saved; once more to stop at once.")
+
+
+@contextmanager
+def _stoppable(progress: Any) -> Iterator[_Stop]:
+    stop = _Stop(progress)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _check_models(names: list[str] | None) -> None:
@@ -243,23 +280,32 @@ def told(run: Any, files: dict[str, Any], took: float) -> dict[str, Any]:
     }
 
 
-def in_words(evaluation: Any) -> list[str]:
-    """What was asked for beside the score: the threshold by cost, the worst segments, fairness gaps."""
+def in_words(evaluation: Any, positive: Any = None) -> list[str]:
+    """What was asked for beside the score: the threshold by cost, the worst segments."""
     lines = []
     choice = evaluation.curves.get("threshold_choice")
     if choice:
-        lines.append(f"Threshold by cost: answers the second class from a probability of {choice['threshold']:.3g} on.")
+        label = f'"{draw.clean(positive, 40)}"' if positive is not None else "the second class"
+        lines.append(f"Threshold by cost: answers {label} from a probability of {choice['threshold']:.3g} on.")
     for part in evaluation.segments:
         if part["verdict"] not in ("like the rest", "too few rows"):
             value = f"{part['metric']} {draw.number(part['value'])} {draw.between(part['low'], part['high'])}"
             lines.append(f"Segment {part['column']} = {part['segment']}: {value}, {part['verdict']}.")
     if evaluation.segments and not any(line.startswith("Segment") for line in lines):
         lines.append(f"Segments: none of {len(evaluation.segments)} differs from the rest.")
-    for gap in evaluation.fairness:
-        if gap["verdict"] != "reference":
-            size = f"{draw.number(gap['gap'])} {draw.between(gap['gap_low'], gap['gap_high'])}"
-            against = f"{gap['column']} {gap['group']} against {gap['reference']}"
-            lines.append(f"Fairness, {gap['measure']}, {against}: gap {size}: {gap['verdict']}.")
+    return lines
+
+
+def _failures(failures: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(line, style): what failed, and what was not even tried. What the clock or the user cut off is no fault."""
+    cut = ("stopped on request", "out of time", "not finished in time")
+    told = [f for f in failures if f.get("reason") not in cut]
+    left = [f for f in told if str(f.get("reason")).startswith("not tried")]
+    lines = []
+    for some, words, style in ((left, "Not tried", "dim"), ([f for f in told if f not in left], "Failed", "yellow")):
+        names = list(dict.fromkeys(f.get("model", "?") for f in some))
+        if names:
+            lines.append((f"{words}: {draw.several(names)}; the report has the reasons.", style))
     return lines
 
 
@@ -272,8 +318,14 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
 
     out, story = console(), run.story
     split = story["split"]
-    tested = f"tested on {split['test']:,}" if split["test"] else "cross-validated"
-    title = f"{draw.clean(story['target'], 40)} · {story['task']} · {split['train']:,} rows trained, {tested}"
+    parts = [draw.clean(story["target"], 40)] if story["target"] else []
+    parts.append(story["task"])
+    if story["task"] in FREE_TASKS:
+        parts.append(f"{split['train']:,} rows")
+    else:
+        tested = f"tested on {split['test']:,}" if split["test"] else "cross-validated"
+        parts.append(f"{split['train']:,} rows trained, {tested}")
+    title = " · ".join(parts)
     suspect = story.get("suspect")
     out.print(
         Panel(
@@ -282,16 +334,23 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
     )
     if suspect:
         out.print(draw.text("This score is suspect: columns that seem to give the target away were kept.", "bold red"))
-    out.print(draw.heading(f"Tried {len(run.search.leaderboard)}, best first (cross-validated {story['metric']})"))
-    out.print(draw.leaderboard(run.search.leaderboard, story["metric"], out.width))
-    # What was cut off by the clock or by the user is no fault of the model.
-    cut = ("stopped on request", "out of time", "not finished in time")
-    failed = [f for f in run.search.failures if f.get("reason") not in cut]
-    if failed:
-        names = draw.several(list(dict.fromkeys(f.get("model", "?") for f in failed)))
-        out.print(draw.text(f"{len(failed)} did not work: {names}; the report has the reasons.", "yellow"))
-    for line in in_words(run.evaluation):
+    if split["kind"] not in ("random", "stratified") and split.get("note"):
+        out.print(draw.text(split["note"], "dim"))
+    board = run.search.leaderboard
+    how = story["metric"] if story["task"] in FREE_TASKS else f"cross-validated {story['metric']}"
+    out.print(draw.heading(f"Tried {len(board)}, best first ({how})"))
+    out.print(draw.leaderboard(board, story["metric"], out.width, _SHOWN))
+    if len(board) > _SHOWN:
+        out.print(draw.text(f"and {len(board) - _SHOWN} more in the report", "dim"))
+    for line, style in _failures(run.search.failures):
+        out.print(draw.text(line, style))
+    for line in in_words(run.evaluation, run.model.classes[1] if story["task"] == "binary" else None):
         out.print(draw.text(line))
+    if run.evaluation.fairness:
+        out.print()
+        out.print(draw.heading("Fairness"))
+        for part in draw.gaps(run.evaluation.fairness):
+            out.print(part)
     matter = [f for f in draw.ranked(run.findings) if f["severity"] != "info"]
     if matter:
         out.print()
@@ -308,7 +367,7 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
     saved = shlex.quote(os.path.relpath(files["model"]) if not os.path.isabs(files["model"]) else files["model"])
     out.print(draw.heading("Next"))
     steps = [f"everymodel predict {saved} new.csv -o out.csv"]
-    steps.append(f"everymodel explain {saved} {shlex.quote(data) if data != '-' else 'new.csv'} --row 0")
+    steps.append(f"everymodel explain {saved} {shlex.quote(data) if Path(data).is_file() else 'new.csv'} --row 0")
     if not files["report"]:
         steps.append(f"everymodel report {shlex.quote(files['run_folder'])} -o report.html")
     steps.append(f"everymodel serve {saved}")

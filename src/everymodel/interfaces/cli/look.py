@@ -64,15 +64,12 @@ def show(source: Any, seen: Any, everything: bool, quiet: bool) -> None:
     told = draw.ranked(seen.findings)
     if not quiet:
         out.print(draw.heading(f"{draw.clean(source.source)}: {rows:,} rows, {len(schema.columns):,} columns"))
-        details = [
-            source.format,
-            *(f"{k} {v!r}" if k == "separator" else f"{k} {v}" for k, v in _plain(source.details)),
-        ]
+        details = [source.format, *(_detail(k, v) for k, v in _plain(source.details))]
         out.print(draw.text(", ".join(details), "dim"))
         if schema.target is not None:
             out.print(draw.text(task_in_words(schema)))
         out.print()
-        for part in draw.columns(schema, 10**9 if everything else 40):
+        for part in draw.columns(schema, 10**9 if everything else 40, out.width):
             out.print(part)
         out.print()
     if not told:
@@ -87,6 +84,13 @@ def show(source: Any, seen: Any, everything: bool, quiet: bool) -> None:
 
 def _plain(details: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(k, v) for k, v in details.items() if isinstance(v, str | int | float) and v not in ("", None)][:6]
+
+
+def _detail(name: str, value: Any) -> str:
+    """ "decimal '.'" and "no header" rather than "decimal ." and "header False"."""
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return f"{name} {value!r}" if isinstance(value, str) and not any(map(str.isalnum, value)) else f"{name} {value}"
 
 
 def task_in_words(schema: Any) -> str:

@@ -11,8 +11,10 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +23,9 @@ from everymodel.core.errors import EverymodelError, Interrupted, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+STARTUP = 0.35  # seconds before a command begins, where the system does not tell
+_began: float | None = None  # on time.monotonic's clock, when this process is one command
 
 Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON, and nothing else, on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only the answer and errors.")]
@@ -56,6 +61,22 @@ def say(text: str, quiet: bool = False) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def this_process_is_one_command() -> None:
+    """Called by the entry point: the time of the command counts from the start of its process."""
+    global _began
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError, IndexError):
+        age = STARTUP
+    _began = time.monotonic() - (age if 0 <= age < 60 else STARTUP)
+
+
+def began() -> float:
+    """When the command was started, on time.monotonic's clock."""
+    return time.monotonic() - STARTUP if _began is None else _began
+
+
 def plain(value: Any) -> Any:
     """Anything a verb gives back, as what JSON can hold: not-a-number and infinities become null."""
     if value is None or isinstance(value, str | bool | int):
@@ -79,6 +100,21 @@ def emit(value: Any) -> None:
     narrow = "utf" not in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()  # else letters would become "?"
     sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=narrow) + "\n")
     sys.stdout.flush()
+
+
+def usage_as_json(app: typer.Typer, words: list[str]) -> int:
+    """Run a command that was asked for JSON; a wrongly written one is said as JSON too. Its exit code."""
+    command = typer.main.get_command(app)
+    try:
+        done = command.main(args=words, prog_name="everymodel", standalone_mode=False)
+    except Exception as error:
+        if not hasattr(error, "exit_code") or not hasattr(error, "format_message"):  # click's own errors have both
+            raise
+        message = error.format_message()  # pyright: ignore[reportAttributeAccessIssue]
+        say(f"Error: {message}")
+        emit({"error": {"type": "usage_error", "code": "wrong_command", "message": message, "fields": []}})
+        return int(error.exit_code)  # pyright: ignore[reportAttributeAccessIssue]
+    return done if isinstance(done, int) else 0
 
 
 def guarded(function: Callable[..., None]) -> Callable[..., None]:

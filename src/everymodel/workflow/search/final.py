@@ -302,8 +302,12 @@ class Final:
                 | {"weight": 1.0, "folds": self.k, "parameters": {}, "target": "", "origin": "blend", "status": "ok"}
             )
         sign = -1 if higher else 1
-        # A score on one fold is not to be compared with one on all of them: those come after.
-        board.sort(key=lambda r: (r["score"] is None, r["status"] != "ok", sign * (r["score"] or 0), r["model"]))
+
+        def late(row: dict[str, Any]) -> bool:
+            """A score on one fold is not to be compared with one on all of them; what answers in the end is."""
+            return row["status"] != "ok" and not row["weight"]
+
+        board.sort(key=lambda r: (r["score"] is None, late(r), sign * (r["score"] or 0), r["model"]))
         nothing = dict.fromkeys(("score", "score_low", "score_high", "fit_seconds", "row_ms", "size"))
         board += [
             {"model": c.name, "card": c.card.name, **nothing, "weight": 0.0, **described(c), "status": c.failed}
