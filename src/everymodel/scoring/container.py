@@ -1,4 +1,4 @@
-"""The .em file: one zip of stored members in a fixed order, so that it can be checked completely before it is read.
+"""The .em file: one zip of members in a fixed order, so that it can be checked completely before it is read.
 
     manifest.json       what the model is: format, schema, metrics, provenance (all of it readable by `inspect`)
     spec.json           steps by our own ids, and how arrays are packed; no Python names
@@ -197,7 +197,7 @@ def _bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def members(raw: bytes, only: tuple[str, ...] = MEMBERS) -> dict[str, bytes]:
-    """The stored members, after proving that the zip is laid out exactly as `encode` lays it out."""
+    """The members, after proving that the zip is laid out exactly as `encode` lays it out."""
     if not raw.startswith(b"PK\x03\x04"):
         raise ModelFileError("This is not a model file of everymodel (no zip). Models end in .em; fit makes them.")
     try:
