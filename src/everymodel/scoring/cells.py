@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -42,6 +42,8 @@ _SPACES = " \u00a0\u2007\u2009\u202f"
 _CURRENCY = (
     r"(?:[$€£¥₹₽₩₺₴₫฿₪₿¢]|(?:US|A|C|CA|AU|NZ|HK|R)\$|USD|EUR|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|kr\.?|zł|Rs\.?)"
 )
+BLOCK = 1 << 22  # cells that are held twice at a time
+
 _EPOCH = dt.datetime(1970, 1, 1)
 _SECOND = dt.timedelta(seconds=1)
 _NAN = float("nan")
@@ -391,6 +393,29 @@ def _objects(values: Any) -> np.ndarray:
     for i, value in enumerate(values):  # np.array(values) would turn equal-length lists into a matrix
         out[i] = value
     return out
+
+
+def number_blocks(frame: Any, places: Sequence[int]) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Those of a pandas frame's columns that hold plain NumPy numbers, many at a time, as one call each takes long.
+
+    Yields
+    ------
+    (k of the `places`, their cells (k, n) in the columns' own type); other columns do not come.
+    """
+    types = list(frame.dtypes)
+    groups: dict[Any, list[int]] = {}
+    for place in places:
+        if isinstance(types[place], np.dtype) and types[place].kind in "iuf":
+            groups.setdefault(types[place], []).append(place)
+    most = max(1, BLOCK // max(len(frame), 1))
+    for group in groups.values():
+        for start in range(0, len(group), most):
+            some = group[start : start + most]
+            if len(some) < 4:
+                for place in some:
+                    yield [place], frame.iloc[:, place].to_numpy()[None]
+            else:
+                yield some, np.ascontiguousarray(frame.iloc[:, some].to_numpy().T)
 
 
 def distinct(values: Any) -> tuple[np.ndarray, list[Any]]:

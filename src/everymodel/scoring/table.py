@@ -360,8 +360,12 @@ def _columns(reader: _Reader, data: Any, notes: list[dict[str, Any]]) -> tuple[d
     elif kind == "pandas":
         names = [str(c) for c in data.columns]
         _refuse_twins(names, reader)
-        wanted = set(reader.names)
-        columns = {name: data.iloc[:, i] if name in wanted else None for i, name in enumerate(names)}
+        columns = dict.fromkeys(names)
+        wanted = [i for i, name in enumerate(names) if name in reader.by_name]
+        numbers = [i for i in wanted if reader.by_name[names[i]].kind == "number"]
+        for places, block in cells.number_blocks(data, numbers):
+            columns.update(zip([names[i] for i in places], block))
+        columns.update({names[i]: data.iloc[:, i] for i in wanted if columns[names[i]] is None})
         n = len(data)
     elif kind == "polars":
         columns = {str(c): data.get_column(c) for c in data.columns}

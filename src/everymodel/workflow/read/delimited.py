@@ -22,6 +22,7 @@ from everymodel.workflow.read.parallel import read_long
 
 SAMPLE = 1 << 18
 LONG = 1 << 26  # bytes from which it pays to look at the first block before the rest is read
+WIDE = 1000  # columns
 MOST_COLUMNS = 1_000_000
 # Spellings that both readers take for a missing value. Others (?, -, none) stay text and are counted by understanding.
 NULLS = [
@@ -292,9 +293,12 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
     types: dict[str, Any] = {places[j]: words for j in dialect.texts}
     long = rows is None and len(data) > LONG
     early: set[str] | None = None  # columns that are words in the first block already
-    block = 1 << 22 if long else 1 << 20
+    wide = len(places) > WIDE  # each column of each block costs, and so does each column that a frame holds by itself
+    block = 1 << 24 if wide else 1 << 22 if long else 1 << 20
     for _ in range(60):
-        reading = pc.ReadOptions(column_names=places, skip_rows=dialect.skip, block_size=block)
+        reading = pc.ReadOptions(
+            column_names=places, skip_rows=dialect.skip, block_size=block, use_threads=long or not wide
+        )
         parsing = pc.ParseOptions(
             delimiter=dialect.separator, quote_char='"' if quote else False, newlines_in_values=quote
         )
@@ -354,7 +358,7 @@ def _by_arrow(data: Buffer, dialect: Dialect, quote: bool, rows: int | None) -> 
         )
     if any(pa.types.is_binary(field.type) for field in table.schema):
         raise _NotText("bytes that are not UTF-8")
-    frame = table.to_pandas(date_as_object=False, split_blocks=True, self_destruct=True)
+    frame = table.to_pandas(date_as_object=False, split_blocks=not wide, self_destruct=True)
     return frame
 
 

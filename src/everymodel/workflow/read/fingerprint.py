@@ -16,6 +16,7 @@ import numpy as np
 
 from everymodel.core.optional import installed
 from everymodel.core.settings import Settings
+from everymodel.scoring.cells import number_blocks
 
 EDGE = 50_000  # cells at either end of a long column
 CHUNK = 1 << 15  # cells that stay in the cache
@@ -24,15 +25,19 @@ CHUNK = 1 << 15  # cells that stay in the cache
 def fingerprint(frame: Any) -> str:
     """SHA-256 over column names and cells, in order; the index does not count."""
     total = hashlib.sha256(f"{len(frame)}\x1f{len(frame.columns)}".encode())
-    columns = [frame.iloc[:, i] for i in range(len(frame.columns))]
+    width = len(frame.columns)
     if len(frame) > 100_000:  # hashing lets other threads run
         with ThreadPoolExecutor(Settings.load().cores()) as pool:
-            digests = list(pool.map(_column, columns))
+            digests = dict(enumerate(pool.map(_column, (frame.iloc[:, i] for i in range(width)))))
     else:
-        digests = [_column(series) for series in columns]
-    for name, digest in zip(frame.columns, digests):
+        digests = {}
+        for places, block in number_blocks(frame, range(width)):
+            wide = np.float64 if block.dtype.kind == "f" else np.int64
+            digests.update((place, digest(values, wide)) for place, values in zip(places, block))
+        digests.update({i: _column(frame.iloc[:, i]) for i in range(width) if i not in digests})
+    for i, name in enumerate(frame.columns):
         total.update(f"\x1e{name}\x1f".encode("utf-8", "surrogatepass"))
-        total.update(digest)
+        total.update(digests[i])
     return total.hexdigest()
 
 

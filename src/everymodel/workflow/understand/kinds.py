@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +36,7 @@ _CODE_WORDS = frozenset(
     ("code", "zip", "zipcode", "postcode", "postal", "cd", "class", "type", "category", "cat", "kind")
 )
 _TIME_WORDS = frozenset(("t", "time", "year", "yr", "month", "week", "day", "hour", "date", "timestamp", "x", "step"))
+_QUANTILES = np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99])
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.I)
 _MONEY = re.compile(r"[^\d\s.,'()+\-−–%eE]")
 
@@ -70,6 +72,20 @@ def tokens(name: str) -> list[str]:
     return re.findall(r"[a-z]+|\d+", parted.lower())
 
 
+def examine_all(frame: Any, names: Sequence[str], kinds: dict[str, str]) -> list[Seen]:
+    """`examine` for the columns `names` of a frame; those of plain numbers are looked at many at a time."""
+    known = list(map(str, frame.columns))
+    wanted = set(names)
+    chosen = [i for i, name in enumerate(known) if name in wanted]
+    found: dict[str, Seen] = {}
+    for places, block in cells.number_blocks(frame, [i for i in chosen if kinds.get(known[i]) in (None, "number")]):
+        values, bad = cells.to_numbers(block)
+        several = _finish_many("number", values, bad, [Column(known[i], "number") for i in places])
+        for i, seen in zip(places, several):
+            found[known[i]] = _number_or_code(seen, lambda place=i: frame.iloc[:, place], kinds.get(known[i]))
+    return [found[name] if name in found else examine(name, frame[name], kinds.get(name)) for name in names]
+
+
 def examine(name: str, series: Any, kind: str | None = None) -> Seen:
     """Find out what the pandas column `series` holds; `kind` decides where the user has said so.
 
@@ -100,27 +116,30 @@ def _plain_number(name: str, series: Any, kind: str | None) -> Seen:
     """A column whose type is already a number."""
     values, bad = cells.to_numbers(series)
     seen = _finish(name, "number", values, bad, Column(name, "number"))
+    return _number_or_code(seen, lambda: series, kind)
+
+
+def _number_or_code(seen: Seen, whole: Callable[[], Any], kind: str | None) -> Seen:
+    """The column as it is, or seen as dates, identifiers or categories; `whole` gives it as pandas has it."""
     seen.infinite, seen.bad = seen.bad, 0
-    column, n = seen.column, len(values) - seen.missing - seen.infinite
-    if kind is not None or seen.distinct < 2:
+    column, n = seen.column, len(seen.values) - seen.missing - seen.infinite
+    if kind is not None or seen.distinct < 2 or not column.integer:
         return seen
-    words = tokens(name)
+    name, words = column.name, tokens(column.name)
     last = words[-1] if words else ""
     low, high = column.low or 0.0, column.high or 0.0
-    if column.integer and "date" in words and low >= 19000101 and high < 21010101:
-        stamps, wrong = cells.to_dates(series, "%Y%m%d")
+    if "date" in words and low >= 19000101 and high < 21010101:
+        stamps, wrong = cells.to_dates(whole(), "%Y%m%d")
         if not wrong.any():
             return _finish(name, "date", stamps, wrong, Column(name, "date", date_format="%Y%m%d"))
-    if not column.integer:
-        return seen
     if n >= 20 and seen.distinct == n and not set(words) & _TIME_WORDS:  # every number once
         counts = n >= 50 and high - low + 1 == n  # 1, 2, 3, ... in any order: row numbers
         if last in _ID_WORDS or not name.strip() or counts:
-            return _as_codes(seen, series, "identifier")
+            return _as_codes(seen, whole(), "identifier")
     if last in _ID_WORDS and seen.distinct > max(50, 0.05 * n):
-        return _as_codes(seen, series, "identifier")
+        return _as_codes(seen, whole(), "identifier")
     coded = (last in _CODE_WORDS or last in ("id", "ids")) and 3 <= seen.distinct <= min(50, n / 5)
-    return _as_codes(seen, series, "category") if coded and not _counts_up(values) else seen
+    return _as_codes(seen, whole(), "category") if coded and not _counts_up(seen.values) else seen
 
 
 def _counts_up(values: np.ndarray) -> bool:
@@ -143,21 +162,51 @@ def _numeric(name: str, series: Any, kind: str, words: tuple[str, str]) -> Seen:
 
 def _finish(name: str, kind: str, values: np.ndarray, bad: np.ndarray, column: Column) -> Seen:
     """Count what is in a column of floats, and complete its Column."""
-    present = values[~np.isnan(values)]
-    n, wrong = len(values), int(bad.sum())
-    seen = Seen(column, values, missing=n - len(present) - wrong, bad=wrong)
-    if len(present):
-        ordered = np.sort(present)
-        steps = np.flatnonzero(np.diff(ordered)) + 1
-        runs = np.diff(np.concatenate([[0], steps, [len(ordered)]]))
-        seen.distinct, seen.top_share = len(runs), float(runs.max()) / max(n, 1)
-        low, high = float(ordered[0]), float(ordered[-1])
-        integer = kind == "number" and bool((ordered == np.floor(ordered)).all())
-        column = replace(column, low=low, high=high, integer=integer)
-        places = (np.array([0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]) * (len(ordered) - 1)).round().astype(int)
-        seen.stats = {"quantiles": ordered[places].tolist(), "mean": float(present.mean()), "std": float(present.std())}
-    seen.column = replace(column, missing=(n - len(present)) / max(n, 1))
-    return seen
+    return _finish_many(kind, values[None], bad[None], [column])[0]
+
+
+def _finish_many(kind: str, block: np.ndarray, bad: np.ndarray, columns: Sequence[Column]) -> list[Seen]:
+    """`_finish` for columns of one kind; `block` and `bad` are (k, n)."""
+    n = block.shape[1]
+    wrong = bad.sum(axis=1).tolist()
+    out = [Seen(column, values, bad=w) for column, values, w in zip(columns, block, wrong)]
+    for places, present in by_gaps(block):
+        m = present.shape[1]
+        lost = (n - m) / max(n, 1)
+        for place in places:
+            out[place].missing = n - m - out[place].bad
+        if m == 0:
+            for place in places:
+                out[place].column = replace(columns[place], missing=lost)
+            continue
+        ordered = np.sort(present, axis=1)  # (k', m)
+        first = np.ones(ordered.shape, dtype=bool)
+        np.not_equal(ordered[:, 1:], ordered[:, :-1], out=first[:, 1:])
+        distinct = first.sum(axis=1)
+        runs = np.diff(np.append(np.flatnonzero(first), first.size))
+        tops = np.maximum.reduceat(runs, np.append(0, distinct[:-1].cumsum()))
+        whole = (ordered == np.floor(ordered)).all(axis=1) & (kind == "number")
+        quantiles = ordered[:, (_QUANTILES * (m - 1)).round().astype(int)].tolist()
+        means, spreads = present.mean(axis=1).tolist(), present.std(axis=1).tolist()
+        lows, highs = ordered[:, 0].tolist(), ordered[:, -1].tolist()
+        for i, place in enumerate(places):
+            one = out[place]
+            one.distinct, one.top_share = int(distinct[i]), float(tops[i]) / max(n, 1)
+            one.column = replace(columns[place], low=lows[i], high=highs[i], integer=bool(whole[i]), missing=lost)
+            one.stats = {"quantiles": quantiles[i], "mean": means[i], "std": spreads[i]}
+    return out
+
+
+def by_gaps(block: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
+    """(places (k',), numbers (k', m) that are there) of rows of `block` (k, n) that have equally many NaN."""
+    there = ~np.isnan(block)
+    counts = there.sum(axis=1)
+    for m in np.unique(counts).tolist():
+        places = np.flatnonzero(counts == m)
+        rows = block if len(places) == len(block) else block[places]
+        if m < block.shape[1]:
+            rows = rows[there[places]].reshape(len(places), m)
+        yield places.tolist(), rows
 
 
 # --- text ------------------------------------------------------------------------------------------------------------

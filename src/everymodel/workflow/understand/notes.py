@@ -11,7 +11,7 @@ from everymodel.core.finding import Finding
 from everymodel.core.schema import Schema
 from everymodel.scoring import cells
 from everymodel.workflow.understand.codes import finding, listed, many
-from everymodel.workflow.understand.kinds import Seen
+from everymodel.workflow.understand.kinds import Seen, by_gaps
 from everymodel.workflow.understand.target import Target, repaired
 
 SAMPLE = 100_000  # rows on which shares of outliers are counted
@@ -117,12 +117,14 @@ def _repairs(used: list[Seen]) -> list[Finding]:
 
 
 def _outliers(used: list[Seen], n: int) -> list[Finding]:
+    numbers = [one for one in used if one.column.kind == "number" and one.distinct > 10]
+    step = max(1, n // SAMPLE)
+    most = max(1, cells.BLOCK // max(n // step, 1))
     far = {}
-    for one in used:
-        if one.column.kind == "number" and one.distinct > 10:
-            share = _outlier_share(one.values)
-            if share > 0.001:
-                far[one.column.name] = round(share, 5)
+    for start in range(0, len(numbers), most):
+        some = numbers[start : start + most]
+        shares = _outlier_shares(np.stack([one.values[::step] for one in some]))
+        far.update({one.column.name: round(share, 5) for one, share in zip(some, shares.tolist()) if share > 0.001})
     if not far:
         return []
     text = f"Numbers far outside the rest (three quartile ranges from the middle half) in {listed(far)}."
@@ -131,18 +133,17 @@ def _outliers(used: list[Seen], n: int) -> list[Finding]:
     return [finding("outliers", "info", text, advice, far, **data)]
 
 
-def _outlier_share(values: np.ndarray) -> float:
-    """Share of numbers more than three quartile ranges outside the middle half, on at most SAMPLE rows."""
-    step = max(1, len(values) // SAMPLE)
-    present = values[::step]
-    present = present[~np.isnan(present)]
-    if len(present) < 20:
-        return 0.0
-    low, high = np.quantile(present, [0.25, 0.75])
-    reach = 3.0 * (high - low)
-    if reach <= 0:
-        return 0.0
-    return float(((present < low - reach) | (present > high + reach)).mean())
+def _outlier_shares(block: np.ndarray) -> np.ndarray:
+    """(k,) share of the numbers in each row of `block` (k, n) more than three quartile ranges outside the middle."""
+    out = np.zeros(len(block))
+    for places, present in by_gaps(block):
+        if present.shape[1] < 20:
+            continue
+        low, high = np.quantile(present, [0.25, 0.75], axis=1)
+        reach = 3.0 * (high - low)
+        beyond = (present < (low - reach)[:, None]) | (present > (high + reach)[:, None])
+        out[places] = np.where(reach > 0, beyond.mean(axis=1), 0.0)
+    return out
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

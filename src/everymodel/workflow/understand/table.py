@@ -15,7 +15,7 @@ from everymodel.core.schema import Column, Schema
 from everymodel.workflow.types import Understanding
 from everymodel.workflow.understand import leaks
 from everymodel.workflow.understand.codes import finding, listed
-from everymodel.workflow.understand.kinds import Seen, examine
+from everymodel.workflow.understand.kinds import Seen, examine_all
 from everymodel.workflow.understand.notes import column_findings, row_findings
 from everymodel.workflow.understand.target import did_you_mean, read_target
 
@@ -76,13 +76,15 @@ def understand(
     targets = [str(target)] if isinstance(target, str | int) else [str(name) for name in target or ()]
     roles = _roles(names, targets, group=group, time=time, split=split, ignore=ignore, kinds=kinds or {})
     goal = read_target(frame, targets, task) if targets else None
-    seen = [examine(name, frame[name], (kinds or {}).get(name)) for name in names if roles.get(name) != "target"]
+    seen = examine_all(frame, [name for name in names if roles.get(name) != "target"], kinds or {})
     findings = list(goal.findings) if goal else []
     for one in seen:
         role, reason = roles.get(one.column.name, "feature"), ""
         if role == "ignored":
             reason = "left out on request"
-        one.column = replace(_settle(one, len(frame)), role=role, reason=reason)
+        one.column = _settle(one, len(frame))
+        if role != "feature":
+            one.column = replace(one.column, role=role, reason=reason)
         if role == "feature" and one.column.kind in ("constant", "identifier"):
             why = "every cell is missing" if one.distinct == 0 else "one value throughout"
             if one.column.kind == "identifier":
