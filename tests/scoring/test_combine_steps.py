@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from everymodel.core.errors import ModelFileError
+from everymodel.scoring import steps
 from everymodel.scoring.graph import Node, Pack
 from everymodel.scoring.steps.base import STEPS, Batch, Sparse
 from everymodel.scoring.steps.combine import (
@@ -188,6 +189,13 @@ def test_the_answer_may_stand_before_the_end():
 
 
 def test_steps_have_words_of_their_own_and_none_names_python():
-    assert all(word == made.word and word.replace("_", "").isalnum() for word, made in STEPS.items())
+    assert all(word == made.word and word.replace("_", "").isalnum() for word, made in steps.load_all().items())
     assert "fast_trees" not in STEPS
+    named = {module: set(words) for module, words in steps.MODULES.items()}
+    found: dict[str, set[str]] = {}
+    for word, made in STEPS.items():
+        if made.__module__.startswith("everymodel."):
+            found.setdefault(made.__module__.rpartition(".")[2], set()).add(word)
+    assert named == found  # a step that is not listed would be saved, but never opened
+    assert steps.find("os") is None and steps.find(["trees"]) is None and steps.find("linear") is STEPS["linear"]
     assert len(Batch({"a": np.zeros(3)}, 3).take(np.array([0, 2]))) == 2

@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.errors import ModelFileError
-from everymodel.core.files import atomic_write
 from everymodel.scoring import tensors
 
 FORMAT = 1  # raised when older programs could not read new files; every older number is read forever
@@ -104,6 +103,8 @@ def _deflates(name: str, raw: bytes) -> bool:
 
 def write(path: str | os.PathLike[str], raw: bytes) -> None:
     """Put the bytes where `path` says, all or nothing."""
+    from everymodel.core.files import atomic_write  # reading does without the modules behind it
+
     with atomic_write(path) as stream:
         stream.write(raw)
 

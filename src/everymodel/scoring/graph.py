@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.errors import ModelFileError
-from everymodel.scoring.steps.base import STEPS, Batch, Step
+from everymodel.scoring import steps
+from everymodel.scoring.steps.base import Batch, Step
 
 TABLE = "table"
 MAX_NODES = 10_000
@@ -75,12 +76,11 @@ class Pack:
                 fields.setdefault(name, {})[field] = value
             nodes = []
             for item in spec["nodes"]:
-                if item["step"] not in STEPS:
+                kind = steps.find(item["step"])
+                if kind is None:
                     raise ModelFileError(f"The file uses a step {item['step']!r} that this version does not know.")
                 own = fields.pop(item["name"], {})
-                nodes.append(
-                    Node(item["name"], STEPS[item["step"]].build(item["settings"], own), tuple(item["inputs"]))
-                )
+                nodes.append(Node(item["name"], kind.build(item["settings"], own), tuple(item["inputs"])))
             if fields:
                 raise ModelFileError(f"The file has arrays of unknown nodes: {sorted(fields)[:3]}.")
             return cls(nodes, spec["answer"])

@@ -1,26 +1,49 @@
-"""Importing this package registers every step, so that files which use them can be opened."""
+"""The steps, each loaded when a file or a converter asks for it: most models need a few of them."""
 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-# An explicit list: nothing in a file, and nothing installed, can add to it.
-MODULES = (
-    "combine",
-    "trees",
-    "prepare",
-    "linear",
-    "neighbors",
-    "bayes",
-    "kernel",
-    "gaussian_process",
-    "discriminant",
-    "dense",
-    "constant",
-    "groups",
-    "components",
-    "detect",
-)
+if TYPE_CHECKING:
+    from everymodel.scoring.steps.base import Step
 
-for _name in MODULES:
-    importlib.import_module(f"{__name__}.{_name}")
+# The only way from a word in a file to code. An explicit list: nothing in a file, and nothing installed, can add to it.
+MODULES: dict[str, tuple[str, ...]] = {
+    "bayes": ("gaussian_bayes", "bernoulli_bayes", "categorical_bayes"),
+    "combine": ("blend", "mean", "calibrate", "transform", "clip", "columns", "stack", "place", "bands"),
+    "components": ("components",),
+    "constant": ("constant", "constant_probabilities"),
+    "dense": ("dense",),
+    "detect": ("residual",),
+    "discriminant": ("quadratic_discriminant",),
+    "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
+    "groups": ("centers",),
+    "kernel": ("support_vectors", "support_vector_scores"),
+    "linear": ("linear", "linear_log", "linear_scores", "linear_probabilities", "polynomial"),
+    "neighbors": ("neighbors",),
+    "prepare": (
+        *("numbers", "blank", "sparse_numbers", "dates", "spans", "lookup", "onehot", "impute", "power", "scale"),
+        *("join", "text_terms", "project", "text_stats"),
+    ),
+    "trees": ("trees", "oblivious"),
+}
+_PLACES = {word: module for module, words in MODULES.items() for word in words}
+
+
+def find(word: object) -> type[Step] | None:
+    """The step that a file calls by this word; None where there is none."""
+    from everymodel.scoring.steps.base import STEPS
+
+    if isinstance(word, str) and word in _PLACES and word not in STEPS:
+        importlib.import_module(f"{__name__}.{_PLACES[word]}")
+    return STEPS.get(word) if isinstance(word, str) else None
+
+
+def load_all() -> dict[str, type[Step]]:
+    """Every step by its word."""
+    from everymodel.scoring.steps.base import STEPS
+
+    for module in MODULES:
+        importlib.import_module(f"{__name__}.{module}")
+    return STEPS
