@@ -96,5 +96,23 @@ def test_making_checks_parameters():
 def test_an_absent_package_names_the_line_that_installs_it(monkeypatch):
     card = catalog.find("xgboost", kind="regressor")
     monkeypatch.setattr(catalog, "installed", lambda package: False)
-    with pytest.raises(NotInstalledError, match=r'pip install "everymodel\[boost\]"'):
+    with pytest.raises(NotInstalledError, match="pip install --no-deps xgboost"):
         catalog.make(card)
+
+
+def test_the_pip_line_of_each_package_brings_it() -> None:
+    import tomllib
+    from pathlib import Path
+
+    from everymodel.core.optional import EXTRA_OF, pip_line
+
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for package in [*EXTRA_OF, *(card.package for card in catalog.cards() if card.package)]:
+        line = pip_line(package)
+        if "everymodel[" in line:
+            extra = line.partition("[")[2].partition("]")[0]
+            assert any(entry.startswith(package) for entry in extras[extra]), line
+        else:
+            assert package in line

@@ -17,7 +17,7 @@ from typing import Any
 
 from everymodel.core.card import Card, cards_from, read_literal
 from everymodel.core.errors import NotInstalledError, ParameterError
-from everymodel.core.optional import EXTRA_OF, installed
+from everymodel.core.optional import installed, pip_line
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -82,7 +82,7 @@ def module(card: Card) -> ModuleType:
 def load(card: Card) -> type:
     """The class behind a card; NotInstalledError with the pip line where its package is absent."""
     if not available(card):
-        line = f'pip install "everymodel[{EXTRA_OF.get(card.package or "", "all")}]"'
+        line = pip_line(card.package or "")
         raise NotInstalledError(f"{card.title} needs the package {card.package}, which is not installed. Run: {line}")
     path, _, attribute = card.class_path.partition(":")
     return getattr(importlib.import_module(path), attribute)

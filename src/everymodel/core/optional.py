@@ -36,13 +36,22 @@ def installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
+def pip_line(package: str) -> str:
+    """The line that installs `package`."""
+    name = package.partition(".")[0]
+    if (
+        name == "xgboost"
+    ):  # in no extra, and without what it names: numpy and scipy are here, and NCCL for GPUs is 469 MB
+        return "pip install --no-deps xgboost"
+    extra = EXTRA_OF.get(name)
+    return f'pip install "everymodel[{extra}]"' if extra else f"pip install {package}"
+
+
 def require(package: str, purpose: str) -> ModuleType:
     """Import `package`, or raise NotInstalledError with the line that installs it."""
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        extra = EXTRA_OF.get(package.partition(".")[0])
-        line = f'pip install "everymodel[{extra}]"' if extra else f"pip install {package}"
         raise NotInstalledError(
-            f"{purpose} needs the package {package}, which is not installed. Run: {line}"
+            f"{purpose} needs the package {package}, which is not installed. Run: {pip_line(package)}"
         ) from error

@@ -16,7 +16,7 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import TargetError
-from everymodel.core.optional import EXTRA_OF
+from everymodel.core.optional import pip_line
 from everymodel.scoring import cells
 from everymodel.workflow.types import Understanding
 
@@ -224,9 +224,7 @@ def _judge(card: Card, known: Facts) -> dict[str, Any]:
         suits = 0.05
     installed = catalog.available(card)
     if not installed:
-        extra = EXTRA_OF.get(card.package or "")
-        line = f'pip install "everymodel[{extra}]"' if extra else f"pip install {card.package}"
-        warnings.append(f"needs the package {card.package}, which is not installed: {line}")
+        warnings.append(f"needs the package {card.package}, which is not installed: {pip_line(card.package or '')}")
         suits *= 0.5
     return {
         "model": card.name,

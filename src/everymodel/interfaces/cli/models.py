@@ -115,18 +115,14 @@ def _list(cards: list[Any], quiet: bool, verbose: bool) -> None:
 
 def _tell(same: list[Any]) -> None:
     from everymodel import catalog
-    from everymodel.core.optional import EXTRA_OF
+    from everymodel.core.optional import pip_line
 
     out = console()
     first = same[0]
     out.print(draw.heading(f"{first.title} ({first.name})"))
     out.print(draw.text(first.summary))
     out.print()
-    needs = [
-        f'{c.package}, not installed: pip install "everymodel[{EXTRA_OF.get(c.package or "", "all")}]"'
-        for c in same
-        if not catalog.available(c)
-    ]
+    needs = [f"{c.package}, not installed: {pip_line(c.package or '')}" for c in same if not catalog.available(c)]
     out.print(
         draw.pairs(
             [
