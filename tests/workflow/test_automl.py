@@ -138,7 +138,7 @@ def test_a_run_on_other_data_is_not_resumed(tmp_path):
     search(wine(), models=["logistic"], trials=1, folder=tmp_path)
     other = wine()
     other.batch.columns["x0"][3] += 1e-9
-    with pytest.raises(ParameterError, match="different the data"):
+    with pytest.raises(ParameterError, match="other data"):
         search(other, models=["logistic"], trials=1, folder=tmp_path, resume=True)
     with pytest.raises(ParameterError, match="models"):
         search(wine(), models=["decision_tree"], trials=1, folder=tmp_path, resume=True)

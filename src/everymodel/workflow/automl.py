@@ -52,6 +52,7 @@ def search(
     cores: int = 2,
     prefer: str | None = None,
     fingerprint: str = "",
+    options: dict[str, Any] | None = None,
 ) -> SearchResult:
     """Find the model, or the blend of models, that answers best by out-of-fold answers on the training rows.
 
@@ -65,13 +66,15 @@ def search(
     listener : called with Progress events.
     cores : fits at once, or threads of one fit where only one runs.
     prefer : "accurate" (default), "fast" (a light single model) or "simple" (one that can be read).
+    fingerprint, options : of the table, and how it was read and split; a resumed run must have the same.
 
     Raises
     ------
     ParameterError for unknown names or a folder of another run, DataError for one class or no usable column.
     """
     _check(problem)
-    run = _Search(problem, models, clock or Clock(None), trials, folder, resume, listener, cores, prefer, fingerprint)
+    run = _Search(problem, models, clock or Clock(None), trials, folder, resume, listener, cores, prefer,
+                  {"source": fingerprint, "options": options or {}})  # fmt: skip
     orderly = False
     try:
         result = run.go()
@@ -116,7 +119,7 @@ class _Search:
         listener: Listener | None,
         cores: int,
         prefer: str | None,
-        fingerprint: str,
+        origin: dict[str, Any],
     ):
         self.problem, self.clock, self.trials = problem, clock, trials
         self.models, self.prefer, self.cores = models, prefer or "accurate", max(1, cores)
@@ -155,7 +158,7 @@ class _Search:
             "metric": problem.metric,
             "seed": problem.seed,
             "data": fingerprint_of(problem),
-            "source": fingerprint,
+            **origin,
         }
         self.ledger = Ledger(folder, settings, resume)
         self.memory = free_memory()
@@ -169,6 +172,7 @@ class _Search:
     def close(self, orderly: bool) -> None:
         self.crew.close(keep=orderly)
         self.ledger.close()
+        self.ledger.release()
 
     # ---- rows ------------------------------------------------------------------------------------------------------
 

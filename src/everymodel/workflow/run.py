@@ -198,7 +198,9 @@ def fit(
     problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed)
 
     with _stage("search", timing, listener):
-        result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint)
+        given = {"target": targets, "task": task, "group": group, "time": time, "test_size": test_size, "split": split,
+                 "keep_suspects": keep_suspects, "unseen": unseen}  # fmt: skip
+        result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint, given)
         findings += result.findings
 
     with _stage("evaluate", timing, listener):
@@ -213,15 +215,13 @@ def fit(
         if choice:
             evaluation.curves["threshold_choice"] = choice
         _describe(model, evaluation, findings)
-        explanations = _explain(model, seen, clock, limit, seed)
-        if learning_curve:
+        hurried = result.stopped == "interrupted"
+        explanations = {} if hurried else _explain(model, seen, clock, limit, seed)
+        if learning_curve and not hurried:
             evaluation.curves["learning"] = _learning_curve(problem, result, clock)
 
     with _stage("save", timing, listener):
-        model.save(folder / "model.em")
-        if model_path:
-            with atomic_write(model_path) as stream:
-                stream.write((folder / "model.em").read_bytes())
+        _save(model, folder, model_path, findings)
         told = story(
             source,
             findings,
@@ -236,8 +236,11 @@ def fit(
             frame,
             suspect,
         )
-        with atomic_write(folder / "story.json") as stream:
-            stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
+        try:
+            with atomic_write(folder / "story.json") as stream:
+                stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
+        except OSError as error:
+            findings.append(_unsaved("the story of the run", folder / "story.json", error))
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)
 
 
@@ -368,6 +371,10 @@ def _places(out: str | os.PathLike[str] | None, target: str, resume: bool) -> tu
         stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         word = re.sub(r"[^A-Za-z0-9_-]+", "_", target)[:40] or "run"
         folder = Path(Settings.load().runs_folder) / f"{stamp}-{word}"
+        for again in range(2, 1000):  # another run may have begun in the same second
+            if not folder.exists():
+                break
+            folder = folder.with_name(f"{stamp}-{word}-{again}")
     if resume and not folder.is_dir():
         raise ParameterError(f"resume: there is no run folder {folder}. Name it with out=FOLDER (--resume FOLDER).")
     try:
@@ -452,6 +459,7 @@ def _search(
     listener: Listener | None,
     prefer: str | None,
     fingerprint: str,
+    given: dict[str, Any],
 ) -> SearchResult:
     # What is kept back pays for the evaluation, the explanations and the file.
     kept = (
@@ -473,6 +481,7 @@ def _search(
         cores=Settings.load().cores(),
         prefer=prefer,
         fingerprint=fingerprint,
+        options=given,
     )
 
 
@@ -600,6 +609,38 @@ def _explain(
         rows = np.sort(np.random.default_rng(seed).choice(len(y), 20_000, replace=False))
         batch, y = batch.take(rows), y[rows]
     return explain(model, batch, y, seed=seed, seconds=allowed)
+
+
+def _save(model: Model, folder: Path, model_path: Path | None, findings: list[Finding]) -> None:
+    """The model in the run folder and where it was asked for. A full disk must not cost the model: the run is returned,
+    and a finding says what could not be written."""
+    import shutil
+
+    path = folder / "model.em"
+    try:
+        try:
+            model.save(path)
+        except OSError:  # finished fits are only kept for a resume: the model needs their room more
+            shutil.rmtree(folder / "search" / "fits", ignore_errors=True)
+            model.save(path)
+    except OSError as error:
+        findings.append(_unsaved("the model", path, error))
+        if model_path is not None:
+            model.save(model_path)
+        return
+    if model_path is not None:
+        with atomic_write(model_path) as stream:
+            stream.write(path.read_bytes())
+
+
+def _unsaved(what: str, path: Path, error: OSError) -> Finding:
+    return Finding(
+        "not-saved",
+        "error",
+        f"{what[:1].upper()}{what[1:]} could not be written to {path}: {error.strerror or error}.",
+        "Make room on that disk, then write it again: run.model.save(PATH), run.report(PATH).",
+        data={"file": path.name},
+    )
 
 
 def _learning_curve(problem: Problem, result: SearchResult, clock: Clock) -> list[dict[str, float]]:

@@ -24,6 +24,7 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 _TEST_WORDS = {"test", "testing", "holdout", "hold-out", "true", "1.0"}
 _TRAIN_WORDS = {"train", "training", "fit", "false", "learn"}
 _VALID_WORDS = {"valid", "validation", "val", "dev"}
+LEAST = 10  # rows to learn from, or half of them where there are fewer than twice as many
 _MANY_GROUPS = 20_000  # beyond this, chance balances folds well enough
 
 
@@ -57,6 +58,41 @@ def split(
         )
     if folds is not None and folds < 2:
         raise ParameterError(f"folds={folds!r} is too few: expected at least 2.")
+    made = _split(understanding, frame, test_size, seed, group, time, column, folds)
+    if len(made.test) and made.kind != "column":
+        _check_left(understanding, frame, made, test_size)
+    return made
+
+
+def _check_left(understanding: Understanding, frame: pd.DataFrame, made: Split, share: float) -> None:
+    """Raise ParameterError where the test part leaves too little to learn from."""
+    strata = _strata(understanding, frame[np.asarray(understanding.keep, bool)])
+    n, left = len(strata), len(made.train)
+    classes = 0
+    if understanding.schema.task in ("binary", "multiclass") and made.kind not in ("group", "time"):
+        classes = int((np.bincount(strata) > 1).sum())
+        shown = int((np.bincount(strata[made.train]) > 1).sum())
+        few = shown < min(classes, 2)
+    else:
+        few = False
+    if few or left < min(LEAST, n // 2):
+        of = f" of {classes} classes" if classes else ""
+        raise ParameterError(
+            f"test_size={share:g} keeps {len(made.test):,} of {n:,} rows for the test and leaves {left:,}{of} to learn "
+            f"from, which is too few. Give a smaller share, such as {0.2 if share > 0.2 else 0}."
+        )
+
+
+def _split(
+    understanding: Understanding,
+    frame: pd.DataFrame,
+    test_size: float,
+    seed: int,
+    group: str | None,
+    time: str | None,
+    column: str | None,
+    folds: int | None,
+) -> Split:
     schema = understanding.schema
     roles = {c.role: c.name for c in schema.columns}
     group, time, column = group or roles.get("group"), time or roles.get("time"), column or roles.get("split")

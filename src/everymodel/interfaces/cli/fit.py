@@ -186,7 +186,12 @@ def command(
             progress=progress,
             verbose=verbose,
         )
-        if out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
+        lost = next((f for f in run.findings if f.code == "not-saved" and f.data.get("file") == "model.em"), None)
+        if lost and not out:
+            raise ParameterError(f"{lost.message} Make room, or name another disk with --out, and go on with --resume.")
+        if lost:
+            run.model.save(out)
+        elif out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
             with atomic_write(out) as stream:
                 stream.write((Path(run.folder) / "model.em").read_bytes())
         if report:

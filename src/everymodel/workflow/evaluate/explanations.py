@@ -6,6 +6,7 @@ Everything here is plain data within a given number of seconds. What the time di
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 from typing import Any
 
@@ -76,7 +77,8 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     if getattr(model, "pack", None) is not None:
         told["coefficients"] = coefficients(model)
         told["surrogate"] = single_tree(model)
-    if not told.get("surrogate") and clock.left() > 0.05 * seconds:
+    ready = "sklearn.tree" in sys.modules or seconds >= 1.0  # loading it takes longer than a short time lasts
+    if not told.get("surrogate") and ready and clock.left() > 0.05 * seconds:
         more = int(np.clip(0.5 * clock.left() / max(cost, 1e-12), part.n, SURROGATE))
         told["surrogate"] = surrogate(model, batch.take(_sample(batch.n, more, rng)), seed=seed)
     told["seconds"] = round(clock.elapsed(), 3)

@@ -7,6 +7,7 @@ line that was cut off by a kill is ignored.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -38,8 +39,19 @@ class Ledger:
         self.known: dict[str, dict[str, Any]] = {}
         self.problems: list[str] = []
         self._stream: Any = None
+        self._claim: Any = None
         if self.place is None:
             return
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        self._claim = claim(self.place.parent)
+        try:
+            self._open(settings, resume)
+        except BaseException:
+            self.release()
+            raise
+
+    def _open(self, settings: dict[str, Any], resume: bool) -> None:
+        assert self.place is not None
         told = {"format": FORMAT, **json.loads(json.dumps(settings))}
         if self.place.exists():
             if resume:
@@ -48,10 +60,13 @@ class Ledger:
                 shutil.rmtree(self.place)
         elif resume:
             self.problems.append("nothing to resume was found in the folder; the run starts from the beginning")
-        (self.place / "fits").mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.place / "settings.json") as stream:
-            stream.write(json.dumps(told).encode())
-        self._stream = open(self.place / "ledger.jsonl", "ab")  # noqa: SIM115 - open for the whole search
+        try:
+            (self.place / "fits").mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.place / "settings.json") as stream:
+                stream.write(json.dumps(told).encode())
+            self._stream = open(self.place / "ledger.jsonl", "ab")  # noqa: SIM115 - open for the whole search
+        except OSError as error:
+            self.problems.append(f"finished fits are not kept for a resume: {error}")
 
     def _read(self, told: dict[str, Any]) -> None:
         assert self.place is not None
@@ -59,13 +74,11 @@ class Ledger:
             before = json.loads((self.place / "settings.json").read_text())
         except (OSError, ValueError) as error:
             raise ParameterError(f"resume: the run in {self.place.parent} cannot be read ({error}).") from error
-        different = sorted(k for k in {*before, *told} if before.get(k) != told.get(k))
+        different = _differences(before, told)
         if different:
-            words = {"data": "the data", "source": "the data", "format": "the version of everymodel"}
-            named = sorted({words.get(d, d) for d in different})
             raise ParameterError(
-                f"resume: the run in {self.place.parent} was made with a different {', '.join(named)}. Give the same "
-                "table and options, or another folder for a new run."
+                f"resume: the run in {self.place.parent} was made with {different}. Give the same table and options, "
+                "or another folder for a new run."
             )
         try:
             lines = (self.place / "ledger.jsonl").read_bytes().split(b"\n")
@@ -146,6 +159,12 @@ class Ledger:
             return []
         return [json.loads(line)["key"] for line in lines if line.endswith(b"}")]
 
+    def release(self) -> None:
+        """Another search may have the folder."""
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
     def close(self) -> None:
         if self._stream is not None:
             try:
@@ -153,6 +172,49 @@ class Ledger:
             except OSError:
                 pass
             self._stream = None
+
+
+def claim(folder: Path) -> Any:
+    """An open file whose lock says that a search is writing into `folder`; the system lets go of it if we are killed.
+
+    Raises
+    ------
+    ParameterError when another search has it.
+    """
+    try:
+        stream = open(folder / ".lock", "ab")  # noqa: SIM115 - open for the whole search
+    except OSError:
+        return None  # a full disk; the ledger says so
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+            return stream  # a file system without locks
+        stream.close()
+        raise ParameterError(
+            f"Another search is running in the folder {folder}. Wait until it has ended, or give another folder."
+        ) from None
+    return stream
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What a run was made with that is not given now, in words; empty where all is the same."""
+    old, new = before.get("options") or {}, now.get("options") or {}
+    told = [f"{k}={old.get(k)!r} (now {new.get(k)!r})" for k in sorted({*old, *new}) if old.get(k) != new.get(k)]
+    words = [w for w in ("models", "metric", "prefer", "seed") if before.get(w) != now.get(w)]
+    told += [f"{w}={before.get(w)!r} (now {now.get(w)!r})" for w in words]
+    if before.get("format") != now.get("format"):
+        told.append("another version of everymodel")
+    if not told and any(before.get(word) != now.get(word) for word in ("source", "data")):
+        told.append("other data")
+    return ", ".join(told)
 
 
 def _plain(value: Any) -> Any:
