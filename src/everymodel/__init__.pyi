@@ -18,6 +18,10 @@ from everymodel import workflow as workflow
 from catboost import CatBoostClassifier as CatBoostClassifier
 from catboost import CatBoostRegressor as CatBoostRegressor
 from everymodel.models.bayes.categorical_nb import CategoricalNB as CategoricalNB
+from everymodel.models.decomposition.nmf import NMF as NMF
+from everymodel.models.decomposition.partial_least_squares import PLSCanonical as PLSCanonical
+from everymodel.models.decomposition.partial_least_squares import PLSRegression as PLSRegression
+from everymodel.models.decomposition.pca import PCA as PCA
 from everymodel.models.decomposition.pca_reconstruction import PCAReconstruction as PCAReconstruction
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor
@@ -29,7 +33,11 @@ from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronR
 from lightgbm import LGBMClassifier as LGBMClassifier
 from lightgbm import LGBMRegressor as LGBMRegressor
 from sklearn.cluster import KMeans as KMeans
-from sklearn.decomposition import PCA as PCA
+from sklearn.decomposition import FactorAnalysis as FactorAnalysis
+from sklearn.decomposition import FastICA as FastICA
+from sklearn.decomposition import IncrementalPCA as IncrementalPCA
+from sklearn.decomposition import KernelPCA as KernelPCA
+from sklearn.decomposition import TruncatedSVD as TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis as LinearDiscriminantAnalysis
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis as QuadraticDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier as DummyClassifier
@@ -54,6 +62,8 @@ from sklearn.naive_bayes import BernoulliNB as BernoulliNB
 from sklearn.naive_bayes import ComplementNB as ComplementNB
 from sklearn.naive_bayes import GaussianNB as GaussianNB
 from sklearn.naive_bayes import MultinomialNB as MultinomialNB
+from sklearn.random_projection import GaussianRandomProjection as GaussianRandomProjection
+from sklearn.random_projection import SparseRandomProjection as SparseRandomProjection
 from sklearn.svm import LinearSVC as LinearSVC
 from sklearn.svm import LinearSVR as LinearSVR
 from sklearn.svm import SVC as SVC

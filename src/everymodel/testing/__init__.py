@@ -181,10 +181,13 @@ def check_free_pack(card: Card, model: Any, task: str) -> None:
     Clusterers: columns of groups 0, 1, ..., then one of noise where `labels_` holds -1; rows of the fit keep their
     label. Reducers: what `transform` gives. Detectors: minus `score_samples`, so that higher is odder.
     """
-    X, _ = tiny_data(task, needs={**NEEDS, **card.needs})
+    from sklearn.utils import get_tags
+
+    X, groups = tiny_data(task, needs={**NEEDS, **card.needs})
+    second = groups if get_tags(model).target_tags.required else None  # a reducer of two sets of columns
     new, _ = tiny_data(task, needs={**NEEDS, **card.needs}, seed=1)
     where = f"{card.class_name} ({task})"
-    source = fitted(card, model, X, None)
+    source = fitted(card, model, X, second)
     made = catalog.module(card).pack(source)
     step = type(made).build(*made.spec())
     rows = np.concatenate([X, new])
