@@ -65,3 +65,11 @@ def labels_model() -> Model:
     coef[0] = (1.0, -1.0)
     nodes = [*prepared(), Node("p", LinearProbabilities(coef, np.array([-3.5, 3.5]), link="each"), ("full",))]
     return Model(schema("multilabel", "a", "b", classes=("a", "b")), Pack(nodes), {"name": "labels"})
+
+
+def two_values_model() -> Model:
+    """Regression with two targets."""
+    coef = np.zeros((5, 2))
+    coef[0] = (1.0, -1.0)
+    nodes = [*prepared(), Node("v", Linear(coef, np.array([0.5, 2.0])), ("full",))]
+    return Model(schema("regression", "height", "weight"), Pack(nodes), {"name": "height"})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 pytest.importorskip("starlette")
 msgspec = pytest.importorskip("msgspec")
 
-from hand_models import ROW, churn_model, labels_model, price_model
+from hand_models import ROW, churn_model, labels_model, price_model, two_values_model
 
 from everymodel.core.schema import Column
 from everymodel.interfaces.server import Limits, make_app
@@ -197,6 +198,7 @@ def test_missing_field_is_named_and_imputed_only_if_asked(price: Client) -> None
     ("body", "status", "code"),
     [
         (b"", 400, "malformed_json"),
+        (b"", 400, "malformed_json"),
         (b"{", 400, "malformed_json"),
         (b'{"row": NaN}', 400, "malformed_json"),
         (b"\xff\xfe", 400, "malformed_json"),
@@ -339,6 +341,26 @@ def test_openapi_describes_rows_that_the_server_takes(price: Client, churn: Clie
             for word in reference[2:].split("/"):
                 node = node[word]
     assert price.get("/v1/model/schema").json() == row
+
+
+@pytest.mark.parametrize("make", [price_model, churn_model, labels_model, two_values_model])
+def test_the_documents_say_what_the_answers_are(make: Callable[[], Model]) -> None:
+    client = Client(make())
+    said = client.predict(row={**ROW, "rooms": 9}).json()["prediction"]
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]["properties"]["prediction"]
+    if "enum" in schema:
+        assert said in schema["enum"]
+    else:
+        assert schema["type"] == ("object" if isinstance(said, dict) else "number")
+        assert set(schema.get("properties", ())) == (set(said) if isinstance(said, dict) else set())
+    name = client.app.server.metrics.model
+    promised = client.get(f"/v2/models/{name}").json()["outputs"]
+    given = client.post(f"/v2/models/{name}/infer", json={"inputs": tensors(3)}).json()["outputs"]
+    assert [(o["name"], o["datatype"], [3, *o["shape"][1:]]) for o in promised] == [
+        (o["name"], o["datatype"], o["shape"]) for o in given
+    ]
+    for output in given:
+        assert len(output["data"]) == math.prod(output["shape"])
 
 
 def test_options_that_cannot_be_are_not_offered(price: Client, churn: Client) -> None:

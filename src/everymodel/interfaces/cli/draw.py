@@ -182,21 +182,35 @@ def leaderboard(rows: Sequence[dict[str, Any]], metric: str, width: int = 100, m
     Bars show the weight in the final blend. Columns that do not fit into `width` are left out, never squeezed.
     """
     wide, score = width >= 96, alike(row.get("score") for row in rows)
-    heads = ["model", metric, *["interval"] * wide, "fit s", *["ms a row"] * wide, "weight"]
-    made = table(*heads, right=[1, *([3, 4] if wide else [2])])
-    for row in rows[:most]:
-        weight = row.get("weight") or 0.0
-        status = row.get("status", "ok")
-        style = "bold" if weight else "" if status == "ok" else "dim"
-        told = status if len(status) <= 20 else "did not work"  # the reasons are among the failures
-        share = text(f"{bar(weight, 8)} {weight:.0%}" if weight else "" if status == "ok" else told, "green")
-        if not weight:
-            share.stylize("dim")
-        cells = [text(middle(row.get("model", "?"), 34 if wide else 26), style), text(score(row.get("score")), style)]
-        cells += [text(between(row.get("score_low"), row.get("score_high"), score), "dim")] * wide
-        cells += [text(_brief(row.get("fit_seconds")), "dim")]
-        cells += [text(_brief(row.get("row_ms")), "dim")] * wide
-        made.add_row(*cells, share)
+
+    def share(row: dict[str, Any]) -> Text:
+        weight, status = row.get("weight") or 0.0, row.get("status", "ok")
+        if weight:
+            return text(f"{bar(weight, 8)} {weight:.0%}", "green")
+        return text("" if status == "ok" else status if len(status) <= 20 else "did not work", "dim")
+
+    def style(row: dict[str, Any]) -> str:
+        return "bold" if row.get("weight") else "" if row.get("status", "ok") == "ok" else "dim"
+
+    # (head, whether it holds figures, cell); the reasons of failures are told elsewhere.
+    parts: list[tuple[str, bool, Callable[[dict[str, Any]], Text]]] = [
+        ("model", False, lambda r: text(middle(r.get("model", "?"), 34 if wide else 26), style(r))),
+        (metric, True, lambda r: text(score(r.get("score")), style(r))),
+        ("interval", False, lambda r: text(between(r.get("score_low"), r.get("score_high"), score), "dim")),
+        ("fit s", True, lambda r: text(_brief(r.get("fit_seconds")), "dim")),
+        ("ms a row", True, lambda r: text(_brief(r.get("row_ms")), "dim")),
+        ("weight", False, share),
+    ]
+    narrow = ("interval", "ms a row")
+    cells = [[cell(row) for row in rows[:most]] for _, _, cell in parts]
+    shown = [
+        i
+        for i, (head, _, _) in enumerate(parts)
+        if (wide or head not in narrow) and any(c.plain not in ("", "-") for c in cells[i])
+    ]
+    made = table(*[parts[i][0] for i in shown], right=[k for k, i in enumerate(shown) if parts[i][1]])
+    for row in zip(*[cells[i] for i in shown]):
+        made.add_row(*row)
     return made
 
 

@@ -343,7 +343,7 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
         out.print(draw.text(split["note"], "dim"))
     board = run.search.leaderboard
     how = story["metric"] if story["task"] in FREE_TASKS else f"cross-validated {story['metric']}"
-    out.print(draw.heading(f"Tried {len(board)}, best first ({how})"))
+    out.print(draw.heading(f"Tried {len(board)}" + (f", best first ({how})" if how and len(board) > 1 else "")))
     out.print(draw.leaderboard(board, story["metric"], out.width, _SHOWN))
     if len(board) > _SHOWN:
         out.print(draw.text(f"and {len(board) - _SHOWN} more in the report", "dim"))

@@ -36,6 +36,8 @@ _decode = msgspec.json.Decoder(PredictRequest).decode
 
 def decode(body: bytes, max_rows: int) -> PredictRequest:
     """The request in `body`; raises Problem 400 for what is not JSON and 422 for JSON of the wrong form."""
+    if not body.strip():
+        raise Problem(400, "malformed_json", 'The body is empty; expected {"row": {...}} or {"rows": [{...}, ...]}.')
     try:
         request = _decode(body)
     except msgspec.ValidationError as error:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from everymodel import __version__
 from everymodel.core.schema import Column
 from everymodel.interfaces.server.errors import Problem, problem
+from everymodel.interfaces.server.openapi import gives_probabilities
 
 if TYPE_CHECKING:
     from everymodel.interfaces.server.app import Server
@@ -81,10 +82,10 @@ class Protocol:
         model = server.model
         self.name = server.metrics.model
         self.columns = model.schema.features
-        self.outputs = [
-            {"name": "prediction", "datatype": "FP64" if model.task == "regression" else "BYTES", "shape": [-1]}
-        ]
-        if model.task != "regression":
+        several = len(model.classes) if model.task == "multilabel" else len(model.targets)
+        self.kind = {"regression": "FP64", "multilabel": "INT64"}.get(model.task, "BYTES")
+        self.outputs = [{"name": "prediction", "datatype": self.kind, "shape": [-1, several] if several > 1 else [-1]}]
+        if gives_probabilities(model):
             self.outputs.append({"name": "probabilities", "datatype": "FP64", "shape": [-1, len(model.classes)]})
 
     def metadata(self) -> dict[str, Any]:
@@ -129,10 +130,9 @@ class Protocol:
         for name in wanted:
             values = decided if name == "prediction" else answers
             data = values.ravel().tolist()
-            kind = "FP64"
-            if name == "prediction" and self.server.model.task != "regression":
-                kind = "INT64" if self.server.model.task == "multilabel" else "BYTES"
-                data = [str(v) for v in data] if kind == "BYTES" else data
+            kind = self.kind if name == "prediction" else "FP64"
+            if kind == "BYTES":
+                data = [str(v) for v in data]
             made.append({"name": name, "shape": list(np.shape(values)), "datatype": kind, "data": data})
         return {"model_name": self.name, "id": request.id or "", "outputs": made}
 

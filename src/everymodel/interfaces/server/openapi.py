@@ -125,8 +125,14 @@ def gives_intervals(model: Model) -> bool:
 def prediction_schema(model: Model) -> dict[str, Any]:
     """JSON schema of the answer for one row."""
     labels = [str(c).lower() if isinstance(c, bool) else str(c) for c in model.classes or ()]
-    if model.task == "regression":
-        value: dict[str, Any] = {"type": ["number", "array"], "description": "The predicted value."}
+    if model.task == "regression" and len(model.targets) > 1:
+        value: dict[str, Any] = {
+            "type": "object",
+            "description": "The predicted values.",
+            "properties": {name: {"type": "number"} for name in model.targets},
+        }
+    elif model.task == "regression":
+        value = {"type": "number", "description": "The predicted value."}
     elif model.task == "multilabel":
         value = {
             "type": "object",
