@@ -8,6 +8,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.scoring.steps.prepare import Impute
 
+STRIPE = 1_000_000  # cells worked on at once
+
 
 class Imputer(TransformerMixin, BaseEstimator):
     """Replace missing numbers by the column's median or most frequent value.
@@ -41,7 +43,15 @@ class Imputer(TransformerMixin, BaseEstimator):
         lost = np.isnan(X)
         # Column by column through a row-wise matrix is slow where there are many columns.
         by_column, there = np.ascontiguousarray(X.T), np.ascontiguousarray(~lost.T)
-        self.fill_ = np.array([self._centre(values[known]) for values, known in zip(by_column, there)])
+        self.fill_ = np.empty(len(by_column))
+        whole = there.all(axis=1) if self.strategy == "median" and len(X) else np.zeros(len(by_column), bool)
+        if whole.any():  # most columns have no gaps: all at once, in stripes that fit into memory
+            with np.errstate(over="ignore"):
+                for part in np.array_split(np.flatnonzero(whole), -(-whole.sum() * len(X) // STRIPE)):
+                    self.fill_[part] = np.median(by_column[part], axis=1)
+            whole &= np.isfinite(self.fill_)
+        for j in np.flatnonzero(~whole):
+            self.fill_[j] = self._centre(by_column[j][there[j]])
         gaps = np.flatnonzero(lost.any(axis=0) & ~lost.all(axis=0))
         if self.indicators == "none":
             gaps = gaps[:0]

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from everymodel.preprocessing.impute import STRIPE
 from everymodel.scoring.steps.prepare import LARGEST, Power, yeo_johnson
 
 
@@ -49,11 +50,10 @@ class Unskewer(TransformerMixin, BaseEstimator):
         by_column = np.ascontiguousarray(X[:: max(1, -(-len(X) // self.sample))].T)
         lows, highs = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)  # NaN only where a column is all NaN
         found = []
-        for j, values in enumerate(by_column):
+        for j in self._long_tailed(by_column, lows, highs):
+            values = by_column[j]
             values = values[~np.isnan(values)]
             low, high = float(lows[j]), float(highs[j])
-            if len(values) < 20 or not -LARGEST <= low < high <= LARGEST or abs(skewness(values)) <= self.limit:
-                continue
             unit = float(np.median(np.abs(values[values != 0])))
             # Past what was seen the curve is a guess: one range of leeway on either side.
             span = high - low
@@ -68,6 +68,19 @@ class Unskewer(TransformerMixin, BaseEstimator):
         self.places_ = columns[:, 0].astype(np.int64)
         self.power_, self.unit_, self.low_, self.high_ = np.ascontiguousarray(columns[:, 1:].T)
         return self
+
+    def _long_tailed(self, by_column: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> list[int]:
+        """Columns (p, n) of at least 20 values whose skewness is beyond the limit."""
+        known = (~np.isnan(by_column)).sum(axis=1)
+        usable = np.flatnonzero((known >= 20) & (lows >= -LARGEST) & (lows < highs) & (highs <= LARGEST))
+        skew = np.zeros(len(by_column))
+        whole = usable[known[usable] == by_column.shape[1]]
+        for part in np.array_split(whole, max(1, -(-whole.size * by_column.shape[1] // STRIPE))):
+            skew[part] = skewnesses(by_column[part])  # all at once: with thousands of columns, calls are what costs
+        for j in usable[known[usable] < by_column.shape[1]]:
+            values = by_column[j]
+            skew[j] = skewness(values[~np.isnan(values)])
+        return [int(j) for j in usable if abs(skew[j]) > self.limit]
 
     def step(self) -> Power | None:
         """None where no column is skewed."""
@@ -89,10 +102,19 @@ class Unskewer(TransformerMixin, BaseEstimator):
 
 def skewness(values: np.ndarray) -> float:
     """The third standardised moment of (n,); 0 where nothing varies."""
-    size = np.abs(values).max()
-    centred = values / size - np.mean(values / size) if size > 0 else values
-    variance = np.mean(centred**2)
-    return float(np.mean(centred**3) / variance**1.5) if variance > 1e-30 else 0.0
+    return float(skewnesses(values[None])[0])
+
+
+def skewnesses(columns: np.ndarray) -> np.ndarray:
+    """The third standardised moment of each row of (p, n) -> (p,); 0 where nothing varies."""
+    size = np.abs(columns).max(axis=1, keepdims=True, initial=0.0)
+    centred = columns / np.where(size > 0, size, 1.0)
+    centred -= centred.mean(axis=1, keepdims=True)
+    squares = centred**2
+    variance = squares.mean(axis=1)
+    varies = variance > 1e-30
+    third = (squares * centred).mean(axis=1)
+    return np.where(varies, third / np.where(varies, variance, 1.0) ** 1.5, 0.0)
 
 
 def _best_power(x: np.ndarray) -> float:
