@@ -185,6 +185,102 @@ def test_the_only_column_is_kept_and_marked():
     assert "leak-kept" in {f.code for f in found.findings}
 
 
+def codes_of(found, column):
+    return {f.code for f in found.findings if column in f.columns and f.code.startswith("leak")}
+
+
+def customers(n=800, labels=("active", "churned", "paused"), seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.choice(labels, n, p=[0.6, 0.3, 0.1] if len(labels) == 3 else [0.7, 0.3])
+    return pd.DataFrame({"age": rng.integers(18, 90, n), "spend": rng.gamma(2, 50, n).round(2), "target": y}), rng
+
+
+DAYS = [f"{d} {m}" for m in ("January", "May", "June", "December") for d in range(1, 29)]
+
+
+@pytest.mark.parametrize("labels", [("active", "churned"), ("active", "churned", "paused")])
+@pytest.mark.parametrize("errors", [0.0, 0.02])
+def test_label_words_inside_longer_text(labels, errors):
+    frame, rng = customers(labels=labels)
+    said = frame["target"].where(rng.random(len(frame)) >= errors, labels[0])
+    words = rng.choice(["call back", "prefers mail", "two devices", "moved house", "asked for a discount"], len(frame))
+    day = rng.choice(DAYS, len(frame))
+    notes = [f"{w}; status: {y} on {d}" for w, y, d in zip(words, said, day)]
+    found = understand(frame.assign(note=notes), "target")
+    assert found.suspects == ("note",) and codes_of(found, "note") == {"leak-word"}
+    frame["target"] = (frame["target"] == "churned").astype(int)  # the class has another name than the word
+    other = understand(frame.assign(note=notes), "target")
+    assert "note" in other.suspects or codes_of(other, "note") == {"leak-partial"} or errors
+    assert "note" in other.suspects or errors
+
+
+def test_text_that_merely_speaks_of_the_class_stays():
+    frame, rng = customers(labels=("active", "churned"))
+    gone = frame["target"] == "churned"
+    speaks = np.where(gone, rng.random(len(frame)) < 0.8, rng.random(len(frame)) < 0.1)
+    day = rng.choice(DAYS, len(frame))
+    notes = [
+        f"{'might have churned' if s else 'all is well'} says agent {a}, {d}"
+        for s, a, d in zip(speaks, range(800), day)
+    ]
+    found = understand(frame.assign(note=notes), "target")
+    assert found.suspects == () and codes_of(found, "note") == set()
+
+
+def test_a_mark_for_one_class_of_several():
+    frame, _ = customers()
+    mark = (frame["target"] == "paused").astype(int)
+    assert understand(frame.assign(is_paused=mark), "target").suspects == ("is_paused",)
+    for values in (mark, mark.map({0: "no", 1: "yes"}), mark.astype(bool), mark.map({0: None, 1: "x"})):
+        found = understand(frame.assign(milk=values), "target")  # so does milk mark the mammals, honestly
+        assert found.suspects == () and codes_of(found, "milk") == {"leak-partial"}
+        assert found.schema.column("milk").role == "feature"
+    almost = mark.where(np.random.default_rng(0).random(len(frame)) > 0.05, 1 - mark)
+    assert codes_of(understand(frame.assign(milk=almost), "target"), "milk") == set()
+
+
+@pytest.mark.parametrize("filled", [0.6, 0.2])
+@pytest.mark.parametrize("name", [*CLASSES, "diabetes"])
+def test_copies_that_are_not_filled_everywhere(name, filled):
+    frame = table(name)
+    there = np.random.default_rng(0).random(len(frame)) < filled
+    y = frame["target"]
+    forms = {"copy": y.where(there)}
+    if name == "diabetes":
+        forms["text"] = pd.Series([f"${v:,.2f}" for v in y]).where(there)
+    elif y.where(there).value_counts().min() >= 5:
+        forms["words"] = y.map(lambda c: f"group {chr(65 + c)}").where(there)
+    assert [what for what, column in forms.items() if planted(frame, column) != ("extra",)] == []
+    rng = np.random.default_rng(1)
+    assert planted(frame, pd.Series(rng.permutation(y)).where(there)) == ()
+
+
+def test_coarse_copies_of_numbers():
+    rng = np.random.default_rng(0)
+    frame = table("diabetes")
+    y = frame["target"]
+    forms = {
+        "tens": y.round(-1),
+        "hundreds": (y / 100).round(),
+        "five": pd.qcut(y, 5, labels=False),
+        "down": -(y // 50),
+    }
+    assert [what for what, column in forms.items() if planted(frame, column) != ("extra",)] == []
+    assert planted(frame, (y / 50).round().where(rng.random(len(y)) < 0.6)) == ("extra",)
+    copy = frame.assign(high=(y > 200).astype(int))
+    found = understand(copy, "target")
+    assert found.suspects == () and codes_of(found, "high") == {"leak-partial"}
+    honest = ((y + 5 * rng.normal(size=len(y))) / 50).round()
+    assert planted(frame, honest) == ()
+
+
+def test_years_of_a_growing_target_are_not_its_rounding():
+    n = 600
+    frame = pd.DataFrame({"year": 1960 + np.arange(n) // 12, "x": np.random.default_rng(0).normal(size=n)})
+    frame["target"] = np.cumsum(np.random.default_rng(1).gamma(2, 3, n))
+    assert understand(frame.sample(frac=1, random_state=0).reset_index(drop=True), "target").suspects == ()
+
+
 def test_multilabel_copies():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.integers(0, 2, (300, 2)), columns=["p", "q"]).assign(x=rng.normal(size=300))

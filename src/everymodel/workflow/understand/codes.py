@@ -44,6 +44,8 @@ CODES: dict[str, str] = {
     "leak-missing": "Whether the column is empty tells the target.",
     "leak-parts": "Columns add up to the target.",
     "leak-strong": "The column alone predicts the target almost perfectly, far better than any other.",
+    "leak-word": "A word inside the column's text tells the class.",
+    "leak-partial": "The column tells a part of the target exactly, as a leak does, or an honest column; it is kept.",
     "leak-future": "The column is known only later: dates after the outcome, or the target's own future.",
     "leak-kept": "Suspect columns were kept, on request or because nothing else was left: the score is suspect.",
 }

@@ -11,6 +11,7 @@ Every test looks at one column and the target on at most SAMPLE rows, and scores
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,10 @@ import numpy as np
 
 from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
+from everymodel.scoring import cells
+from everymodel.workflow.understand import hints
 from everymodel.workflow.understand.codes import finding, listed
-from everymodel.workflow.understand.kinds import Seen
+from everymodel.workflow.understand.kinds import Seen, tokens
 from everymodel.workflow.understand.target import Target
 
 SAMPLE = 20_000
@@ -36,11 +39,12 @@ class _Verdict:
     score: float
     code: str = ""  # finding code where the column is suspect
     words: str = ""
+    hint: str = ""  # in words, where the column tells a part and stays
     able: bool = True  # to be the target in disguise; a row number or date beside a smooth series is not
 
 
 def guard(
-    seen: list[Seen], goal: Target, *, time: str | None = None, seed: int = 0
+    seen: list[Seen], goal: Target, frame: Any, *, time: str | None = None, seed: int = 0
 ) -> tuple[tuple[str, ...], list[Finding]]:
     """Suspect features and the findings that name them.
 
@@ -48,6 +52,7 @@ def guard(
     ----------
     seen : every column but the targets, examined over the rows of the frame; only those with role "feature" are judged,
         and the one called `time`, which others are compared with.
+    frame : the rows themselves, for the words in text.
     """
     rows = np.flatnonzero(goal.keep)
     if len(rows) > SAMPLE:
@@ -63,13 +68,20 @@ def guard(
         columns = targets.T if targets.ndim == 2 else [targets]
         for y, place in zip(columns, range(len(columns))):
             name = goal.columns[place].name if len(goal.columns) == len(columns) else goal.columns[0].name
-            verdicts = [_judge(one, one.values[rows], y, classes, seed) for one in features]
+            labels = goal.classes if goal.task in ("binary", "multiclass") else (0, 1)
+            verdicts = [_judge(one, one.values[rows], y, classes, seed, labels) for one in features]
+            if goal.task in ("binary", "multiclass"):
+                for verdict, one in zip(verdicts, features):
+                    _read_words(verdict, one, frame, rows, y, labels, seed)
             if not classes:
                 _tell_lags(verdicts, features, goal.y if goal.y.ndim == 1 else goal.y[:, place], seen, time)
             for verdict in _compare(verdicts):
                 if verdict.code and verdict.name not in blamed:
                     blamed.add(verdict.name)
                     findings.append(_found(verdict, name, len(rows), int(goal.keep.sum())))
+                elif verdict.hint and verdict.name not in blamed:
+                    text = f"{verdict.name!r} {verdict.hint.format(target=_quoted(name))}."
+                    findings.append(hints.ask(verdict.name, text, target=name))
             if not classes:
                 parts = [part for part in _parts(features, rows, y) if part not in blamed]
                 if parts:
@@ -84,7 +96,7 @@ def _found(verdict: _Verdict, target: str, sampled: int, rows: int) -> Finding:
     return finding(
         verdict.code,
         "warning",
-        f"{verdict.name!r} {verdict.words.format(target=repr(target).replace('{', '').replace('}', ''))}.",
+        f"{verdict.name!r} {verdict.words.format(target=_quoted(target))}.",
         ADVICE,
         [verdict.name],
         target=target,
@@ -92,6 +104,10 @@ def _found(verdict: _Verdict, target: str, sampled: int, rows: int) -> Finding:
         sampled=sampled < rows,
         sample_rows=sampled,
     )
+
+
+def _quoted(target: str) -> str:
+    return repr(target).replace("{", "").replace("}", "")
 
 
 def _compare(verdicts: list[_Verdict]) -> list[_Verdict]:
@@ -105,18 +121,36 @@ def _compare(verdicts: list[_Verdict]) -> list[_Verdict]:
     return verdicts
 
 
-def _judge(one: Seen, values: np.ndarray, y: np.ndarray, classes: bool, seed: int) -> _Verdict:
+def _judge(one: Seen, values: np.ndarray, y: np.ndarray, classes: bool, seed: int, labels: Sequence[Any]) -> _Verdict:
     name = one.column.name
     numeric = values.dtype.kind == "f"
     gone = np.isnan(values) if numeric else values < 0
     if classes:
-        verdict = _judge_classes(name, values, gone, numeric, _dense(y))
+        there, dense = np.unique(y, return_inverse=True)
+        dense = dense.reshape(-1).astype(np.int64)
+        verdict = _judge_classes(name, values, gone, numeric, dense)
+        if not verdict.code and len(there) > 2:
+            _, codes = np.unique(values, return_inverse=True)  # missing cells are one level
+            part = hints.coarse(name, codes.reshape(-1), dense, [labels[int(c)] for c in there])
+            if part is not None and part[1]:
+                verdict.code, verdict.words = "leak-copy", part[0]
+            elif part is not None:
+                verdict.hint = part[0]
     else:
         verdict = _judge_numbers(name, values, gone, numeric, y, seed)
-        if one.column.kind == "date":  # what grows with time is no disguise of it
-            verdict.code = ""
+        if one.column.kind == "date" or _years(one, y):  # what grows with time is no disguise of it
+            verdict.code, verdict.hint, verdict.able = "", "", False
     verdict.able &= one.column.kind != "date" and not (classes and numeric and _counts_rows(values[~gone]))
     return verdict
+
+
+def _years(one: Seen, y: np.ndarray) -> bool:
+    """Whether a column of numbers holds calendar years, and the target does not."""
+    column = one.column
+    if not column.integer or not {"year", "yr"} & set(tokens(column.name)):
+        return False
+    low, high = column.low or 0.0, column.high or 0.0
+    return low >= 1700 and high <= 2200 and not (y.min() >= 1700 and y.max() <= 2200)
 
 
 def _counts_rows(values: np.ndarray) -> bool:
@@ -124,8 +158,28 @@ def _counts_rows(values: np.ndarray) -> bool:
     return len(values) > 1 and bool((np.diff(values) > 0).all())
 
 
-def _dense(y: np.ndarray) -> np.ndarray:
-    return np.unique(y, return_inverse=True)[1].reshape(-1).astype(np.int64)
+def _read_words(
+    verdict: _Verdict, one: Seen, frame: Any, rows: np.ndarray, y: np.ndarray, labels: Sequence[Any], seed: int
+) -> None:
+    """Add what single words in a column of text tell of the class."""
+    kind = one.column.kind
+    if verdict.code or not (kind == "text" or (kind == "category" and any(" " in w for w in one.column.levels[:20]))):
+        return
+    some = np.arange(len(rows))
+    if len(rows) > hints.TEXTS:
+        rng = np.random.default_rng(derive(seed, "leaks", one.column.name))
+        some = np.sort(rng.choice(len(rows), hints.TEXTS, replace=False))
+    there, dense = np.unique(y[some], return_inverse=True)
+    texts = cells.as_text(frame[one.column.name].iloc[rows[some]])
+    found = hints.words_of_classes(texts, dense.reshape(-1), [labels[int(c)] for c in there])
+    if found is None:
+        return
+    score, words, sure, _ = found
+    verdict.score = max(verdict.score, score)
+    if sure:
+        verdict.code, verdict.words = "leak-word", words
+    else:
+        verdict.hint = words
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -143,6 +197,13 @@ def _judge_classes(name: str, values: np.ndarray, gone: np.ndarray, numeric: boo
     _, codes = np.unique(values, return_inverse=True)  # NaN are one level
     codes = codes.reshape(-1)
     levels = int(codes.max()) + 1
+    if 0.0 < share < 0.95 and len(y) - gone.sum() >= FEW:  # a copy that is not filled everywhere
+        t = y[~gone]
+        if np.bincount(t, minlength=k).min() >= 5:
+            filled = _judge_classes(name, values[~gone], gone[~gone], numeric, t)
+            if filled.code == "leak-copy":
+                filled.words += f", where it is filled ({1.0 - share:.0%} of the rows)" if share > 0.05 else ""
+                return filled
     score = 0.0
     if not numeric or levels <= max(20, 2 * k):
         score = _recall(codes, y, k)
@@ -265,7 +326,13 @@ def _judge_numbers(
         if score >= STRONG:  # below, nobody asks
             # a disguise rises or falls with the target throughout; time beside a smooth series does neither
             able = abs(float(np.corrcoef(ranks(x), along)[0, 1])) >= 0.99
-    if score >= COPY and able and share < 0.5:
+    if numeric and not hints.in_time(name, values) and (steps := hints.stepped(x, y[~gone])):
+        if steps > 2:
+            return _Verdict(name, max(score, 0.0), "leak-copy", f"is {{target}} rounded or cut into {steps} steps")
+        return _Verdict(
+            name, score * (1.0 - share), hint="tells exactly whether {target} lies beyond a limit", able=able
+        )
+    if score >= COPY and able and share < 0.9:
         how = "in another unit or on another scale" if numeric else "under other names"
         return _Verdict(name, score, "leak-copy", f"is {{target}} {how}: one follows from the other")
     return _Verdict(name, score * (1.0 - share), able=able)
@@ -279,7 +346,8 @@ def _banded(codes: np.ndarray, y: np.ndarray, levels: int) -> bool:
     np.minimum.at(low, codes, y)
     np.maximum.at(high, codes, y)
     order = np.argsort(low)
-    return bool((high[order][:-1] <= low[order][1:]).all())
+    low, high = low[order], high[order]
+    return bool((high[:-1] <= low[1:]).all() and (np.diff(low) > 0).all() and (np.diff(high) > 0).all())
 
 
 def _parts(features: list[Seen], rows: np.ndarray, y: np.ndarray) -> list[str]:

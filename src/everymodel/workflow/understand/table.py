@@ -94,7 +94,7 @@ def understand(
     suspects: tuple[str, ...] = ()
     if goal is not None:
         _keep_something(seen)
-        suspects, found = leaks.guard(seen, goal, time=time, seed=seed)
+        suspects, found = leaks.guard(seen, goal, frame, time=time, seed=seed)
         findings += found
         findings += _leave_out(seen, suspects, findings, keep_suspects)
     findings += row_findings(seen, goal, len(frame))
