@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from everymodel.core.schema import Schema
+from everymodel.core.schema import Column, Schema
 from everymodel.core.seeds import derive
 from everymodel.scoring.steps.base import Batch
 from everymodel.workflow.model import Model
@@ -17,6 +17,7 @@ from everymodel.workflow.types import SearchResult
 
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 BACKGROUND_ROWS, BACKGROUND_CELLS = 64, 100_000
+BACKGROUND_SAMPLE = 5_000  # rows that they are drawn after
 
 
 def conformal_intervals(y: np.ndarray, oof: np.ndarray) -> dict[str, list[float]]:
@@ -39,21 +40,40 @@ def background(batch: Batch, schema: Schema, seed: int) -> dict[str, list[Any]]:
     Numbers are interpolated between neighbouring quantiles; levels are drawn by frequency; text is left empty.
     """
     random = np.random.default_rng(derive(seed, "background"))
-    made: dict[str, list[Any]] = {}
     rows = int(np.clip(BACKGROUND_CELLS // max(len(schema.features), 1), 8, BACKGROUND_ROWS))
+    if batch.n > BACKGROUND_SAMPLE:
+        batch = batch.take(np.sort(random.choice(batch.n, BACKGROUND_SAMPLE, replace=False)))
+    numbers = [c for c in schema.features if c.kind not in ("text", "category", "boolean")]
+    drawn = dict(zip((c.name for c in numbers), _drawn(batch, numbers, rows, random)))
+    made: dict[str, list[Any]] = {}
     for column in schema.features:
-        values = batch.columns[column.name]
         if column.kind == "text":
             made[column.name] = [""] * rows
-        elif column.kind in ("category", "boolean"):
-            made[column.name] = random.choice(values, rows).tolist()
+        elif column.name in drawn:
+            made[column.name] = drawn[column.name]
         else:
-            known = values[np.isfinite(values)]
-            drawn = np.quantile(known, random.uniform(size=rows)) if len(known) else np.full(rows, np.nan)
-            gaps = random.uniform(size=rows) < np.mean(~np.isfinite(values))
-            drawn = np.round(drawn) if column.integer else drawn
-            made[column.name] = [None if gap else float(v) for v, gap in zip(drawn, gaps)]
+            made[column.name] = random.choice(batch.columns[column.name], rows).tolist()
     return made
+
+
+def _drawn(batch: Batch, columns: list[Column], rows: int, random: np.random.Generator) -> list[list[Any]]:
+    """`rows` values of each number column, None for a gap; all columns at once, for there may be thousands."""
+    if not columns:
+        return []
+    table = np.array([batch.columns[c.name] for c in columns], float)  # (p, n)
+    table[~np.isfinite(table)] = np.nan
+    table.sort(axis=1)  # gaps come last
+    known = np.isfinite(table).sum(axis=1)
+    place = random.uniform(size=(len(columns), rows)) * np.maximum(known - 1, 0)[:, None]
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(known - 1, 0)[:, None])
+    left = np.take_along_axis(table, low, axis=1)
+    part = place - low
+    drawn = left * (1 - part) + np.take_along_axis(table, high, axis=1) * part
+    whole = np.array([c.integer for c in columns])
+    drawn[whole] = np.round(drawn[whole])
+    gaps = (random.uniform(size=drawn.shape) >= (known / batch.n)[:, None]) | ~np.isfinite(drawn)
+    return [[None if gap else v for gap, v in zip(*pair)] for pair in zip(gaps.tolist(), drawn.tolist())]
 
 
 def versions() -> dict[str, str]:

@@ -185,6 +185,7 @@ def fit(
         parts, rows = _split(frame, targets, task, group, time, split, test_size, seed)
     train = rows.iloc[parts.train]
 
+    began = clocks.perf_counter(), clocks.process_time()
     with _stage("understand", timing, listener):
         understanding = _understand(train, target, task, group, time, split, unseen, keep_suspects)
         if not understanding.keep.all():
@@ -196,11 +197,13 @@ def fit(
         if costs and schema.task != "binary":
             raise ParameterError(f"costs choose the threshold of a binary task; this one is {schema.task}.")
     problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed)
+    slow = _slowness(clocks.perf_counter() - began[0], clocks.process_time() - began[1])
 
     with _stage("search", timing, listener):
         given = {"target": targets, "task": task, "group": group, "time": time, "test_size": test_size, "split": split,
                  "keep_suspects": keep_suspects, "unseen": unseen}  # fmt: skip
-        result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint, given)
+        result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint, given,
+                         slow)  # fmt: skip
         findings += result.findings
 
     with _stage("evaluate", timing, listener):
@@ -460,15 +463,16 @@ def _search(
     prefer: str | None,
     fingerprint: str,
     given: dict[str, Any],
+    slow: float,
 ) -> SearchResult:
     # What is kept back pays for the evaluation, the explanations and the file.
     kept = (
         0.0
         if clock.limit is None
-        else min(0.02 * clock.limit, 20.0) + min(2.5, 0.05 * clock.limit) + _explain_seconds(clock.limit)
+        else slow * (min(0.02 * clock.limit, 20.0) + min(2.5, 0.05 * clock.limit)) + _explain_seconds(clock.limit)
     )
     if clock.limit is not None:  # each column costs its part of a millisecond to read back, to try out and to write
-        kept += min(0.0003 * len(problem.schema.columns), 0.2 * clock.limit)
+        kept += min(slow * 0.0003 * len(problem.schema.columns), 0.2 * clock.limit)
     inner = Clock(None if clock.limit is None else max(clock.left() - kept, 0.3 * clock.limit))
     return search(
         problem,
@@ -590,6 +594,11 @@ def _describe(model: Model, evaluation: Evaluation, findings: list[Finding]) -> 
     ]
     model.manifest["headline"] = evaluation.headline
     model.manifest["findings"] = [f.to_dict() for f in findings]
+
+
+def _slowness(wall: float, cpu: float) -> float:
+    """How many times longer than it should our own work takes, because others use the machine too: 1 to 2.5."""
+    return float(np.clip(wall / max(cpu, 1e-3), 1.0, 2.5)) if wall > 0.1 else 1.0
 
 
 def _explain_seconds(limit: float | None) -> float:

@@ -50,7 +50,7 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     `dependence` (mean answer as one column is set to each of its values, with single rows), `summary` and `examples`
     (additive contributions of the columns to single answers), `surrogate` (a tree of depth 3 and how faithful it is, or
     the model itself where it is one tree), `coefficients` (weights of linear members),
-    `metric`, `rows`, `columns_tested`, `seconds`.
+    `metric`, `rows`, `columns_tested`, `seconds`. Only `constant` where every row gets the same answer.
     """
     clock = Clock(seconds)
     rng = np.random.default_rng(derive(seed, "explain"))
@@ -61,6 +61,9 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     metric = m.resolve(model.manifest.get("metric"), model.task).name
     told["metric"] = metric
     cost = _row_seconds(model, batch)
+    first = np.asarray(model.answers(batch.take(np.arange(min(batch.n, ROWS)))))
+    if bool((first == first[:1]).all()):  # the baseline, say: columns that do nothing need no ranking
+        return {**told, "constant": True, "seconds": round(clock.elapsed(), 3)}
     count = len(model.schema.features)
     # Rows so that one pass over all columns takes about a quarter of the time.
     rows = int(np.clip(0.25 * seconds / max(cost * count, 1e-12), 200, ROWS))

@@ -64,7 +64,9 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "comparison_figure": _comparison_figure(figures, evaluation, metric, title),
         "per_class": _per_class(evaluation.get("curves") or {}),
         "confusion": _confusion((evaluation.get("curves") or {}).get("confusion")),
-        "quality": _quality(figures, task, evaluation.get("curves") or {}, title),
+        "quality": _quality(
+            figures, task, evaluation.get("curves") or {}, title, (story.get("split") or {}).get("train") or 0
+        ),
         "within": _within(evaluation.get("curves") or {}),
         "threshold": _threshold(evaluation.get("curves") or {}, story.get("classes") or []),
         "segments": _segments(evaluation.get("segments") or []),
@@ -415,7 +417,7 @@ def _confusion(table: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {"labels": [str(label)[:24] for label in table["labels"]], "rows": rows}
 
 
-def _quality(figures: _Figures, task: str, curves: Mapping[str, Any], title: str) -> list[dict[str, Any]]:
+def _quality(figures: _Figures, task: str, curves: Mapping[str, Any], title: str, rows: int) -> list[dict[str, Any]]:
     drawn: list[dict[str, Any] | None] = []
     draw = figures.try_draw
     if task == "regression":
@@ -460,8 +462,10 @@ def _quality(figures: _Figures, task: str, curves: Mapping[str, Any], title: str
             ]  # fmt: skip
     learning = curves.get("learning")
     if learning:
-        drawn.append(draw("Would more rows help?", "If the line still rises at its end, more rows will help.",
-                          plots.learning, learning, title))  # fmt: skip
+        said = "If the line still rises at its end, more rows will help."
+        if learning[-1]["rows"] < 0.5 * rows:
+            said += f" The time ended before more than {learning[-1]['rows']:,} of {rows:,} rows were tried."
+        drawn.append(draw("Would more rows help?", said, plots.learning, learning, title))
     return [figure for figure in drawn if figure]
 
 
@@ -528,6 +532,17 @@ def _fairness(gaps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 # -- why ----------------------------------------------------------------------------------------------------------
 
 
+def _why_shown(example: Mapping[str, Any], task: str) -> str:
+    """'The surest "yes"', 'The worst mistake, probability of "yes"', 'The highest answer for "height"'."""
+    why, output = str(example["why"]).capitalize(), example.get("output")
+    if not output:
+        return why
+    sure = {"The surest yes": "The surest", "The surest no": "The surest not"}.get(why)
+    if sure:
+        return f'{sure} "{output}", probability'
+    return f'{why} for "{output}"' if task == "regression" else f'{why}, probability of "{output}"'
+
+
 def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> dict[str, Any]:
     answer = "mean probability" if task != "regression" else "mean answer"
     rows = told.get("importance") or []
@@ -550,10 +565,9 @@ def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> d
             dependence.append(figure)
     examples = []
     for example in told.get("examples") or []:
-        what_for = f' for "{example["output"]}"' if example.get("output") else ""
         truth = example.get("truth")
         figure = figures.try_draw(
-            f"{str(example['why']).capitalize()}{what_for}: {words.number(example['answer'])}",
+            f"{_why_shown(example, task)}: {words.number(example['answer'])}",
             "" if truth is None else f"True value: {words.number(truth) if isinstance(truth, float) else truth}.",
             plots.waterfall,
             example,
@@ -595,6 +609,7 @@ def _why(figures: _Figures, told: Mapping[str, Any], task: str, title: str) -> d
         ),
         "coefficients": _coefficients(told.get("coefficients") or []),
         "any": bool(rows),
+        "constant": bool(told.get("constant")),
     }
 
 
