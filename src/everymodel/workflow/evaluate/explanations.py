@@ -6,6 +6,7 @@ Everything here is plain data within a given number of seconds. What the time di
 from __future__ import annotations
 
 import datetime
+import heapq
 import sys
 import time
 from typing import Any
@@ -27,6 +28,7 @@ BACKGROUND = 100  # rows that stand for "not known" in contributions
 PLAYERS = 30  # columns whose contributions are told apart; the others move together
 DEPENDENCE = 6  # columns whose effect is drawn
 SURROGATE = 5000  # rows that the small tree imitates
+WIDE = 500  # columns from which they are looked at in blocks first
 SUMMARY = 120  # rows in the summary of contributions
 CELLS = 8_000_000  # of the tables that contributions are computed on
 OTHERS = "(all other columns)"
@@ -114,7 +116,7 @@ def _importance(
     """Shuffle one column after the other; rounds over all columns until the time is up (at most 8)."""
     answers = np.asarray(model.answers(batch), dtype=np.float64)
     resamples = Resamples(batch.n, derive(seed, "importance"), draws=300)
-    order = _likely(batch, model.task, m.align(model.task, y, answers)[1], columns, Clock(0.3 * clock.left()))
+    order = _likely(model, batch, m.align(model.task, y, answers)[1], columns, Clock(0.3 * clock.left()))
     found: dict[str, list[tuple[float, float, float]]] = {}
     for turn in range(8):
         for column in order:
@@ -142,15 +144,55 @@ def _importance(
     return sorted(rows, key=lambda row: -(row["value"] if row["value"] is not None else -np.inf))
 
 
-def _likely(batch: Batch, model_task: str, answers: np.ndarray, columns: list[Column], clock: Clock) -> list[Column]:
+def _likely(model: Any, batch: Batch, answers: np.ndarray, columns: list[Column], clock: Clock) -> list[Column]:
     """Columns that the answers visibly depend on first, so that a short clock is spent on what matters."""
-    if len(columns) > 500 and batch.n > 400:
+    found: dict[str, float] = {}
+    if len(columns) > WIDE:
+        columns = _ordered(model.task, batch, answers, columns, Clock(0.3 * clock.left()))
+        found = _screened(model, batch, [c.name for c in columns], clock)
+        return sorted(columns, key=lambda c: -found.get(c.name, 0.0))
+    return _ordered(model.task, batch, answers, columns, clock)
+
+
+def _screened(model: Any, batch: Batch, names: list[str], clock: Clock) -> dict[str, float]:
+    """Which of thousands of columns the answers depend on: whole blocks are shuffled at once, and those that matter
+    most are halved again and again. -> how much the answers change, for columns that were reached."""
+    batch = batch.take(np.arange(min(batch.n, 60)))
+    before = np.asarray(model.answers(batch), dtype=np.float64)
+    turned = np.roll(np.arange(batch.n), max(1, batch.n // 3))
+    waiting: list[tuple[float, int, list[str]]] = []
+    found: dict[str, float] = {}
+
+    def look(block: list[str]) -> None:
+        shuffled = {name: batch.columns[name][turned] for name in block}
+        change = float(np.abs(np.asarray(model.answers(Batch({**batch.columns, **shuffled}, batch.n))) - before).mean())
+        if change > 0 and len(block) == 1:
+            found[block[0]] = change
+        elif change > 0:
+            heapq.heappush(waiting, (-change / len(block) ** 0.5, len(found) + len(waiting), block))
+
+    size = max(20, len(names) // 100)
+    for start in range(0, len(names), size):
+        if clock.over():
+            break
+        look(names[start : start + size])
+    while waiting and not clock.over():
+        block = heapq.heappop(waiting)[-1]
+        half = len(block) // 2
+        look(block[:half])
+        look(block[half:])
+    return found
+
+
+def _ordered(task: str, batch: Batch, answers: np.ndarray, columns: list[Column], clock: Clock) -> list[Column]:
+    """By how well each column alone tells the answers."""
+    if len(columns) > WIDE and batch.n > 400:
         batch, answers = batch.take(np.arange(400)), answers[:400]
-    target = answers if answers.ndim == 1 else answers[:, _lead(model_task, answers)]
+    target = answers if answers.ndim == 1 else answers[:, _lead(task, answers)]
     total = float(target.var()) or 1.0
 
     quick: dict[str, float] = {}
-    if len(columns) > 500:  # one pass over all numbers: how well a line through each explains the answers
+    if len(columns) > WIDE:  # one pass over all numbers: how well a line through each explains the answers
         names = [c.name for c in columns if c.kind in ("number", "boolean", "date")]
         table = np.column_stack([batch.columns[name] for name in names]) if names else np.zeros((batch.n, 0))
         table = np.where(np.isfinite(table), table, 0.0)
