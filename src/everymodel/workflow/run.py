@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_BUDGET = 60.0
+_CURVE_SHARE = 0.15  # of the budget, for a learning curve that was asked for
 
 
 class Figure(float):
@@ -202,13 +203,14 @@ def fit(
     with _stage("search", timing, listener):
         given = {"target": targets, "task": task, "group": group, "time": time, "test_size": test_size, "split": split,
                  "keep_suspects": keep_suspects, "unseen": unseen}  # fmt: skip
+        later = _CURVE_SHARE * limit if learning_curve and limit else 0.0
         result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint, given,
-                         slow)  # fmt: skip
+                         slow, later)  # fmt: skip
         findings += result.findings
 
     with _stage("evaluate", timing, listener):
         suspect = bool(understanding.suspects) and bool(keep_suspects)
-        name = targets[0] if len(targets) == 1 else "labels"
+        name = targets[0] if len(targets) == 1 else "_".join(targets)[:60]
         model = _assemble(result, schema, batch, y, name, metric, seed, source.fingerprint, findings, suspect)
         choice = _choose_threshold(model, y, result, costs)
         evaluation, seen, more = _evaluate(
@@ -464,6 +466,7 @@ def _search(
     fingerprint: str,
     given: dict[str, Any],
     slow: float,
+    later: float,
 ) -> SearchResult:
     # What is kept back pays for the evaluation, the explanations and the file.
     kept = (
@@ -472,7 +475,7 @@ def _search(
         else slow * (min(0.02 * clock.limit, 20.0) + min(2.5, 0.05 * clock.limit)) + _explain_seconds(clock.limit)
     )
     if clock.limit is not None:  # each column costs its part of a millisecond to read back, to try out and to write
-        kept += min(slow * 0.0003 * len(problem.schema.columns), 0.2 * clock.limit)
+        kept += min(slow * 0.0003 * len(problem.schema.columns), 0.2 * clock.limit) + later
     inner = Clock(None if clock.limit is None else max(clock.left() - kept, 0.3 * clock.limit))
     return search(
         problem,
