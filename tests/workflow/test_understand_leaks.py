@@ -274,6 +274,20 @@ def test_coarse_copies_of_numbers():
     assert planted(frame, honest) == ()
 
 
+@pytest.mark.parametrize("words", [False, True])
+def test_groups_that_lie_far_apart_are_not_called_a_copy(words):
+    """An honest column can part the target cleanly; it stays."""
+    rng = np.random.default_rng(0)
+    for n, apart in ((60, 5.0), (600, 8.0), (3000, 9.0)):
+        kind = rng.integers(0, 3, n)
+        frame = pd.DataFrame({"x": rng.normal(size=n), "z": rng.normal(size=n) + kind})
+        frame["target"] = apart * kind + rng.normal(size=n)
+        frame["kind"] = np.array(["oak", "fir", "elm"])[kind] if words else kind
+        found = understand(frame, "target")
+        assert not {f.code for f in found.findings} & {"leak-copy"}
+        assert codes_of(found, "kind") <= {"leak-partial", "leak-strong"}
+
+
 def test_years_of_a_growing_target_are_not_its_rounding():
     n = 600
     frame = pd.DataFrame({"year": 1960 + np.arange(n) // 12, "x": np.random.default_rng(0).normal(size=n)})

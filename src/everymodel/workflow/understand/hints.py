@@ -22,6 +22,7 @@ EDGE = 1_000  # characters at either end of a cell that are looked at
 NAMED = 0.93  # recall beyond false alarms from which a word like the class's name gives it away
 EXACT, NEARLY = 0.9995, 0.985  # the same for any word: the target by another word, and worth asking
 ASK = "It is kept, as an honest column can look like this. Is it known before the outcome is? If not, pass ignore="
+MANY_STEPS = 8  # levels that do not overlap: no group effect is that clean
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -69,24 +70,41 @@ def coarse(name: str, codes: np.ndarray, y: np.ndarray, labels: Sequence[Any]) -
     return "follows from {target}: each class has one value of it", False
 
 
-def stepped(x: np.ndarray, y: np.ndarray) -> int:
-    """Levels of x where x rises (or falls) in steps as y rises, with no exception in all rows; 0 where it does not.
+def stepped(x: np.ndarray, y: np.ndarray) -> tuple[int, bool]:
+    """(levels of x, whether x must be made from y) where x rises in steps with y, or falls, with no exception.
 
-    The chance that a column does so by accident must be next to nothing.
+    (0, False) where it does not, or where it may do so by accident. Few groups whose targets differ much do not overlap
+    either, but leave gaps between them; a number that was cut leaves none.
     """
     found, counts = np.unique(x, return_counts=True)
     if not 2 <= len(found) <= len(x) / 5 or len(np.unique(y)) <= len(found):
-        return 0
+        return 0, False
     chance = sum(math.lgamma(c + 1) for c in counts.tolist()) - math.lgamma(len(x) + 1)
     if chance > math.log(1e-12):
-        return 0
+        return 0, False
     for sign in (1.0, -1.0):
         order = np.lexsort((sign * x, y))
-        if (np.diff(sign * x[order]) >= 0).all():
-            ends = np.array([(y[x == level].min(), y[x == level].max()) for level in found])
-            ends = ends[np.argsort(ends[:, 0], kind="stable")]
-            return len(found) if (np.diff(ends, axis=0) > 0).all() else 0  # levels all within one y show nothing
-    return 0
+        bands = sign * x[order]
+        if (np.diff(bands) < 0).any():
+            continue
+        along = y[order]
+        starts = np.append(np.flatnonzero(np.diff(bands, prepend=bands[0] - 1)), len(y))
+        if (np.diff(along[starts[:-1]]) <= 0).any() or (np.diff(along[starts[1:] - 1]) <= 0).any():
+            return 0, False  # levels all within one value of y show nothing
+        return len(found), len(found) >= MANY_STEPS or (len(found) > 2 and not _gaps(along, starts))
+    return 0, False
+
+
+def _gaps(along: np.ndarray, starts: np.ndarray) -> bool:
+    """Whether sorted numbers are sparser where bands meet than in their middle; True where too few could show it."""
+    middles = (starts[:-1] + starts[1:]) // 2
+    ratios = []
+    for i in range(1, len(starts) - 1):
+        if min(starts[i] - starts[i - 1], starts[i + 1] - starts[i]) >= 30:
+            at, inner = starts[i], [along[m + 4] - along[m - 5] for m in (middles[i - 1], middles[i])]
+            usual = math.sqrt(max(inner[0], 0.0) * max(inner[1], 0.0))
+            ratios.append((along[at + 4] - along[at - 5]) / usual if usual > 0 else math.inf)
+    return not ratios or float(np.median(ratios)) > 1.7
 
 
 def in_time(name: str, values: np.ndarray) -> bool:

@@ -313,8 +313,6 @@ def _judge_numbers(
         score = 1.0 - float(((t[repeated] - guess) ** 2).sum()) / max(
             float(((t - t.mean())[repeated] ** 2).sum()), 1e-300
         )
-        if not numeric and _banded(codes, y[~gone], len(found)):
-            return _Verdict(name, max(score, 0.0), "leak-copy", "is {target} cut into bands")
     if numeric and len(found) > 10:
         along = t
         shuffled = np.random.default_rng(derive(seed, "leaks", name)).permutation(len(x))
@@ -326,28 +324,26 @@ def _judge_numbers(
         if score >= STRONG:  # below, nobody asks
             # a disguise rises or falls with the target throughout; time beside a smooth series does neither
             able = abs(float(np.corrcoef(ranks(x), along)[0, 1])) >= 0.99
-    if numeric and not hints.in_time(name, values) and (steps := hints.stepped(x, y[~gone])):
-        if steps > 2:
-            return _Verdict(name, max(score, 0.0), "leak-copy", f"is {{target}} rounded or cut into {steps} steps")
-        return _Verdict(
-            name, score * (1.0 - share), hint="tells exactly whether {target} lies beyond a limit", able=able
-        )
+    hint = ""
+    if not (numeric and hints.in_time(name, values)):
+        steps, sure = hints.stepped(x if numeric else _by_target(codes, y[~gone]), y[~gone])
+        if sure:
+            how = f"rounded or cut into {steps} steps" if numeric else "cut into bands"
+            return _Verdict(name, max(score, 0.0), "leak-copy", f"is {{target}} {how}")
+        hint = f"tells exactly in which of {steps} ranges {{target}} lies" if steps else ""
     if score >= COPY and able and share < 0.9:
         how = "in another unit or on another scale" if numeric else "under other names"
         return _Verdict(name, score, "leak-copy", f"is {{target}} {how}: one follows from the other")
-    return _Verdict(name, score * (1.0 - share), able=able)
+    return _Verdict(name, score * (1.0 - share), hint=hint, able=able)
 
 
-def _banded(codes: np.ndarray, y: np.ndarray, levels: int) -> bool:
-    """Whether the levels cut the target into ranges that do not overlap."""
-    if not 2 <= levels <= len(y) / 10 or len(y) < 50 or np.bincount(codes).min() < 5:
-        return False
-    low, high = np.full(levels, np.inf), np.full(levels, -np.inf)
+def _by_target(codes: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(n,) place of each row's level when levels are ordered by their smallest target."""
+    low = np.full(int(codes.max()) + 1, np.inf)
     np.minimum.at(low, codes, y)
-    np.maximum.at(high, codes, y)
-    order = np.argsort(low)
-    low, high = low[order], high[order]
-    return bool((high[:-1] <= low[1:]).all() and (np.diff(low) > 0).all() and (np.diff(high) > 0).all())
+    rank = np.empty(len(low))
+    rank[np.argsort(low, kind="stable")] = np.arange(len(low))
+    return rank[codes]
 
 
 def _parts(features: list[Seen], rows: np.ndarray, y: np.ndarray) -> list[str]:
