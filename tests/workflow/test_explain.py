@@ -221,3 +221,50 @@ def test_a_single_tree_is_drawn_as_it_is():
     assert leaves == [0, 1, 3, 4]
     yes_side = by[by[0]["yes"]]
     assert {by[yes_side["yes"]]["answer"], by[yes_side["no"]]["answer"]} == {0.0, 1.0}
+
+
+def test_several_targets_each_have_their_own_pictures_and_names():
+    columns = [Column("a", "number"), Column("b", "number"), Column("c", "number")]
+    columns += [Column("price", "number", role="target"), Column("weight", "number", role="target")]
+    model = Formula(columns, lambda c: np.column_stack([1000 * c["a"], c["b"]]))
+    rng = np.random.default_rng(0)
+    batch = Batch({k: rng.normal(size=300) for k in "abc"}, 300)
+    told = explain(model, batch, model.answers(batch) + rng.normal(size=(300, 2)), seconds=3)
+    assert told["outputs"] == 2 and told["importance"][0]["column"] == "a"
+    assert {(d["column"], d["target"]) for d in told["dependence"]} >= {("a", "price"), ("a", "weight")}
+    flat = next(d for d in told["dependence"] if (d["column"], d["target"]) == ("a", "weight"))
+    assert np.ptp(flat["outputs"][0]["mean"]) < 1e-9
+    assert [e["output"] for e in told["examples"]] == ["price", "weight"]
+    lead = {e["output"]: e["contributions"][0]["column"] for e in told["examples"]}
+    assert lead == {"price": "a", "weight": "b"}
+    assert json.dumps(told, allow_nan=False)
+
+
+def test_several_labels_are_explained_by_name():
+    columns = [Column("a", "number"), Column("b", "number")]
+    logit = lambda c: 1 / (1 + np.exp(-3 * np.column_stack([c["a"], c["b"]])))  # noqa: E731
+    model = Formula(columns, logit, "multilabel", ("hot", "wet"), "roc_auc")
+    rng = np.random.default_rng(0)
+    batch = Batch({k: rng.normal(size=300) for k in "ab"}, 300)
+    y = (model.answers(batch) > rng.random((300, 2))).astype(int)
+    told = explain(model, batch, y, seconds=3)
+    assert {r["column"] for r in told["importance"] if r["low"] > 0.05} == {"a", "b"}
+    assert {e["output"] for e in told["examples"]} <= {"hot", "wet"}
+    sure = next(e for e in told["examples"] if e["why"] == "the surest yes")
+    assert sure["truth"] in ("yes", "no") and sure["answer"] > 0.95
+    assert {"hot": "a", "wet": "b"}[sure["output"]] == sure["contributions"][0]["column"]
+
+
+def test_a_few_columns_among_thousands_are_found():
+    names = [f"g{i}" for i in range(3000)]
+    model = Formula([Column(n, "number") for n in names], lambda c: c["g77"] * c["g1234"] + c["g2999"] ** 2)
+    rng = np.random.default_rng(0)
+    batch = Batch({n: rng.normal(size=80) for n in names}, 80)  # products and squares: no line shows them
+    told = explain(model, batch, model.answers(batch), seconds=4)
+    assert {r["column"] for r in told["importance"][:3]} == {"g77", "g1234", "g2999"}
+
+
+def test_a_constant_model_ranks_nothing():
+    model = Formula([Column("a", "number")], lambda c: np.ones(len(c["a"])))
+    told = explain(model, Batch({"a": np.arange(50.0)}, 50), np.arange(50.0))
+    assert told["constant"] and "importance" not in told
