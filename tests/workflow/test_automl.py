@@ -198,6 +198,16 @@ def test_several_targets_at_once():
     assert score("rmse", "regression", y, result.oof) < 0.5
 
 
+@pytest.mark.parametrize("name", ["lightgbm", "gradient_boosting", "linear_svm"])
+def test_models_of_one_target_do_several_one_by_one(name):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 3))
+    made = problem(X, np.column_stack([X[:, 0] * 3 + 1, X[:, 1] - X[:, 2]]), "regression", "rmse")
+    result = search(made, models=[name], trials=1)
+    assert any(member["card"] == name for member in result.members), result.failures
+    assert result.pack(made.batch).shape == (240, 2)
+
+
 def test_folds_that_go_forward_end_in_a_refit_on_everything():
     made = diabetes()
     n = made.batch.n

@@ -7,6 +7,7 @@ the training part alone, and `evaluate` is the first and only reader of the rest
 from __future__ import annotations
 
 import datetime
+import inspect
 import json
 import os
 import re
@@ -251,7 +252,7 @@ def fit(
 
 def look(data: Any, target: str | list[str] | None = None, **options: Any) -> Understanding:
     """Read a table and say what is in it: kinds of columns, findings, leaks (`everymodel look`)."""
-    source = _read(data)
+    source = _read_by(data, options)
     if target is not None:
         _targets(source.frame, target, source.source)
     from everymodel.workflow.understand import understand
@@ -265,7 +266,7 @@ def advise(data: Any, target: str | list[str], **options: Any) -> list[dict[str,
     """Models for this table, most suitable first, with reasons, warnings and expected seconds (`everymodel advise`)."""
     from everymodel.workflow.advise import advise as rank
 
-    source = _read(data)
+    source = _read_by(data, options)
     _targets(source.frame, target, source.source)
     from everymodel.workflow.understand import understand
 
@@ -320,6 +321,18 @@ def _read(data: Any) -> Table:
     from everymodel.workflow.read import read
 
     return data if isinstance(data, Table) else read(data)
+
+
+def _read_by(data: Any, options: dict[str, Any]) -> Table:
+    """The table; options for reading are taken out of `options`, and those that nobody knows are refused."""
+    from everymodel.workflow.read import OPTIONS, read
+    from everymodel.workflow.understand import understand
+
+    known = [*OPTIONS, *list(inspect.signature(understand).parameters)[2:]]
+    strange = [name for name in options if name not in known]
+    if strange:
+        raise ParameterError(f"{strange[0]}= is not an option here: expected one of {', '.join(known)}.")
+    return read(data, **{name: options.pop(name) for name in OPTIONS if name in options})
 
 
 def _check_options(
@@ -576,7 +589,7 @@ def _evaluate(
         model.task,
         y,
         answers,
-        classes=model.classes,
+        classes=model.classes or (targets if len(targets) > 1 else ()),
         metric=metric,
         source=source,
         baselines=baselines,

@@ -107,7 +107,8 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         native = tuple(getattr(preparation, "native_", ()))
         judged: np.ndarray | None = None
         yv = problem.y[rows]
-        if labels and problem.task not in card.tasks and not (problem.task == "regression" and _many(card)):
+        together = problem.task in card.tasks and (problem.task != "regression" or _many(card))
+        if labels and not together:
             nodes, answers, refit, stopped = _one_by_one(
                 problem, card, job, one, X, y, Xv, yv, nodes, native, stop, marks
             )
