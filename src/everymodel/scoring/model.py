@@ -18,7 +18,7 @@ from everymodel.scoring import container, probe, table
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
 
-_SLICE = 8192  # rows answered at once
+_SLICE = 1 << 19  # cells answered at once
 
 
 class Model:
@@ -75,12 +75,13 @@ class Model:
     def answers(self, batch: Batch) -> np.ndarray:
         """The raw answer: (n,) or (n, t) values, or (n, k) probabilities."""
         n = batch.n
-        if n <= _SLICE:
+        size = min(max(_SLICE // max(len(batch.columns), 1), 1024), 32768)  # rows
+        if n <= size:
             return self.pack(batch)
         # Fresh memory costs more than the work on it, so many rows go through in slices that fit the caches.
         parts = [
-            self.pack(Batch({k: v[i : i + _SLICE] for k, v in batch.columns.items()}, min(_SLICE, n - i)))
-            for i in range(0, n, _SLICE)
+            self.pack(Batch({k: v[i : i + size] for k, v in batch.columns.items()}, min(size, n - i)))
+            for i in range(0, n, size)
         ]
         return np.concatenate(parts)
 
@@ -243,8 +244,8 @@ class Model:
             )
         return batch
 
-    def fast(self, threads: int = 1) -> Model:
-        """A copy that runs trees in ONNX Runtime (extra "fast"): for large batches; answers agree to float32."""
+    def fast(self, threads: int | None = 1) -> Model:
+        """A copy for large batches of models with trees (extra "fast"); answers agree to float32. threads=None: all."""
         from everymodel.scoring.onnx import fast
 
         return fast(self, threads)
@@ -286,7 +287,7 @@ def load(path: str | os.PathLike[str], engine: str = "numpy") -> Model:
 
     Parameters
     ----------
-    engine : "numpy" (exact), or "onnx" to run trees in ONNX Runtime (extra "fast").
+    engine : "numpy" (exact), or "onnx" for large batches of models with trees (extra "fast", see `Model.fast`).
 
     Raises
     ------

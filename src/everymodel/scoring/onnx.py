@@ -1,88 +1,174 @@
-"""The optional fast engine: tree steps run by ONNX Runtime on graphs made from the validated arrays.
+"""The optional fast engine for large batches: tree steps by whatever is quickest, where the last digits may differ.
 
-Nothing of it goes into a file. A graph is made in memory from a step that has passed its checks, so a file never brings
-an ONNX graph of its own. ONNX Runtime gives its sums in float32: answers agree to about seven digits (TOLERANCE).
+Trees too large for the masks of the numpy engine (see walk.py) run in ONNX Runtime, on graphs made from the validated
+arrays: nothing of it goes into a file, and a file never brings a graph of its own. ONNX Runtime gives its sums in
+float32: answers agree to about seven digits (TOLERANCE). Symmetric trees are added in pairs, one lookup for two. Trees
+with masks stay as they are: they are quicker than ONNX Runtime. Rows are shared out among threads.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from everymodel.core.errors import CapabilityError
 from everymodel.core.optional import require
-from everymodel.scoring import probe, table
+from everymodel.scoring import probe
 from everymodel.scoring.graph import Node, Pack
 from everymodel.scoring.steps.base import Sparse, Step
 from everymodel.scoring.steps.combine import link
-from everymodel.scoring.steps.trees import Trees
+from everymodel.scoring.steps.trees import Oblivious, Trees
 
 if TYPE_CHECKING:
     from everymodel.scoring.model import Model
 
 TOLERANCE = 1e-5  # of the largest answer in a row
-_MAX_NODES = 2047  # of one tree: beyond, the numpy engine is faster
+_PART = 4096  # nodes of trees that one operator holds: all rows pass through them while they are in the cache
+_ROWS = 4096  # fewest rows that are worth a thread of their own
+_PAIR_BLOCK = 1 << 17
 
 
-class FastTrees(Step):
-    """A Trees step whose sums come from an ONNX Runtime session."""
+class _Fast(Step):
+    """A step of trees whose sums are made in another way."""
 
     word = "fast_trees"  # never registered: a file cannot name it
 
-    def __init__(self, step: Trees, threads: int):
-        self.step = step
+    def __init__(self, step: Trees | Oblivious, threads: int):
+        self.step, self.threads = step, threads
         self.output = step.output  # type: ignore[misc]
-        self.session, self.x_type = _session(step, threads)
 
     def __call__(self, matrix: np.ndarray | Sparse) -> np.ndarray:
         step = self.step
         if isinstance(matrix, Sparse):
             matrix = matrix.toarray()
-        x = np.ascontiguousarray(matrix, dtype=self.x_type)
-        total = self.session.run(None, {"x": x})[0].astype(np.float64)  # (n, outputs)
-        if step.base is not None:
-            total += step.base
-        if step.divide is not None:
-            total /= step.divide
-        raw = total[:, 0] if step.outputs == 1 else total
+        raw = self.sums(matrix)
         if step.sigma != 1.0:
             raw = raw * step.sigma
         return link(raw, step.link, step.places, step.classes)
+
+    def sums(self, matrix: np.ndarray) -> np.ndarray:
+        """Raw sums, (n,) for one output and (n, outputs) else."""
+        raise NotImplementedError
 
     def spec(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise CapabilityError("A fast model is not saved: save the model that it was made from.")
 
 
-def fast(model: Model, threads: int = 1) -> Model:
-    """A copy of the model whose trees run in ONNX Runtime.
+class SharedTrees(_Fast):
+    """The numpy engine, which is exact, with the rows shared out among threads."""
+
+    def sums(self, matrix: np.ndarray) -> np.ndarray:
+        return _share(self.step.sums, matrix, self.threads)
+
+
+class PairedTrees(_Fast):
+    """An Oblivious step of one output: neighbouring trees are one tree with the questions of both."""
+
+    def __init__(self, step: Oblivious, threads: int):
+        super().__init__(step, threads)
+        depths = step.depths.tolist()
+        self.features, self.borders = step.feature.tolist(), list(step.border)
+        ends = np.cumsum(1 << step.depths.astype(np.int64))
+        trees = [own[:, 0] for own in np.split(step.value, ends[:-1])]
+        self.pairs = [tuple(depths[i : i + 2]) for i in range(0, len(depths), 2)]
+        self.tables = [  # the first tree's leaf number stands in the high bits
+            trees[i] if i + 1 == len(trees) else (trees[i][:, None] + trees[i + 1][None, :]).ravel()
+            for i in range(0, len(trees), 2)
+        ]
+        self.nan_true = None if step.nan_true is None else step.nan_true.astype(bool)
+
+    def sums(self, matrix: np.ndarray) -> np.ndarray:
+        x = matrix.astype(np.float32)
+        if self.nan_true is not None:
+            x[np.isnan(x) & self.nan_true] = np.inf
+        total = _share(self._sums, x, self.threads) * self.step.scale  # type: ignore[union-attr]
+        return total if self.step.bias is None else total + self.step.bias[0]  # type: ignore[union-attr]
+
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        blocks = [self._block(x[i : i + _PAIR_BLOCK]) for i in range(0, len(x), _PAIR_BLOCK)]
+        return np.concatenate(blocks) if blocks else np.zeros(0)
+
+    def _block(self, x: np.ndarray) -> np.ndarray:
+        columns, n = np.ascontiguousarray(x.T), len(x)  # (features, n)
+        total, room, leaf = np.zeros(n), np.empty(n), np.empty(n, dtype=np.intp)
+        number, both = np.empty(n, dtype=np.uint8), np.empty(n, dtype=np.uint16)
+        yes = np.empty(n, dtype=bool)
+        stop = 0
+        for pair, table in zip(self.pairs, self.tables):
+            both[:] = 0
+            for depth in pair:
+                stop += depth
+                number[:] = 0
+                for question in range(stop - 1, stop - depth - 1, -1):  # highest bit first: double and add
+                    np.greater(columns[self.features[question]], self.borders[question], out=yes)
+                    np.add(number, number, out=number)
+                    np.bitwise_or(number, yes.view(np.uint8), out=number)
+                np.left_shift(both, depth, out=both)
+                np.bitwise_or(both, number, out=both)
+            leaf[:] = both
+            table.take(leaf, out=room, mode="clip")
+            total += room
+        return total
+
+
+class FastTrees(_Fast):
+    """A Trees step whose sums come from an ONNX Runtime session."""
+
+    def __init__(self, step: Trees, threads: int):
+        super().__init__(step, threads)
+        # Shares of two classes add up to one, so one column is enough: a quarter of the time less.
+        self.shares = step.group is None and step.outputs == 2 and np.allclose(step.value.sum(axis=1), 1.0, 0, 1e-12)
+        self.shares = bool(self.shares and step.base is None)
+        self.session, self.x_type = _session(step, threads, self.shares)
+
+    def sums(self, matrix: np.ndarray) -> np.ndarray:
+        step: Any = self.step
+        x = np.ascontiguousarray(matrix, dtype=self.x_type)
+        total = self.session.run(None, {"x": x})[0].astype(np.float64)  # (n, outputs)
+        if self.shares:
+            total = np.column_stack([len(step.sizes) - total[:, 0], total[:, 0]])
+        if step.base is not None:
+            total += step.base
+        if step.divide is not None:
+            total /= step.divide
+        return total[:, 0] if step.outputs == 1 else total
+
+
+def _share(work: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, threads: int) -> np.ndarray:
+    """`work(rows)`, in equal parts on as many threads as there are rows for. NumPy works without Python's lock."""
+    parts = min(threads, len(rows) // _ROWS)
+    if parts < 2:
+        return work(rows)
+    with ThreadPoolExecutor(parts) as pool:
+        return np.concatenate(list(pool.map(work, np.array_split(rows, parts))))
+
+
+def fast(model: Model, threads: int | None = 1) -> Model:
+    """A copy of the model for large batches, see the module.
 
     Parameters
     ----------
-    threads : processor cores that one call may use.
+    threads : processor cores that one call may use; None: all.
 
     Raises
     ------
     NotInstalledError
         without the extra "fast".
     CapabilityError
-        when nothing in the model would become faster, or the answers to probe rows differ by more than TOLERANCE.
+        when the model has no trees, or the answers to probe rows differ by more than TOLERANCE.
     """
     require("onnxruntime", "The fast engine")
     require("onnx", "The fast engine")
-    nodes, changed = [], 0
-    for node in model.pack.nodes:
-        if isinstance(node.step, Trees) and _suits(node.step):
-            nodes.append(Node(node.name, FastTrees(node.step, threads), node.inputs))
-            changed += 1
-        else:
-            nodes.append(node)
-    if not changed:
-        raise CapabilityError(
-            "The fast engine runs boosted trees with numeric splits; this model has none that it would make faster."
-        )
+    threads = threads or os.cpu_count() or 1
+    if not any(isinstance(node.step, Trees | Oblivious) for node in model.pack.nodes):
+        raise CapabilityError("The fast engine runs trees; this model has none that it would make faster.")
+    nodes = [Node(node.name, _faster(node.step, threads), node.inputs) for node in model.pack.nodes]
     made = type(model)(model.schema, Pack(nodes, model.pack.answer), model.manifest)
-    batch, _ = table.parse(model.schema, probe.rows(model.schema, 64, seed=3), unseen="ignore")
+    batch = probe.batch(model.schema, 64, seed=3)
     expected, answers = model.answers(batch), made.answers(batch)
     size = np.maximum(np.abs(expected).max(axis=-1, keepdims=True) if expected.ndim > 1 else np.abs(expected), 1e-3)
     if bool((np.abs(answers - expected) > TOLERANCE * size).any()):
@@ -92,48 +178,69 @@ def fast(model: Model, threads: int = 1) -> Model:
     return made
 
 
-def _suits(step: Trees) -> bool:
-    """Whether ONNX Runtime can run the trees and is faster at it (measured by benchmarks/batch_scoring.py).
+def _faster(step: Step, threads: int) -> Step:
+    """What is quickest, as measured by benchmarks/batch_scoring.py."""
+    if isinstance(step, Oblivious) and step.outputs == 1 and int(step.depths.max()) <= 8:
+        return PairedTrees(step, threads)
+    if isinstance(step, Trees) and _suits(step):
+        return FastTrees(step, threads)
+    return SharedTrees(step, threads) if isinstance(step, Trees | Oblivious) and threads > 1 else step
 
-    It has no splits by sets of categories and no zero-as-missing. It is several times faster at boosted trees that are
-    too large for the masks of the numpy engine, about as fast at smaller ones, and slower at symmetric trees and at the
-    large trees of forests.
-    """
+
+def _suits(step: Trees) -> bool:
+    """Whether ONNX Runtime can run the trees and is quicker: it has no sets of categories and no zero-as-missing."""
     if step.category is not None:
         return False
     if step.missing is not None and bool((step.missing >= 4).any()):
         return False
-    return int(step.sizes.max()) <= _MAX_NODES
+    return step._engine().masks is None
 
 
-def _session(step: Trees, threads: int) -> tuple[Any, np.dtype]:
+def _session(step: Trees, threads: int, shares: bool = False) -> tuple[Any, np.dtype]:
+    """(session, dtype of its input). One operator for a few trees at a time, whose sums are added up.
+
+    shares: only the second column of the leaves is summed.
+    """
     onnx, runtime = require("onnx", "The fast engine"), require("onnxruntime", "The fast engine")
     from onnx import TensorProto, helper, numpy_helper
 
-    fields, x_type = _trees(step)
-    values, weights = fields.pop("nodes_values"), fields.pop("target_weights")
-    if x_type == np.float64:  # double needs the tensor form of these two attributes
-        fields["nodes_values_as_tensor"] = numpy_helper.from_array(values.astype(np.float64))
-        fields["target_weights_as_tensor"] = numpy_helper.from_array(weights.astype(np.float64))
-    else:
-        fields["nodes_values"] = values.astype(np.float32).tolist()
-        fields["target_weights"] = weights.astype(np.float32).tolist()
-    node = helper.make_node(
-        "TreeEnsembleRegressor",
-        ["x"],
-        ["y"],
-        domain="ai.onnx.ml",
-        n_targets=step.outputs,
-        aggregate_function="SUM",
-        post_transform="NONE",
-        **{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()},
-    )
+    fields, x_type = _trees(step, shares)
+    outputs = 1 if shares else step.outputs
+    sizes = step.sizes.astype(np.int64)
+    part = np.cumsum(sizes) // _PART  # of each tree
+    part = np.unique(part, return_inverse=True)[1]
+    nodes = []
+    for p in range(int(part.max()) + 1):
+        mine = {}
+        for name, values in fields.items():
+            which = fields["nodes_treeids"] if name.startswith("nodes") else fields["target_treeids"]
+            mine[name] = values[part[which] == p]
+        values, weights = mine.pop("nodes_values"), mine.pop("target_weights")
+        if x_type == np.float64:  # double needs the tensor form of these two attributes
+            mine["nodes_values_as_tensor"] = numpy_helper.from_array(values.astype(np.float64))
+            mine["target_weights_as_tensor"] = numpy_helper.from_array(weights.astype(np.float64))
+        else:
+            mine["nodes_values"] = values.astype(np.float32).tolist()
+            mine["target_weights"] = weights.astype(np.float32).tolist()
+        nodes.append(
+            helper.make_node(
+                "TreeEnsembleRegressor",
+                ["x"],
+                [f"y{p}"],
+                domain="ai.onnx.ml",
+                n_targets=outputs,
+                aggregate_function="SUM",
+                post_transform="NONE",
+                **{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in mine.items()},
+            )
+        )
+        nodes.append(helper.make_node("Add", [f"s{p - 1}", f"y{p}"], [f"s{p}"]) if p else _same("y0", "s0", helper))
     kind = TensorProto.DOUBLE if x_type == np.float64 else TensorProto.FLOAT
     graph = helper.make_graph(
-        [node],
+        nodes,
         "trees",
         [helper.make_tensor_value_info("x", kind, [None, step.n_features])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, step.outputs])],
+        [helper.make_tensor_value_info(f"s{int(part.max())}", TensorProto.FLOAT, [None, outputs])],
     )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
@@ -145,7 +252,12 @@ def _session(step: Trees, threads: int) -> tuple[Any, np.dtype]:
     return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]), x_type
 
 
-def _trees(step: Trees) -> tuple[dict[str, Any], np.dtype]:
+def _same(source: str, name: str, helper: Any) -> Any:
+    return helper.make_node("Identity", [source], [name])
+
+
+def _trees(step: Trees, shares: bool) -> tuple[dict[str, np.ndarray], np.dtype]:
+    """Attributes of the operator over all trees, and the dtype of its input."""
     feature = step.feature.astype(np.int64)
     nodes = len(feature)
     sizes = step.sizes.astype(np.int64)
@@ -173,7 +285,8 @@ def _trees(step: Trees) -> tuple[dict[str, Any], np.dtype]:
     gone_left[split] = np.where(marks == 2, at_zero, marks == 1)
     word = "BRANCH_LT" if strict else "BRANCH_LEQ"
     modes = np.where(feature >= 0, word, "LEAF")
-    k = step.value.shape[1]
+    value = step.value[:, 1:] if shares else step.value
+    k = value.shape[1]
     target = np.tile(np.arange(k), len(leaf)) if step.group is None else step.group.astype(np.int64)[tree[leaf]]
     fields = {
         "nodes_treeids": tree,
@@ -187,6 +300,6 @@ def _trees(step: Trees) -> tuple[dict[str, Any], np.dtype]:
         "target_treeids": np.repeat(tree[leaf], k),
         "target_nodeids": np.repeat(number[leaf], k),
         "target_ids": target,
-        "target_weights": step.value.ravel(),
+        "target_weights": value.ravel(),
     }
     return fields, x_type

@@ -34,7 +34,7 @@ _MAX_WORDS = 4  # of 64 leaves each, per tree
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BLOCK = 4096  # rows per block: its intervals and masks stay in the processor's cache
 _WALK_BLOCK = 16384
-_BIT_BLOCK = 32768
+_BIT_BLOCK = 1 << 17
 _FEW = 1 << 18  # rows times tables (or trees) that are answered in one go, without a loop over trees
 
 
