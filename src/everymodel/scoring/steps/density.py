@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from everymodel.scoring.steps._nearest import Search
 from everymodel.scoring.steps.base import Step, need, step
-from everymodel.scoring.steps.neighbors import nearest
 
 _BELOW_HALF = 0.4999  # the most that a row of noise has of a group
 
@@ -39,18 +39,17 @@ def _check_rows(rows: np.ndarray, group: np.ndarray, limit: np.ndarray) -> None:
 
 
 class _Searches(Step):
-    """Plumbing: the squared lengths of the rows are worked out once."""
+    """Plumbing: finds the nearest of the step's rows; what that needs is worked out once."""
 
     holds_rows: ClassVar[bool] = True
     rows: np.ndarray
 
     def _nearest(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        squares = self.__dict__.get("_squares")
-        if squares is None:  # two threads may both work it out: they get equal ones
-            rows = np.asarray(self.rows, dtype=np.float64)
-            squares = np.einsum("ij,ij->i", rows, rows)
-            object.__setattr__(self, "_squares", squares)
-        return nearest(self.rows, X, k, squares=squares)
+        search = self.__dict__.get("_search")
+        if search is None:  # two threads may both make it: they get equal ones
+            search = Search(self.rows)
+            object.__setattr__(self, "_search", search)
+        return search.nearest(X, k)
 
 
 @step("nearest_group", output="probabilities")
@@ -161,5 +160,5 @@ class Reachability(_Searches):
         need(self.full.shape == self.limit.shape and self.full.dtype.kind == "f", "the groups' distances do not fit")
         need(bool((self.full >= 0).all() and np.isfinite(self.full).all()), "the groups' distances are not finite")
         good = isinstance(self.neighbors, int) and not isinstance(self.neighbors, bool)
-        need(good and 1 <= self.neighbors, f"there are no {self.neighbors!r} neighbours")
+        need(good and self.neighbors >= 1, f"there are no {self.neighbors!r} neighbours")
         need(not len(self.limit) or self.neighbors <= len(self.rows), "there are fewer rows than neighbours")

@@ -1,0 +1,181 @@
+"""DBSCAN: groups are regions where rows lie close together; rows outside of them are noise."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from everymodel.core.errors import ParameterError
+from everymodel.models.cluster._density import neighbours
+from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.density import NearestGroup
+
+CARD = {
+    "name": "dbscan",
+    "title": "DBSCAN",
+    "summary": "Joins rows that lie densely together to groups of any shape, and calls the others noise.",
+    "choose": "Groups of odd shapes among scattered noise, when the number of groups is not known.",
+    "avoid": "Groups of very unequal density (HDBSCAN does those), and many columns, where all distances become alike.",
+    "gives": ["probabilities", "noise"],
+    "needs": {"scaling": "standard", "max_rows": 100000},
+    "cost": {"scale": 3e-9, "rows_power": 1.9, "columns_power": 0.5},
+    "references": [
+        "Ester, Kriegel, Sander and Xu (1996), A density-based algorithm for discovering clusters in large spatial "
+        "databases with noise. KDD.",
+        "Schubert, Sander, Ester, Kriegel and Xu (2017), DBSCAN revisited, revisited. ACM TODS 42(3).",
+    ],
+    "advice": ["groups", "irregular", "outliers", "few_columns"],
+    "priority": 40,
+    "parameters": {
+        "eps": {
+            "type": "float",
+            "default": None,
+            "low": 1e-12,
+            "high": 1e12,
+            "log": True,
+            "text": "Distance up to which rows are neighbours; by default the knee of the distances to neighbours.",
+        },
+        "min_samples": {
+            "type": "int",
+            "default": 5,
+            "low": 1,
+            "high": 1000,
+            "log": True,
+            "text": "Neighbours, itself counted, that make a row part of a core; more of them find denser groups.",
+        },
+    },
+    "presets": [{"min_samples": 5}, {"min_samples": 10}],
+    "tiny": [{}, {"eps": 2.0, "min_samples": 4}],
+    "classes": {"clusterer": {"class": "everymodel.models.cluster.dbscan:DBSCAN", "tasks": ["cluster"]}},
+}
+
+_CELLS = 20_000_000  # neighbours that may be held in memory at once
+
+
+class DBSCAN(ClusterMixin, BaseEstimator):
+    """Find groups as regions of high density (Ester et al. 1996).
+
+    A row is a core row if at least `min_samples` rows, itself counted, lie within `eps`. Core rows within eps of one
+    another share a group. Any other row, be it of the fit or new, belongs to the group of the nearest core row if that
+    is within eps, and else is noise (-1). Scikit-learn gives a row between two groups to the group found first; apart
+    from that the groups are the same. Memory grows with the number of rows, not with its square.
+
+    Confidence: at distance d of its nearest core row a row has 1 - d / 2 eps of that group, and beyond eps, where it is
+    noise, eps / 2d.
+
+    Parameters
+    ----------
+    eps : distance up to which rows are neighbours, above zero. None or "auto": the sorted distances of the rows to
+        their `min_samples`-th nearest row form a curve that bends where noise begins; eps is the distance at the
+        bend, where the curve of the logarithms is furthest below its chord.
+    min_samples : at least 1.
+
+    Attributes
+    ----------
+    eps_ : the distance used. labels_ (n,) : -1 is noise. core_sample_indices_ (c,), components_ (c, p) : core rows.
+
+    Raises
+    ------
+    ParameterError : for an eps that is not above zero or a min_samples below 1.
+
+    Examples
+    --------
+    >>> from everymodel import DBSCAN
+    >>> DBSCAN(min_samples=2).fit([[0.0], [0.1], [5.0], [5.1], [40.0]]).labels_.tolist()
+    [0, 0, 1, 1, -1]
+    """
+
+    def __init__(self, eps: float | str | None = None, min_samples: int = 5):
+        self.eps = eps
+        self.min_samples = min_samples
+
+    def fit(self, X: Any, y: Any = None) -> DBSCAN:
+        """Find the groups of X (n, p); y is ignored."""
+        auto = self.eps is None or self.eps == "auto"
+        if not auto and not (isinstance(self.eps, int | float | np.number) and 0 < self.eps < np.inf):
+            raise ParameterError(f"eps={self.eps!r} is not possible: expected a distance above zero, or None.")
+        k = self.min_samples
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+            raise ParameterError(f"min_samples={k!r} is not possible: expected a whole number of at least 1.")
+        X = np.ascontiguousarray(validate_data(self, X, dtype=np.float64))
+        n = len(X)
+        if k > n:
+            warnings.warn(f"There are {n} rows, fewer than min_samples={k}: all of them are noise.", stacklevel=2)
+            self.eps_ = 1.0 if auto else float(self.eps)
+            core = np.zeros(n, dtype=bool)
+        else:
+            # of rows alone the nearest other one tells the scale
+            distance = neighbours(X, max(k, min(2, n)))[0]
+            self.eps_ = knee(distance[:, max(k - 1, min(1, n - 1))]) if auto else float(self.eps)
+            core = distance[:, k - 1] <= self.eps_
+        self.core_sample_indices_ = np.flatnonzero(core)
+        self.components_ = X[core]
+        self.labels_ = np.full(n, -1)
+        self._groups = _connect(self.components_, self.eps_)
+        self.labels_[core] = self._groups
+        if core.any() and not core.all():
+            answer = pack(self)(X[~core])
+            found = answer.argmax(axis=1)
+            self.labels_[~core] = np.where(found == answer.shape[1] - 1, -1, found)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Confidence (n, groups + 1) in each group, and in noise last."""
+        check_is_fitted(self)
+        return pack(self)(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The group of each row, -1 for noise (n,)."""
+        answer = self.predict_proba(X)
+        found = answer.argmax(axis=1)
+        return np.where(found == answer.shape[1] - 1, -1, found)
+
+
+def knee(distance: np.ndarray) -> float:
+    """Where the sorted distances (n,) begin to rise: their logarithms are furthest below the chord there.
+
+    Logarithms, because a single row far off would otherwise pull the chord so steep that every other row is below it.
+    """
+    d = np.sort(distance[distance > 0])
+    if not len(d):
+        return 1.0  # all rows are equal, or there is one: any distance does
+    level = np.log(d)
+    rise = (level - level[0]) / max(level[-1] - level[0], 1e-300)
+    return float(d[int(np.argmax(np.linspace(0.0, 1.0, len(d)) - rise))]) if level[-1] > level[0] else float(d[-1])
+
+
+def _connect(core: np.ndarray, eps: float) -> np.ndarray:
+    """Group (c,) of each core row (c, p): those that steps of at most eps connect, numbered as they come."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+    from sklearn.neighbors import NearestNeighbors
+
+    n = len(core)
+    group, k = np.arange(n), n
+    if not n:
+        return group
+    search = NearestNeighbors(radius=eps).fit(core)
+    size = max(1, _CELLS // n)
+    for start in range(0, n, size):
+        if k == 1:
+            break
+        near = search.radius_neighbors(core[start : start + size], return_distance=False)
+        row = np.repeat(group[start : start + size], [len(found) for found in near])
+        other = group[np.concatenate(near)]
+        new = row != other  # few, as soon as the groups have formed
+        if new.any():
+            graph = coo_matrix((np.ones(int(new.sum()), dtype=bool), (row[new], other[new])), shape=(k, k))
+            k, joined = connected_components(graph, directed=False)
+            group = joined[group]
+    _, first, group = np.unique(group, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]
+
+
+def pack(model: Any) -> Step:
+    """The fitted model as a scoring step; it holds the core rows."""
+    groups = np.asarray(model._groups, dtype=np.int32)
+    return NearestGroup(model.components_, groups, np.full(int(groups.max(initial=-1)) + 1, float(model.eps_)))
