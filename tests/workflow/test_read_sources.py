@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sqlite3
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from everymodel.core.errors import NotInstalledError, ReadError
+import everymodel as em
+from everymodel.core.errors import NotInstalledError, ParameterError, ReadError
 from everymodel.workflow.read import CODES, read
 
 
@@ -305,3 +307,47 @@ def test_json_of_columns_as_pandas_writes_it(tmp_path):
 def test_json_lists_of_labels_stay_lists(tmp_path):
     (tmp_path / "t.json").write_text('[{"a": 1, "t": ["red", "blue"]}, {"a": 2, "t": ["red"]}]')
     assert read(tmp_path / "t.json").frame["t"].tolist() == [["red", "blue"], ["red"]]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"sheet": "x"}, "just one table"),
+        ({"query": "SELECT 1"}, "just one table"),
+        ({"separator": "ab"}, "one character"),
+        ({"separator": 3}, "one character"),
+        ({"decimal": ";"}, "'.' or ','"),
+        ({"decimal": ",", "separator": ","}, "other than the separator"),
+        ({"rows": 0}, "at least 1"),
+        ({"rows": "x"}, "whole number"),
+        ({"encoding": 3}, "expected text"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(option, words, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    with pytest.raises(ReadError, match=re.escape(words)):
+        em.look(path, **option)
+    assert len(em.look(path, sheet=0).schema.columns) == 2  # the first and only table
+
+
+def test_options_of_other_sources_are_refused():
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    with pytest.raises(ReadError, match="a table in memory"):
+        read(frame, separator=";")
+    with pytest.raises(ReadError, match="a table in memory"):
+        read(read(frame), rows=1)
+    with pytest.raises(ReadError, match="a sample"):
+        read("sample:iris", sheet="x")
+    with pytest.raises(ParameterError, match="sheets= is not an option"):
+        em.look(frame, sheets="x")
+    with pytest.raises(ReadError, match="'a' 2, 'b' 1"):
+        read({"a": [1, 2], "b": [1]})
+
+
+def test_a_page_without_a_table_says_so_in_plain_words(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("<!DOCTYPE html><html><body>Please sign in</body></html>")
+    with pytest.raises(ReadError, match="web page without a table") as caught:
+        read(path)
+    assert "regex" not in str(caught.value)

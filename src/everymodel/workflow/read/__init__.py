@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from everymodel.workflow.read.codes import CODES
-from everymodel.workflow.read.sources import read
+from everymodel.workflow.read.sources import OPTIONS, read
 
-__all__ = ["CODES", "read"]
+__all__ = ["CODES", "OPTIONS", "read"]

@@ -152,7 +152,10 @@ def _unzip(data: Buffer, name: str, member: str | None) -> tuple[bytes, str]:
                 body = _capped(iter(lambda: stream.read(CHUNK), b""), max(files[0].compress_size, 1), name)
             return body, files[0].filename
     except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError) as error:
-        raise ReadError(f"{name} looks like a zip file, but cannot be unpacked: {error}. Is it cut off?") from error
+        raise ReadError(
+            f"{name} starts like a zip file (a workbook is one too), but the rest of it is damaged or missing. Get it "
+            "again from where it came."
+        ) from error
 
 
 def is_excel(data: Buffer) -> bool:

@@ -44,6 +44,20 @@ _SUFFIXES = {
     ".sqlite": "sqlite",
     ".sqlite3": "sqlite",
 }
+OPTIONS = ("sheet", "query", "separator", "encoding", "decimal", "header", "rows")
+# What each kind of source is called, and which of these options (beside `rows`) mean something for it.
+_MEANT: dict[str, tuple[str, tuple[str, ...]]] = {
+    "text": ("delimited text", ("separator", "encoding", "decimal", "header")),
+    "parquet": ("a Parquet file", ()),
+    "arrow": ("an Arrow file", ()),
+    "json": ("JSON", ("encoding",)),
+    "excel": ("a workbook", ("sheet", "header")),
+    "html": ("a web page", ("sheet", "encoding")),
+    "sqlite": ("an SQLite database", ("sheet", "query")),
+    "sql": ("a database", ("query",)),
+    "sample": ("a sample", ()),
+    "object": ("a table in memory", ()),
+}
 _HOPELESS = {
     "excel 97": "a workbook of Excel 97. Save it as .xlsx or CSV",
     "pdf": "a PDF document. Export its table as CSV",
@@ -89,12 +103,15 @@ def read(
     Raises
     ------
     ReadError
-        where the source does not exist, or cannot be read as a table; NotInstalledError where a package is missing.
+        where the source does not exist, or cannot be read as a table, or an option means nothing for it;
+        NotInstalledError where a package is missing.
     """
+    given = {"sheet": sheet, "query": query, "separator": separator, "encoding": encoding, "decimal": decimal}
+    _check(given | {"header": header}, rows)
+    given = {name: value for name, value in (given | {"header": header}).items() if value is not None}
     if isinstance(source, Table):
+        _refuse(given | ({} if rows is None else {"rows": rows}), "object", source.source)
         return source
-    if rows is not None and rows < 1:
-        raise ReadError(f"rows={rows} reads nothing: expected 1 or more.")
     options = {"separator": separator, "encoding": encoding, "decimal": decimal, "header": header, "rows": rows}
     findings: list[Finding] = []
     if isinstance(source, str | os.PathLike):
@@ -106,11 +123,39 @@ def read(
         frame, kind, details = _bytes(data, name, "", sheet, query, options, findings)
     else:
         frame, name, kind = _object(source)
+        _refuse(given, "object", name)
         details = {}
     if rows is not None and len(frame) > rows:
         frame = frame.iloc[:rows]
     frame = _tidy(frame, findings)
     return Table(frame, name, kind, details, findings, fingerprint(frame))
+
+
+def _check(given: dict[str, Any], rows: Any) -> None:
+    """Raise ReadError for options that no source could use."""
+    if rows is not None and (not isinstance(rows, int) or isinstance(rows, bool) or rows < 1):
+        raise ReadError(f"rows={rows!r} is not possible: expected a whole number of at least 1.")
+    mark, point = given["separator"], given["decimal"]
+    if mark is not None and not (isinstance(mark, str) and len(mark) == 1 and mark.isascii() and mark not in '"\r\n'):
+        raise ReadError(f"separator={mark!r} is not possible: expected one character such as ',' ';' or '\\t'.")
+    if point is not None and (point not in (".", ",") or point == mark):
+        also = " other than the separator" if point == mark else ""
+        raise ReadError(f"decimal={point!r} is not possible: expected '.' or ','{also}.")
+    for name in ("query", "encoding"):
+        if given[name] is not None and not isinstance(given[name], str):
+            raise ReadError(f"{name}={given[name]!r} is not possible: expected text.")
+
+
+def _refuse(given: dict[str, Any], kind: str, name: str) -> None:
+    """Raise ReadError where an option means nothing for what the source turned out to be."""
+    what, meant = _MEANT[kind]
+    for option, value in given.items():
+        if value is None or option in meant or (option, value) == ("sheet", 0):
+            continue
+        more = f"only {', '.join(f'{word}=' for word in meant)} can be given" if meant else "none is needed"
+        if option in ("sheet", "query") and kind not in ("sql", "sqlite", "excel", "html"):
+            more = "it holds just one table"
+        raise ReadError(f"{name} is {what}, so {option}={value!r} means nothing for it: {more}. Leave it out.")
 
 
 def _tidy(frame: Any, findings: list[Finding]) -> Any:
@@ -132,18 +177,17 @@ def _tidy(frame: Any, findings: list[Finding]) -> Any:
 def _named(
     source: str, sheet: Any, query: str | None, options: dict[str, Any], findings: list[Finding]
 ) -> tuple[Any, str, str, dict[str, Any]]:
+    given = {"sheet": sheet, "query": query, **options, "rows": None}  # every source can be read in part
     if source.startswith("sample:"):
+        _refuse(given, "sample", source)
         return samples.load(source), source, "sample", {}
-    if source.startswith("sample:"):
-        from everymodel.workflow.samples import load
-
-        return load(source), source, "sample", {}
     if source == "-":
         data = sys.stdin.buffer.read()
         return _order("<stdin>", _bytes(data, "<stdin>", "", sheet, query, options, findings))
     if re.match(r"[A-Za-z][\w+.-]*://", source):
         if source.split(":", 1)[0].lower() in ("http", "https", "ftp", "s3", "gs"):
             raise ReadError("A web address was given; expected a file or a database. Download it first, then read it.")
+        _refuse(given, "sql", source.partition("://")[0] + "://...")
         frame, shown = _database(source, query, options["rows"])
         return frame, shown, "sql", {}
     path = Path(source).expanduser()
@@ -207,6 +251,7 @@ def _bytes(
             f"{name} is called {os.path.splitext(suffix)[1]}, but holds {'delimited text' if kind == 'text' else kind}."
         )
         findings.append(finding("read-as", "warning", text, "Check that it is the file you mean.", kind=kind))
+    _refuse({"sheet": sheet, "query": query, **options, "rows": None}, kind, name)
     if kind == "text":
         if os.path.splitext(suffix)[1] in (".tsv", ".tab") and options["separator"] is None and b"\t" in head:
             options = {**options, "separator": "\t"}
@@ -228,6 +273,11 @@ def _bytes(
     return _excel(data, name, sheet, options["header"], findings), "excel", details
 
 
+def _why(error: Exception) -> str:
+    """A library's message as a part of a sentence."""
+    return str(error).strip().split("\n", 1)[0].rstrip(". ") or type(error).__name__
+
+
 def _parquet(data: Buffer, name: str, rows: int | None) -> Any:
     require("pyarrow", "Reading Parquet")
     import pyarrow as pa
@@ -246,7 +296,7 @@ def _parquet(data: Buffer, name: str, rows: int | None) -> Any:
                 break
         return _from_arrow(pa.Table.from_batches(batches, file.schema_arrow))
     except (pa.ArrowException, OSError) as error:
-        raise ReadError(f"{name} starts like Parquet, but cannot be read: {error}. Is it cut off?") from error
+        raise ReadError(f"{name} starts like Parquet, but cannot be read: {_why(error)}. Is it cut off?") from error
 
 
 def _arrow_file(data: Buffer, name: str) -> Any:
@@ -260,7 +310,9 @@ def _arrow_file(data: Buffer, name: str) -> Any:
         except pa.ArrowInvalid:
             return _from_arrow(pa.ipc.open_stream(pa.BufferReader(source)).read_all())
     except (pa.ArrowException, OSError) as error:
-        raise ReadError(f"{name} starts like an Arrow file, but cannot be read: {error}. Is it cut off?") from error
+        raise ReadError(
+            f"{name} starts like an Arrow file, but cannot be read: {_why(error)}. Is it cut off?"
+        ) from error
 
 
 def _from_arrow(table: Any) -> Any:
@@ -402,7 +454,8 @@ def _html(data: Buffer, name: str, sheet: Any, options: dict[str, Any], findings
         tables = pd.read_html(io.StringIO(page), flavor="lxml", keep_default_na=False, na_values=[""])
     except ValueError as error:
         raise ReadError(
-            f"{name} is a web page without a table ({error}). Save the page that shows the table."
+            f"{name} is a web page without a table; expected one that shows the table itself. Open it in a browser: "
+            "where a download asks for a sign-in, such a page is saved instead of the data."
         ) from error
     tables = [table for table in tables if table.shape[1] > 0]
     sizes = [table.shape[0] * table.shape[1] for table in tables]
@@ -417,7 +470,7 @@ def _excel(data: Buffer, name: str, sheet: Any, header: bool | None, findings: l
     try:
         book = openpyxl.load_workbook(io.BytesIO(bytes(data)), read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises what its parsers raise
-        raise ReadError(f"{name} looks like a workbook, but cannot be read: {error}. Is it damaged?") from error
+        raise ReadError(f"{name} looks like a workbook, but cannot be read: {_why(error)}. Is it damaged?") from error
     with closing(book):
         sheets = list(book.worksheets)
         if not sheets:
@@ -539,7 +592,13 @@ def _frame(rows: Any, names: list[str] | None = None) -> Any:
         frame.columns = names
         return frame
     except (ValueError, TypeError) as error:
-        raise ReadError(f"The values do not make a table: {error}. Give columns of one length.") from error
+        if isinstance(rows, Mapping):
+            sizes = {name: len(column) for name, column in rows.items() if hasattr(column, "__len__")}
+            shown = ", ".join(f"{name!r} {size}" for name, size in list(sizes.items())[:5])
+            raise ReadError(
+                f"No table: the columns differ in length ({shown}). Give each the same number of cells."
+            ) from error
+        raise ReadError(f"The values do not make a table: {_why(error)}. Give rows of one length.") from error
 
 
 def _object(source: Any) -> tuple[Any, str, str]:
@@ -582,7 +641,9 @@ def _object(source: Any) -> tuple[Any, str, str]:
         if not source:
             raise ReadError("An empty list is no table: expected a list of dicts, one for each row.")
         if not isinstance(source[0], Mapping | list | tuple):
-            raise ReadError(f"A list of {type(source[0]).__name__} is no table: expected a list of dicts or of rows.")
+            raise ReadError(
+                f"A list of {type(source[0]).__name__} values is no table: expected a list of dicts or of rows."
+            )
         if isinstance(source[0], Mapping):
             return _frame(list(source)), "<list>", "pandas"
         return _frame(source, [f"column_{i + 1}" for i in range(len(source[0]))]), "<list>", "pandas"
@@ -594,6 +655,6 @@ def _object(source: Any) -> tuple[Any, str, str]:
 
         return _from_arrow(pa.table(source)), f"<{package}>", "arrow-table"
     raise ReadError(
-        f"A {type(source).__name__} is no table: expected a path, a pandas, polars or Arrow table, a dict of columns "
-        "or a list of dicts."
+        f"An object of type {type(source).__name__} is no table: expected a path, a pandas, polars or Arrow table, "
+        "a dict of columns or a list of dicts."
     )
