@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hand_models import ROW, churn_model
+from hand_models import ROW, churn_model, two_values_model
 from typer.testing import CliRunner, Result
 
 from everymodel.interfaces.cli.app import app
@@ -285,6 +285,18 @@ def test_explain(call: Call, price_file: Path, churn_file: Path, rows_file: Path
     assert "probability of yes" in output and "rooms = 3" in output
     assert "on average over 3 rows" in call("explain", price_file, rows_file).output
     fails(call("explain", price_file, rows_file, "--row", "3"), "0 to 2")
+
+
+def test_explain_one_of_several(call: Call, churn_file: Path, rows_file: Path, tmp_path: Path) -> None:
+    two_values_model().save(tmp_path / "two.em")
+    for words, expected in ((), "Row 0: height "), (("--of", "weight"), "Row 0: weight "):
+        assert expected in call("explain", "two.em", rows_file, "--row", "0", *words).stdout
+    answers = [
+        json.loads(call("explain", churn_file, rows_file, "-r", "0", "--of", c, "--json").stdout)[0]["answer"]
+        for c in ("no", "yes")
+    ]
+    assert sum(answers) == pytest.approx(1)
+    fails(call("explain", churn_file, rows_file, "--of", "perhaps"), "perhaps", "no, yes")
 
 
 def test_card_and_inspect(call: Call, price_file: Path) -> None:

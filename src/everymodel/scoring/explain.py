@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from everymodel.core.errors import ParameterError
 from everymodel.core.seeds import derive
 from everymodel.scoring import probe, table
 from everymodel.scoring.steps.base import Batch
@@ -18,7 +19,13 @@ BACKGROUND = 16  # background rows that stand for "column not known"
 
 
 def explain(
-    model: Model, batch: Batch, *, top: int | None = None, permutations: int = PERMUTATIONS, seed: int = 0
+    model: Model,
+    batch: Batch,
+    *,
+    of: Any = None,
+    top: int | None = None,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Contributions of the raw columns to each row's answer.
 
@@ -26,33 +33,39 @@ def explain(
     cell, over orders in which columns become known (Shapley values, sampled; Štrumbelj & Kononenko 2014). Each order
     is walked forwards and backwards. Base and contributions add up to the answer exactly.
 
-    The answer explained is the value (regression), the probability of the positive class (binary) or of the predicted
-    class (more classes).
+    The answer explained is that of the class, label or target `of`; by default the value (regression; the first of
+    several targets), the probability of the positive class (binary), of the predicted class (more classes) or of the
+    likeliest label (several labels).
 
     Returns
     -------
-    One dict per row: {"answer", "label" (None for regression), "base", "contributions": [{"column", "cell",
-    "contribution"}, ...] largest first, at most `top`, "rest": the sum of the others}.
+    One dict per row: {"answer", "label" (what is explained; None for one number), "base",
+    "contributions": [{"column", "cell", "contribution"}, ...] largest first, at most `top`, "rest": the sum of the
+    others}.
     """
     if not batch.n:
         return []
     background = _background(model)
     answers = _matrix(model.answers(batch))
     names = [c.name for c in model.schema.features]
+    labels: list[Any] = list(model.classes) or (model.targets if answers.shape[1] > 1 else [])
+    known = {str(label): i for i, label in enumerate(labels)}
+    if of is not None and str(of) not in known:
+        shown = ", ".join(list(known)[:12]) or "one number only, so leave it out"
+        raise ParameterError(f"of={of!r}: expected something that this model answers: {shown}.")
     out = []
     for row in range(batch.n):
-        column = _explained(model, answers[row])
+        column = _explained(model, answers[row]) if of is None else known[str(of)]
         parts = _row(model, batch.take(np.array([row])), background, column, permutations, seed)
         answer = float(answers[row, column])
         # What rounding leaves over goes into the base, so that the sum is exact.
         base = answer - sum(parts)
         order = sorted(range(len(names)), key=lambda i: -abs(parts[i]))
         shown = order if top is None else order[:top]
-        labels = list(model.classes)
         out.append(
             {
                 "answer": answer,
-                "label": labels[column] if labels else None,
+                "label": labels[column] if column < len(labels) else None,
                 "base": base,
                 "contributions": [
                     {"column": names[i], "cell": _cell(model, batch, names[i], row), "contribution": parts[i]}
@@ -72,7 +85,7 @@ def _explained(model: Model, answers: np.ndarray) -> int:
     if model.task == "binary" and len(answers) == 2:
         positive = model.schema.positive
         return list(model.classes).index(positive) if positive in model.classes else 1
-    return int(np.argmax(answers)) if len(answers) > 1 else 0
+    return int(np.argmax(answers)) if len(answers) > 1 and model.task != "regression" else 0
 
 
 def _background(model: Model) -> Batch:

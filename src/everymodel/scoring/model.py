@@ -224,12 +224,18 @@ class Model:
         return float(np.interp(level, np.concatenate([[0.0], levels]), np.concatenate([[0.0], widths])))
 
     def explain(
-        self, data: Any, top: int | None = None, *, missing_columns: str = "error", unseen: str | None = None
+        self,
+        data: Any,
+        top: int | None = None,
+        *,
+        of: Any = None,
+        missing_columns: str = "error",
+        unseen: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Why each row got its answer: one dict per row, see `scoring.explain.explain`."""
+        """Why each row got its answer, or that of the class, label or target `of`: see `scoring.explain.explain`."""
         from everymodel.scoring.explain import explain
 
-        return explain(self, self._batch(data, missing_columns, unseen), top=top)
+        return explain(self, self._batch(data, missing_columns, unseen), of=of, top=top)
 
     def _batch(self, data: Any, missing_columns: str, unseen: str | None) -> Batch:
         batch, notes = table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen)

@@ -14,6 +14,7 @@ from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, S
 EXAMPLES = examples(
     "everymodel explain price.em new.csv --row 0",
     "everymodel explain price.em new.csv --top 5",
+    "everymodel explain churn.em new.csv --row 0 --of yes",
     "everymodel explain price.em new.csv --row 0 --row 7 --json",
 )
 _ROWS = 50
@@ -27,6 +28,9 @@ def command(
         list[int] | None, typer.Option("--row", "-r", min=0, help="This row (0 is the first); may be repeated.")
     ] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many columns to show.")] = 10,
+    of: Annotated[
+        str | None, typer.Option("--of", help="Explain this class, label or target; default the one answered.")
+    ] = None,
     sheet: Sheet = None,
     query: Query = None,
     separator: Separator = None,
@@ -51,20 +55,21 @@ def command(
 
         with warnings.catch_warnings():  # unseen categories show in the explanation itself
             warnings.simplefilter("ignore")
-            explained = loaded.explain(frame.iloc[rows], top=top if row else None)
+            explained = loaded.explain(frame.iloc[rows], of=of, top=top if row else None)
     if as_json:
         emit([{"row": r, **e, "contributions": e["contributions"][:top]} for r, e in zip(rows, explained)])
     elif row:
         for r, e in zip(rows, explained):
-            _one(r, e)
+            _one(r, e, loaded.task)
     else:
         _average(explained, top)
 
 
-def _one(row: int, explained: dict[str, Any]) -> None:
+def _one(row: int, explained: dict[str, Any], task: str) -> None:
     out = console()
     label = explained["label"]
-    what = "answer" if label is None else f"probability of {draw.clean(label, 40)}"
+    name = draw.clean(label, 40)
+    what = "answer" if label is None else name if task == "regression" else f"probability of {name}"
     usual = f"usual {draw.number(explained['base'])}"
     out.print(draw.heading(f"Row {row}: {what} {draw.number(explained['answer'])} ({usual})"))
     parts = explained["contributions"]
