@@ -18,6 +18,10 @@ from everymodel import workflow as workflow
 from catboost import CatBoostClassifier as CatBoostClassifier
 from catboost import CatBoostRegressor as CatBoostRegressor
 from everymodel.models.bayes.categorical_nb import CategoricalNB as CategoricalNB
+from everymodel.models.cluster.dbscan import DBSCAN as DBSCAN
+from everymodel.models.cluster.hdbscan import HDBSCAN as HDBSCAN
+from everymodel.models.cluster.kmeans import KMeans as KMeans
+from everymodel.models.cluster.optics import OPTICS as OPTICS
 from everymodel.models.decomposition.nmf import NMF as NMF
 from everymodel.models.decomposition.partial_least_squares import PLSCanonical as PLSCanonical
 from everymodel.models.decomposition.partial_least_squares import PLSRegression as PLSRegression
@@ -26,13 +30,18 @@ from everymodel.models.decomposition.pca_reconstruction import PCAReconstruction
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor
 from everymodel.models.linear.polynomial import PolynomialRegression as PolynomialRegression
+from everymodel.models.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture as BayesianGaussianMixture
+from everymodel.models.mixture.gaussian_mixture import GaussianMixture as GaussianMixture
+from everymodel.models.mixture.gaussian_mixture import GaussianMixtureDetector as GaussianMixtureDetector
+from everymodel.models.neighbors.local_outlier_factor import LocalOutlierFactor as LocalOutlierFactor
 from everymodel.models.neighbors.nearest_neighbors import KNeighborsClassifier as KNeighborsClassifier
 from everymodel.models.neighbors.nearest_neighbors import KNeighborsRegressor as KNeighborsRegressor
+from everymodel.models.neighbors.neighbor_distance import NeighborDistance as NeighborDistance
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronClassifier as MultilayerPerceptronClassifier
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronRegressor as MultilayerPerceptronRegressor
 from lightgbm import LGBMClassifier as LGBMClassifier
 from lightgbm import LGBMRegressor as LGBMRegressor
-from sklearn.cluster import KMeans as KMeans
+from sklearn.covariance import EllipticEnvelope as EllipticEnvelope
 from sklearn.decomposition import FactorAnalysis as FactorAnalysis
 from sklearn.decomposition import FastICA as FastICA
 from sklearn.decomposition import IncrementalPCA as IncrementalPCA
@@ -46,6 +55,7 @@ from sklearn.ensemble import ExtraTreesClassifier as ExtraTreesClassifier
 from sklearn.ensemble import ExtraTreesRegressor as ExtraTreesRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier as HistGradientBoostingClassifier
 from sklearn.ensemble import HistGradientBoostingRegressor as HistGradientBoostingRegressor
+from sklearn.ensemble import IsolationForest as IsolationForest
 from sklearn.ensemble import RandomForestClassifier as RandomForestClassifier
 from sklearn.ensemble import RandomForestRegressor as RandomForestRegressor
 from sklearn.linear_model import ElasticNet as ElasticNet
@@ -66,6 +76,7 @@ from sklearn.random_projection import GaussianRandomProjection as GaussianRandom
 from sklearn.random_projection import SparseRandomProjection as SparseRandomProjection
 from sklearn.svm import LinearSVC as LinearSVC
 from sklearn.svm import LinearSVR as LinearSVR
+from sklearn.svm import OneClassSVM as OneClassSVM
 from sklearn.svm import SVC as SVC
 from sklearn.svm import SVR as SVR
 from sklearn.tree import DecisionTreeClassifier as DecisionTreeClassifier
