@@ -43,8 +43,8 @@ CARD = {
     },
     "tiny": [{"n_estimators": 20, "random_state": 0}, {"n_estimators": 20, "max_features": 0.5, "random_state": 0}],
     "waivers": {
-        "check_sample_weight_equivalence_on_dense_data": "Each tree draws rows by weight; few rows of weight are too few.",
-        "check_sample_weight_equivalence_on_sparse_data": "Each tree draws rows by weight; few rows of weight are too few.",
+        "check_sample_weight_equivalence_on_dense_data": "Trees draw rows by weight, and need enough of them.",
+        "check_sample_weight_equivalence_on_sparse_data": "Trees draw rows by weight, and need enough of them.",
     },
     "classes": {"detector": {"class": "sklearn.ensemble:IsolationForest", "tasks": ["anomaly"]}},
 }
