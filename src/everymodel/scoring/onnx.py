@@ -79,13 +79,10 @@ class PairedTrees(_Fast):
             trees[i] if i + 1 == len(trees) else (trees[i][:, None] + trees[i + 1][None, :]).ravel()
             for i in range(0, len(trees), 2)
         ]
-        self.nan_true = None if step.nan_true is None else step.nan_true.astype(bool)
+        self.nan_true = [] if step.nan_true is None else np.flatnonzero(step.nan_true).tolist()
 
     def sums(self, matrix: np.ndarray) -> np.ndarray:
-        x = matrix.astype(np.float32)
-        if self.nan_true is not None:
-            x[np.isnan(x) & self.nan_true] = np.inf
-        total = _share(self._sums, x, self.threads) * self.step.scale  # type: ignore[union-attr]
+        total = _share(self._sums, matrix, self.threads) * self.step.scale  # type: ignore[union-attr]
         return total if self.step.bias is None else total + self.step.bias[0]  # type: ignore[union-attr]
 
     def _sums(self, x: np.ndarray) -> np.ndarray:
@@ -93,22 +90,29 @@ class PairedTrees(_Fast):
         return np.concatenate(blocks) if blocks else np.zeros(0)
 
     def _block(self, x: np.ndarray) -> np.ndarray:
-        columns, n = np.ascontiguousarray(x.T), len(x)  # (features, n)
+        columns, n = x.T.astype(np.float32, order="C"), len(x)  # (features, n)
+        for feature in self.nan_true:
+            columns[feature, np.isnan(columns[feature])] = np.inf
         total, room, leaf = np.zeros(n), np.empty(n), np.empty(n, dtype=np.intp)
-        number, both = np.empty(n, dtype=np.uint8), np.empty(n, dtype=np.uint16)
+        first, second, both = np.empty(n, np.uint8), np.empty(n, np.uint8), np.empty(n, np.uint16)
         yes = np.empty(n, dtype=bool)
         stop = 0
         for pair, table in zip(self.pairs, self.tables):
-            both[:] = 0
-            for depth in pair:
+            for depth, number in zip(pair, (first, second)):
                 stop += depth
-                number[:] = 0
-                for question in range(stop - 1, stop - depth - 1, -1):  # highest bit first: double and add
+                if depth == 0:
+                    number[:] = 0
+                    continue
+                top = stop - 1  # highest bit first: double and add
+                np.greater(columns[self.features[top]], self.borders[top], out=number.view(bool))
+                for question in range(top - 1, stop - depth - 1, -1):
                     np.greater(columns[self.features[question]], self.borders[question], out=yes)
                     np.add(number, number, out=number)
                     np.bitwise_or(number, yes.view(np.uint8), out=number)
-                np.left_shift(both, depth, out=both)
-                np.bitwise_or(both, number, out=both)
+            both[:] = first
+            if len(pair) == 2:
+                np.left_shift(both, pair[1], out=both)
+                np.bitwise_or(both, second, out=both)
             leaf[:] = both
             table.take(leaf, out=room, mode="clip")
             total += room
