@@ -24,6 +24,10 @@ _SLICE = 1 << 19  # cells answered at once
 class Model:
     """Answers rows; made by `em.fit` or `load`. Holds no state per call, so threads may share it.
 
+    A row gets the same answer, bit for bit, alone and among others. Steps that multiply wide matrices (kernels,
+    neighbours, Gaussian processes, discriminants, networks) leave that to BLAS, which adds in another order for one row
+    than for many: their answers agree to rounding.
+
     Attributes
     ----------
     schema : what rows must look like.
