@@ -351,3 +351,27 @@ def test_a_page_without_a_table_says_so_in_plain_words(tmp_path):
     with pytest.raises(ReadError, match="web page without a table") as caught:
         read(path)
     assert "regex" not in str(caught.value)
+
+
+def test_passwords_in_the_options_of_a_url_never_show(monkeypatch):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+
+    def refuse(address, **more):
+        raise RuntimeError(f"no connection with {address.query['password']} or p%40ss")
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", refuse)
+    with pytest.raises(ReadError) as caught:
+        read("postgresql://host/shop?user=me&password=p%40ss&sslkey=k3y", query="select 1")
+    assert not any(word in str(caught.value) for word in ("p@ss", "p%40ss", "k3y"))
+    assert "user=me" in str(caught.value)
+
+
+def test_a_missing_driver_is_named_as_pip_knows_it(monkeypatch):
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+
+    def absent(address, **more):
+        raise ModuleNotFoundError("No module named 'MySQLdb'", name="MySQLdb")
+
+    monkeypatch.setattr(sqlalchemy, "create_engine", absent)
+    with pytest.raises(NotInstalledError, match="pip install mysqlclient"):
+        read("mysql://me:secret@host/shop", query="select 1")

@@ -175,6 +175,7 @@ def test_what_becomes_of_suspects():
         kept = understand(frame, "target", keep_suspects=keep)
         assert kept.suspects == ("leak",) and kept.schema.column("leak").role == "feature"
         assert next(f for f in kept.findings if f.code == "leak-kept").severity == "error"
+        assert not any("left out" in f.advice for f in kept.findings if f.code.startswith("leak-"))
     assert understand(frame, "target", keep_suspects=["other"]).schema.column("leak").role == "ignored"
 
 

@@ -524,6 +524,15 @@ def _sqlite(path: str, sheet: Any, query: str | None, rows: int | None, findings
         raise ReadError(f"The database {path} refused: {error}. Check the query and the table's name.") from error
 
 
+# What pip calls a driver, where it is not the name of its module.
+_DRIVERS = {
+    "MySQLdb": "mysqlclient",
+    "psycopg2": "psycopg2-binary",
+    "psycopg": '"psycopg[binary]"',
+    "cx_Oracle": "cx-oracle",
+}
+
+
 def _database(url: str, query: str | None, rows: int | None) -> tuple[Any, str]:
     """(frame, URL without its password) of a query."""
     sqlalchemy = require("sqlalchemy", "Reading a database")
@@ -533,7 +542,8 @@ def _database(url: str, query: str | None, rows: int | None) -> tuple[Any, str]:
         raise ReadError(
             "The database URL cannot be read: expected something like postgresql://user:password@host/name."
         ) from None
-    shown = address.render_as_string(hide_password=True)
+    hidden = {k: v for k, v in address.query.items() if re.search("pass|pwd|secret|token|key", k, re.IGNORECASE)}
+    shown = address.set(query={**address.query, **dict.fromkeys(hidden, "***")}).render_as_string(hide_password=True)
     if query is None:
         raise ReadError(f"A query is needed to read {shown}: pass query= (--query) with a SELECT, or a table's name.")
     if re.fullmatch(r"[\w.]+", query.strip()):
@@ -553,13 +563,14 @@ def _database(url: str, query: str | None, rows: int | None) -> tuple[Any, str]:
         raise
     except ModuleNotFoundError as error:
         raise NotInstalledError(
-            f"Reading {shown} needs the driver {error.name}, which is not installed. Run: pip install {error.name}"
+            f"Reading {shown} needs the driver {error.name}, which is not installed. "
+            f"Run: pip install {_DRIVERS.get(error.name or '', error.name)}"
         ) from None
     except Exception as error:  # drivers raise what they like, and some print the URL with it
         reason = str(getattr(error, "orig", None) or error)
-        for secret in (address.password, _quoted(address.password)):
-            if secret:
-                reason = reason.replace(str(secret), "***")
+        for secret in (address.password, *(v for v in hidden.values() if isinstance(v, str))):
+            for form in {str(secret), _quoted(secret)} if secret else ():
+                reason = reason.replace(str(form), "***")
         # the chain is cut: the driver's own message may show the password
         raise ReadError(f"The database {shown} refused: {reason}. Check the URL and the query.") from None
     return _frame([tuple(row) for row in found], names), shown

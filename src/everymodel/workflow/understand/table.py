@@ -173,6 +173,9 @@ def _leave_out(
         text = f"Suspect columns were kept {why}: {listed(kept)}. The score is suspect."
         advice = "Do not trust the score unless these columns are known before the outcome is."
         said = [finding("leak-kept", "error", text, advice, kept)]
+        for i, found in enumerate(findings):  # their advice says that they are left out
+            if found.code.startswith("leak-") and set(found.columns) & set(kept):
+                findings[i] = replace(found, advice="Is it known before the outcome is?")
     reasons = {name: f.message for f in findings if f.code.startswith("leak-") for name in f.columns}
     for one in seen:
         if one.column.name in suspects and one.column.name not in kept:
