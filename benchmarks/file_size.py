@@ -5,7 +5,7 @@
 Goal: at most half. joblib runs with compress=3 (zlib), its documentation's example.
 
 Two are above it. A small linear model: of its 2.7 kB the zip's own headers take 0.55, the SHA-256 sums 0.2, the schema
-(names, ranges, levels, which joblib's dump does not have) 0.5, the answers to probe rows 0.4, steps and numbers the rest.
+(names, ranges, levels: nothing that joblib has) 0.5, the answers to probe rows 0.4, steps and numbers the rest.
 CatBoost: its leaves are doubles whose lower six bytes are noise to any compressor; with 22,600 leaves that are not zero
 these bytes alone are 136 kB, half of joblib's file, and the upper two bytes and the borders come on top.
 """
