@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 MODULES: dict[str, tuple[str, ...]] = {
     "bayes": ("gaussian_bayes", "bernoulli_bayes", "categorical_bayes"),
     "combine": ("blend", "mean", "calibrate", "transform", "clip", "columns", "stack", "place", "bands"),
-    "components": ("components",),
+    "components": ("components", "kernel_components", "nonnegative_parts"),
     "constant": ("constant", "constant_probabilities"),
     "dense": ("dense",),
     "density": ("nearest_group", "reachability"),
-    "detect": ("residual",),
+    "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor"),
     "discriminant": ("quadratic_discriminant",),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
     "groups": ("centers",),
