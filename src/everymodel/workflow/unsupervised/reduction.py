@@ -22,7 +22,7 @@ from everymodel.workflow.unsupervised.material import Fit, Fitted, Material, Mat
 
 WORDS = 4000  # kept of one text column
 COMMON = 0.5  # words in more of the texts than this part say nothing of any
-ROUNDS = 20  # shuffled tables
+ROUNDS = 30  # shuffled tables
 FLOPS = 2e10  # multiplications spent on their eigenvalues at most
 ROWS = 20_000  # rows of a table looked at: more would not change which components are above chance
 LARGEST = 1000  # rows looked at in very wide tables
@@ -238,7 +238,7 @@ class Spectrum:
     """Shares of the variance by component, and what they would be if columns had nothing to do with each other."""
 
     shares: np.ndarray  # (m,) of the variance, largest first
-    chance: np.ndarray  # (m,) 95 % quantile over shuffled tables
+    chance: np.ndarray  # (m,) 99 % quantile over shuffled tables
     rows: int  # looked at
     rank: int | None  # directions in which rows differ at all; None where only some rows were looked at
 
@@ -286,7 +286,7 @@ def spectrum(X: np.ndarray, origins: list[str], seed: int, clock: Clock) -> Spec
             for block in several:
                 mixed[:, block] = X[np.ix_(rng.permutation(len(X)), block)]
         shuffled.append(_eigenvalues(mixed) / whole)
-    chance = np.mean(shuffled, axis=0) + 1.645 * np.std(shuffled, axis=0, ddof=1)
+    chance = np.mean(shuffled, axis=0) + 2.33 * np.std(shuffled, axis=0, ddof=1)
     rank = int((values > 1e-10 * values[0]).sum()) if rows == n else None
     return Spectrum(values / whole, chance, rows, rank)
 
@@ -322,7 +322,7 @@ def topics_above_chance(X: Any, seed: int, most: int = 20, rows: int = 5000) -> 
         columns = np.repeat(np.arange(X.shape[1]), size)
         mixed = csr_matrix((X.data, (places, columns)), shape=X.shape)
         shuffled.append(randomized_svd(mixed, most, n_iter=4, random_state=state)[1] ** 2 / whole)
-    chance = np.mean(shuffled, axis=0) + 1.645 * np.std(shuffled, axis=0, ddof=1)
+    chance = np.mean(shuffled, axis=0) + 2.33 * np.std(shuffled, axis=0, ddof=1)
     below = shares[1:] <= chance[1:]
     above = 1 + (int(below.argmax()) if below.any() else len(below))
     return above, shares, chance
