@@ -375,3 +375,13 @@ def test_a_missing_driver_is_named_as_pip_knows_it(monkeypatch):
     monkeypatch.setattr(sqlalchemy, "create_engine", absent)
     with pytest.raises(NotInstalledError, match="pip install mysqlclient"):
         read("mysql://me:secret@host/shop", query="select 1")
+
+
+def test_a_saved_model_is_not_a_table(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "m.em", "w") as archive:
+        for member in ("manifest.json", "spec.json", "probe.json"):
+            archive.writestr(member, "{}")
+    with pytest.raises(ReadError, match="saved model"):
+        read(tmp_path / "m.em")

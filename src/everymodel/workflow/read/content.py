@@ -140,6 +140,10 @@ def _unzip(data: Buffer, name: str, member: str | None) -> tuple[bytes, str]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             files = [i for i in archive.infolist() if not i.is_dir() and not i.filename.startswith(("__MACOSX", "."))]
             names = [i.filename for i in files]
+            if member is None and {"manifest.json", "spec.json"} <= set(names):
+                raise ReadError(
+                    f"{name} is a saved model; expected a table. Use it with: everymodel predict {name} DATA."
+                )
             if member is not None:
                 files = [i for i in files if i.filename == member]
             if len(files) != 1:
