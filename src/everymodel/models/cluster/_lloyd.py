@@ -157,8 +157,8 @@ def improve(
 
     A move splits the groups that gain most by it and takes as many centres away: in turn by joining groups as Ward
     does, and by dropping the centres that are missed least. It is tried for as many groups as win more than `hope`
-    times what the merges cost; both estimates hold every other group still, so they are too careful, and below 1 there may be
-    something to be had. `first_all`: the first move splits every group.
+    times what the merges cost; both estimates hold all other groups still, so they are too careful, and even below 1
+    there may be something to be had. `first_all`: the first move splits every group.
     """
     k = len(centers)
     label, first, second = rows.nearest(centers)

@@ -17,17 +17,17 @@ def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
     of the same operations in the same order whatever rows stand beside it.
     """
     X, n, k = np.asarray(X, dtype=np.float64), len(X), len(centers)
-    out = np.zeros((n, k))
-    columns = np.ascontiguousarray(centers.T, dtype=np.float64)  # (p, k)
+    out = np.empty((n, k))
+    columns = np.ascontiguousarray(centers.T, dtype=np.float64)[:, :, None]  # (p, k, 1)
     size = max(_CELLS // max(k, 1), 1)
-    gap = np.empty((min(size, n), k))
     for start in range(0, n, size):
-        rows = np.ascontiguousarray(X[start : start + size].T)[:, :, None]  # (p, m, 1)
-        into, work = out[start : start + size], gap[: rows.shape[1]]
+        rows = np.ascontiguousarray(X[start : start + size].T)  # (p, m)
+        total, gap = np.zeros((k, rows.shape[1])), np.empty((k, rows.shape[1]))
         for x, c in zip(rows, columns):
-            np.subtract(x, c, out=work)
-            np.multiply(work, work, out=work)
-            into += work
+            np.subtract(x, c, out=gap)
+            np.multiply(gap, gap, out=gap)
+            total += gap
+        out[start : start + size] = total.T
     return out
 
 
