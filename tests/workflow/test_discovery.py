@@ -86,3 +86,28 @@ def test_too_few_rows_and_no_columns_are_said(tmp_path):
         em.fit(frame.head(3), out=tmp_path / "a", progress=False)
     with pytest.raises(DataError, match=r"one value"):
         em.fit(frame.assign(**dict.fromkeys(frame.columns, 1)), out=tmp_path / "b", progress=False)
+
+
+def test_each_column_of_the_table_weighs_the_same():
+    """Ten levels, six parts of a date and a rare mark of missing cells count as one column each."""
+    import pandas as pd
+
+    from everymodel.scoring import table
+    from everymodel.workflow.understand import understand
+    from everymodel.workflow.unsupervised.material import prepare
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "amount": np.where(rng.random(400) < 0.02, np.nan, rng.normal(50, 9, 400)),
+            "city": rng.choice([f"city {i}" for i in range(10)], 400),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 700, 400), unit="D"),
+        }
+    )
+    schema = understand(frame, None).schema
+    batch, _ = table.parse(schema, frame, bad="missing")
+    matrix = prepare(schema, batch, 0)
+    weight = {c: sum(v for v, o in zip(matrix.X.var(axis=0), matrix.origins) if o == c) for c in frame.columns}
+    assert weight == pytest.approx(dict.fromkeys(frame.columns, 1.0), abs=1e-6)
+    mark = matrix.X[:, matrix.names.index("amount:missing")].var()
+    assert mark < 0.05

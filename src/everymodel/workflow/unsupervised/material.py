@@ -73,11 +73,21 @@ def prepare(
     X = learner.fit_transform(batch)
     nodes, names, origins = learner.nodes("p"), list(learner.feature_names_), list(learner.origins_)
     if balance:
-        center, variance = X.mean(axis=0), X.var(axis=0)
+        center, spread = X.mean(axis=0), X.std(axis=0)
+        weight = spread**2
+        for j, name in enumerate(names):
+            if name.endswith(":missing"):  # a mark that is seldom set must not take half of its column's weight
+                share = float((X[:, j] > (X[:, j].min() + X[:, j].max()) / 2).mean())
+                weight[j] = min(weight[j], 2.0 * share * (1.0 - share))
         total = dict.fromkeys(origins, 0.0)
-        for origin, v in zip(origins, variance):
-            total[origin] += float(v)
-        factor = np.array([1.0 / np.sqrt(total[o]) if total[o] > 1e-12 else 1.0 for o in origins])
+        for origin, w in zip(origins, weight):
+            total[origin] += float(w)
+        factor = np.array(
+            [
+                np.sqrt(w / total[o]) / s if total[o] > 1e-12 and s > 1e-9 else 1.0
+                for o, w, s in zip(origins, weight, spread)
+            ]
+        )
         step = Scale(center, factor)
         nodes.append(Node("balanced", step, (nodes[-1].name,)))
         X = step(X)
