@@ -73,7 +73,10 @@ def _drawn(batch: Batch, columns: list[Column], rows: int, random: np.random.Gen
     whole = np.array([c.integer for c in columns])
     drawn[whole] = np.round(drawn[whole])
     gaps = (random.uniform(size=drawn.shape) >= (known / batch.n)[:, None]) | ~np.isfinite(drawn)
-    return [[None if gap else v for gap, v in zip(*pair)] for pair in zip(gaps.tolist(), drawn.tolist())]
+    # Eight digits do for reference rows, and more would be half of a small model's file.
+    return [
+        [None if gap else float(f"{v:.8g}") for gap, v in zip(*pair)] for pair in zip(gaps.tolist(), drawn.tolist())
+    ]
 
 
 def versions() -> dict[str, str]:
