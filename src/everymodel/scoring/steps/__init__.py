@@ -19,7 +19,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor"),
     "discriminant": ("quadratic_discriminant",),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
-    "groups": ("centers",),
+    "groups": ("centers", "linkage"),
     "kernel": ("support_vectors", "support_vector_scores"),
     "linear": ("linear", "linear_log", "linear_scores", "linear_probabilities", "polynomial"),
     "mixture": ("mixture", "mixture_density"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from everymodel.scoring.steps.base import Step, need, step
 from everymodel.scoring.steps.combine import softmax
 
 _CELLS = 8192  # distances held at once: what fits the cache
+_PAIRS = 4_000_000  # distances to rows held at once: 32 MB
 
 
 def squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
@@ -64,17 +67,21 @@ class Centers(Step):
 
     "gaussian": exp(-d^2 / (2 spread)), normalised: what an equal mixture of round Gaussians of variance `spread` says.
     "fuzzy": 1 / sum_l (d_j / d_l)^(2 / (m - 1)) with the fuzzifier m = `fuzzifier` (Bezdek 1981).
-    The largest membership is always that of the nearest centre.
+    `weights` (k,), if there are any, multiply the squared distances. The largest membership is always that of the
+    smallest of these.
     """
 
     centers: np.ndarray
     spread: float = 1.0
     kind: str = "gaussian"
     fuzzifier: float = 2.0
+    weights: np.ndarray | None = None
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         need(X.ndim == 2 and X.shape[1] == self.centers.shape[1], f"centres need {self.centers.shape[1]} features")
         squares = squared_distances(X, self.centers)
+        if self.weights is not None:
+            squares *= self.weights
         if self.kind == "gaussian":
             return softmax(-squares / (2.0 * self.spread))
         return softmax(-np.log(np.maximum(squares, 1e-300)) / (self.fuzzifier - 1.0))
@@ -85,3 +92,50 @@ class Centers(Step):
         need(self.kind in ("gaussian", "fuzzy"), f"unknown kind of membership {self.kind!r}")
         need(isinstance(self.spread, int | float) and self.spread > 0, "the spread of the groups is not above zero")
         need(isinstance(self.fuzzifier, int | float) and self.fuzzifier > 1, "the fuzzifier is not above one")
+        if self.weights is not None:
+            need(self.weights.shape == self.centers.shape[:1] and self.weights.dtype.kind == "f", "weights do not fit")
+            need(bool((self.weights > 0).all() and np.isfinite(self.weights).all()), "a weight is not above zero")
+
+
+@step("linkage", output="probabilities")
+class Linkage(Step):
+    """matrix (n, p) -> memberships (n, k): exp(-d^2 / (2 spread)), normalised, with d the distance to a group of rows.
+
+    rows (m, p) in the order of their groups, group j being rows ends[j] to ends[j + 1]; ends (k + 1,). d is the
+    smallest ("single"), mean ("average") or largest ("complete") distance to the group's rows, and 0 to a group that
+    the row itself is in.
+    """
+
+    holds_rows: ClassVar[bool] = True
+
+    rows: np.ndarray
+    ends: np.ndarray
+    kind: str
+    spread: float = 1.0
+
+    def __call__(self, X: np.ndarray) -> np.ndarray:
+        need(X.ndim == 2 and X.shape[1] == self.rows.shape[1], f"groups of rows need {self.rows.shape[1]} features")
+        out = np.empty((len(X), len(self.ends) - 1))
+        size = max(_PAIRS // len(self.rows), 1)
+        for start in range(0, len(X), size):
+            squares = squared_distances(X[start : start + size], self.rows)
+            nearest = np.minimum.reduceat(squares, self.ends[:-1], axis=1)
+            if self.kind == "single":
+                out[start : start + size] = nearest
+                continue
+            if self.kind == "complete":
+                found = np.maximum.reduceat(squares, self.ends[:-1], axis=1)
+            else:
+                found = (np.add.reduceat(np.sqrt(squares), self.ends[:-1], axis=1) / np.diff(self.ends)) ** 2
+            found[nearest == 0] = 0
+            out[start : start + size] = found
+        return softmax(-out / (2.0 * self.spread))
+
+    def check(self) -> None:
+        need(self.rows.ndim == 2 and self.rows.dtype.kind == "f", "the groups' rows are not a matrix of floats")
+        need(len(self.rows) > 0 and bool(np.isfinite(self.rows).all()), "the groups' rows are not finite")
+        need(self.ends.ndim == 1 and self.ends.dtype.kind in "iu" and len(self.ends) > 1, "groups have no ends")
+        need(self.ends[0] == 0 and self.ends[-1] == len(self.rows), "the groups' ends do not fit their rows")
+        need(bool((np.diff(self.ends.astype(np.int64)) > 0).all()), "a group of rows is empty")
+        need(self.kind in ("single", "average", "complete"), f"unknown linkage {self.kind!r}")
+        need(isinstance(self.spread, int | float) and self.spread > 0, "the spread of the groups is not above zero")
