@@ -21,6 +21,7 @@ from typing import Any
 
 from everymodel import catalog
 from everymodel.core.card import Card
+from everymodel.core.schema import FREE_TASKS, TASKS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -41,13 +42,18 @@ def model_page(name: str, cards: list[Card]) -> str:
     """The page of one family: what it is, when to choose it, one section per class."""
     first = cards[0]
     parts = [f"# {first.title}", first.summary]
-    parts.append(f"```\neverymodel fit data.csv --target y --model {name}\n```")
+    tasks = dict.fromkeys(task for card in cards for task in card.tasks)
+    lines = ["--target y"] if set(tasks) & set(TASKS) else []
+    lines += [f"--task {task}" for task in tasks if task in FREE_TASKS]
+    parts.append("```\n" + "\n".join(f"everymodel fit data.csv {line} --model {name}" for line in lines) + "\n```")
     parts.append(f"**Choose it** {first.choose}\n\n**Not** {first.avoid}" if first.choose else "")
     for card in cards:
         parts.append(f"## `everymodel.{card.class_name}`")
         parts.append(
             f"{card.kind.capitalize()} for {', '.join(card.tasks)}. The class is `{card.class_path.replace(':', '.')}`."
         )
+        if card.summary != first.summary:
+            parts.append(card.summary)
         needs = [f"{k.replace('_', ' ')}: {v}" for k, v in card.needs.items()]
         if needs:
             parts.append("Preparation and limits: " + "; ".join(needs) + ".")

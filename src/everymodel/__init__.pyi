@@ -18,7 +18,9 @@ from everymodel import workflow as workflow
 from catboost import CatBoostClassifier as CatBoostClassifier
 from catboost import CatBoostRegressor as CatBoostRegressor
 from everymodel.models.bayes.categorical_nb import CategoricalNB as CategoricalNB
+from everymodel.models.cluster.agglomerative import AgglomerativeClustering as AgglomerativeClustering
 from everymodel.models.cluster.dbscan import DBSCAN as DBSCAN
+from everymodel.models.cluster.fuzzy_c_means import FuzzyCMeans as FuzzyCMeans
 from everymodel.models.cluster.hdbscan import HDBSCAN as HDBSCAN
 from everymodel.models.cluster.kmeans import KMeans as KMeans
 from everymodel.models.cluster.optics import OPTICS as OPTICS
