@@ -6,8 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from everymodel.core.errors import DataError
+
+_LARGEST = 1e150  # squares of larger numbers overflow
 _CELLS = 2_000_000  # distances held in memory at once
 _FEW_COLUMNS = 8  # up to here a tree of boxes finds rows sooner than products of matrices do
+
+
+def measurable(X: np.ndarray) -> np.ndarray:
+    """X (n, p) as it is stored here; DataError where its values are too large for distances."""
+    most = float(np.abs(X).max(initial=0.0))
+    if most > _LARGEST:
+        raise DataError(f"The rows hold numbers up to {most:.3g}, expected at most {_LARGEST:g}: scale them first.")
+    return np.ascontiguousarray(X)
 
 
 def neighbours(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +40,7 @@ def neighbours(X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(distance, order, axis=1), np.take_along_axis(number, order, axis=1)
 
 
-def spanning_tree(X: np.ndarray, neighbors: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spanning_tree(X: np.ndarray, neighbors: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The minimum spanning tree of mutual reachability.
 
     Rows i and j are max(reach_i, reach_j, |x_i - x_j|) apart, where a row's reach is the distance to its `neighbors`-th
@@ -39,10 +50,10 @@ def spanning_tree(X: np.ndarray, neighbors: int) -> tuple[np.ndarray, np.ndarray
 
     Returns
     -------
-    ends (n - 1, 2) row numbers, length (n - 1,), reach (n,).
+    ends (n - 1, 2) row numbers, length (n - 1,), reach (n,), and the reach (n,) that one neighbour less would give: the
+    most that is left of it when a row comes close.
     """
     n = len(X)
-    X = X - X.mean(axis=0)  # nothing but differences matters, and products round less near zero
     distance, number = neighbours(X, min(max(neighbors, 16), n))
     reach = distance[:, neighbors - 1].copy()
     beyond = np.maximum(reach, distance[:, -1])  # rows that are not listed are at least this far away
@@ -71,7 +82,7 @@ def spanning_tree(X: np.ndarray, neighbors: int) -> tuple[np.ndarray, np.ndarray
                     start[g], end[g], best[g] = found
                 settled[g] = True
         group, k = _join(group, k, start, end, best, np.flatnonzero(settled), ends, lengths)
-    return np.array(ends, dtype=np.int64).reshape(-1, 2), np.array(lengths), reach
+    return np.array(ends, dtype=np.int64).reshape(-1, 2), np.array(lengths), reach, distance[:, max(neighbors - 2, 0)]
 
 
 def _join(
@@ -120,7 +131,8 @@ def _way_out(
 
 def _by_products(X: np.ndarray, reach: np.ndarray, rows: np.ndarray, out: np.ndarray, best: float) -> Any:
     """Candidates (i, j) for `_way_out`: of each slice of rows the best pair."""
-    other = X[out]
+    middle = X[out].mean(axis=0)  # products round less near zero
+    other = X[out] - middle
     lengths = np.einsum("ij,ij->i", other, other)
     table = np.concatenate([-2.0 * other, lengths[:, None]], axis=1).T.copy()  # (p + 1, m)
     reach_out = reach[out] ** 2
@@ -130,7 +142,7 @@ def _by_products(X: np.ndarray, reach: np.ndarray, rows: np.ndarray, out: np.nda
         part = part[reach[part] < best]
         if not len(part):
             continue
-        mine = X[part]
+        mine = X[part] - middle
         square = np.concatenate([mine, np.ones((len(part), 1))], axis=1) @ table  # (size, m)
         square += np.einsum("ij,ij->i", mine, mine)[:, None]
         np.maximum(square, reach_out, out=square)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.core.errors import ParameterError
-from everymodel.models.cluster._density import neighbours
+from everymodel.models.cluster._density import measurable, neighbours
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.density import NearestGroup
 
@@ -48,7 +48,7 @@ CARD = {
             "text": "Neighbours, itself counted, that make a row part of a core; more of them find denser groups.",
         },
     },
-    "presets": [{"min_samples": 5}, {"min_samples": 10}],
+    "presets": [{"min_samples": 10}, {"min_samples": 5}],
     "tiny": [{}, {"eps": 2.0, "min_samples": 4}],
     "classes": {"clusterer": {"class": "everymodel.models.cluster.dbscan:DBSCAN", "tasks": ["cluster"]}},
 }
@@ -101,7 +101,7 @@ class DBSCAN(ClusterMixin, BaseEstimator):
         k = self.min_samples
         if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
             raise ParameterError(f"min_samples={k!r} is not possible: expected a whole number of at least 1.")
-        X = np.ascontiguousarray(validate_data(self, X, dtype=np.float64))
+        X = measurable(validate_data(self, X, dtype=np.float64))
         n = len(X)
         if k > n:
             warnings.warn(f"There are {n} rows, fewer than min_samples={k}: all of them are noise.", stacklevel=2)
@@ -110,7 +110,7 @@ class DBSCAN(ClusterMixin, BaseEstimator):
         else:
             # of rows alone the nearest other one tells the scale
             distance = neighbours(X, max(k, min(2, n)))[0]
-            self.eps_ = knee(distance[:, max(k - 1, min(1, n - 1))]) if auto else float(self.eps)
+            self.eps_ = _bend(X, distance[:, max(k - 1, min(1, n - 1))]) if auto else float(self.eps)
             core = distance[:, k - 1] <= self.eps_
         self.core_sample_indices_ = np.flatnonzero(core)
         self.components_ = X[core]
@@ -135,14 +135,15 @@ class DBSCAN(ClusterMixin, BaseEstimator):
         return np.where(found == answer.shape[1] - 1, -1, found)
 
 
-def knee(distance: np.ndarray) -> float:
+def _bend(X: np.ndarray, distance: np.ndarray) -> float:
     """Where the sorted distances (n,) begin to rise: their logarithms are furthest below the chord there.
 
     Logarithms, because a single row far off would otherwise pull the chord so steep that every other row is below it.
     """
     d = np.sort(distance[distance > 0])
-    if not len(d):
-        return 1.0  # all rows are equal, or there is one: any distance does
+    if not len(d):  # every row has its equals: half of the least distance between different rows
+        different = np.unique(X, axis=0)
+        return float(neighbours(different, 2)[0][:, 1].min()) / 2 if len(different) > 1 else 1.0
     level = np.log(d)
     rise = (level - level[0]) / max(level[-1] - level[0], 1e-300)
     return float(d[int(np.argmax(np.linspace(0.0, 1.0, len(d)) - rise))]) if level[-1] > level[0] else float(d[-1])

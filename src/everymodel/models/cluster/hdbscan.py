@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.core.errors import ParameterError
-from everymodel.models.cluster._density import spanning_tree
+from everymodel.models.cluster._density import measurable, spanning_tree
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.density import Reachability
 
@@ -87,8 +87,9 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
     the group appears), is larger than that of the groups inside them. Groups are those of scikit-learn's HDBSCAN; the
     tree is grown by Boruvka's method, 2 to 5 times as fast.
 
-    A new row is tied to the closest row of a group, by the same distance, and joins that group if they are closer than
-    the distance at which the group appears; confidence is (1 + probability) / 2. Rows of the fit keep their label.
+    A new row is tied to the closest row of a group, by the same distance, the new row counted among the neighbours,
+    and joins that group if they are closer than the distance at which the group appears; confidence is
+    (1 + probability) / 2. Rows of the fit keep their label.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
             raise ParameterError(
                 f"cluster_selection_epsilon={self.cluster_selection_epsilon!r} is not possible: expected 0 or more."
             )
-        X = np.ascontiguousarray(validate_data(self, X, dtype=np.float64))
+        X = measurable(validate_data(self, X, dtype=np.float64))
         n = len(X)
         self._rows, self._neighbors = X, int(neighbors)
         if n < max(size, neighbors, 2):
@@ -157,7 +158,7 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
             self._neighbors = min(self._neighbors, n)
             chosen, self.labels_ = _Groups.none(n)
         else:
-            ends, length, self._reach = spanning_tree(X, self._neighbors)
+            ends, length, _, self._reach = spanning_tree(X, self._neighbors)
             self.tree_ = {"ends": ends, "length": length}
             tree = _condense(n, ends, length, int(size))
             self._leave = tree.leave

@@ -11,9 +11,9 @@ from sklearn.cluster import cluster_optics_xi
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.core.errors import ParameterError
-from everymodel.models.cluster._density import neighbours
+from everymodel.models.cluster._density import measurable, neighbours
 from everymodel.scoring.steps.base import Step
-from everymodel.scoring.steps.density import NearestGroup
+from everymodel.scoring.steps.density import Reachability
 
 CARD = {
     "name": "optics",
@@ -70,9 +70,10 @@ class OPTICS(ClusterMixin, BaseEstimator):
     nearest row, itself counted. Groups are the valleys of reachability along the walk whose walls fall and rise by a
     share of at least xi (scikit-learn's `cluster_optics_xi`); of nested valleys the innermost ones are the groups.
 
-    A row belongs to the group of the nearest row of the fit if that is not noise and no further away than the largest
-    reachability within the group, the distance at which the walk would still have gone on; else it is noise. Rows of
-    the fit keep their label. Confidence: at distance d of the nearest row, r being that limit, 1 - d / 2r.
+    A new row belongs to the group of the row from which it is reached first, j of that group with the least
+    r = max(core distance of j, distance), the new row counted among j's neighbours, if r is at most the largest reachability within the group, where the walk
+    would still have gone on; else it is noise. Rows of the fit keep their label. Confidence: (1 + c / r) / 2, with c
+    the least core distance in the group, and core distances in the place of r for rows of the fit.
 
     Parameters
     ----------
@@ -87,8 +88,9 @@ class OPTICS(ClusterMixin, BaseEstimator):
     Examples
     --------
     >>> from everymodel import OPTICS
-    >>> OPTICS(min_samples=2).fit([[0.0], [0.1], [0.2], [5.0], [5.1], [5.2], [40.0]]).labels_.tolist()
-    [0, 0, 0, 1, 1, 1, -1]
+    >>> X = [[40.0], [0.0], [0.1], [0.2], [0.3], [5.0], [5.1], [5.2], [5.3], [90.0]]
+    >>> OPTICS(min_samples=3).fit(X).labels_.tolist()
+    [-1, 1, 1, 1, 1, 0, 0, 0, 0, -1]
     """
 
     def __init__(self, min_samples: int = 5, xi: float = 0.05, min_cluster_size: int | None = None):
@@ -109,27 +111,29 @@ class OPTICS(ClusterMixin, BaseEstimator):
                 raise ParameterError(f"{name}={value!r} is not possible: expected a whole number of at least 2.")
         if not 0 < self.xi < 1:
             raise ParameterError(f"xi={self.xi!r} is not possible: expected a share between 0 and 1.")
-        X = np.ascontiguousarray(validate_data(self, X, dtype=np.float64))
+        X = measurable(validate_data(self, X, dtype=np.float64))
         n = len(X)
         self._rows, self.labels_, self._limit = X, np.full(n, -1), np.zeros(0)
         self.ordering_, self.predecessor_ = np.arange(n), np.full(n, -1)
-        self.reachability_, self.core_distances_ = np.full(n, np.inf), np.full(n, np.inf)
+        self.reachability_, self.core_distances_, self._reach = (np.full(n, np.inf) for _ in range(3))
         self.cluster_hierarchy_ = np.zeros((0, 2), dtype=np.int64)
         if n < max(size, self.min_samples):
             what = f"min_cluster_size={size}" if n < size else f"min_samples={self.min_samples}"
             warnings.warn(f"There are {n} rows, too few for {what}: all of them are noise.", stacklevel=2)
             return self
-        self.core_distances_ = neighbours(X, self.min_samples)[0][:, -1].copy()
+        distance = neighbours(X, self.min_samples)[0]
+        self.core_distances_, self._reach = distance[:, -1].copy(), distance[:, -2].copy()
         self.ordering_, self.reachability_, self.predecessor_ = walk(X, self.core_distances_)
         if np.nanmax(self.reachability_[self.ordering_[1:]], initial=0.0) > 0:
-            self.labels_, self.cluster_hierarchy_ = cluster_optics_xi(
-                reachability=self.reachability_,
-                predecessor=self.predecessor_,
-                ordering=self.ordering_,
-                min_samples=int(self.min_samples),
-                min_cluster_size=int(size),
-                xi=float(self.xi),
-            )
+            with np.errstate(divide="ignore", invalid="ignore"):  # equal rows are 0 apart
+                self.labels_, self.cluster_hierarchy_ = cluster_optics_xi(
+                    reachability=self.reachability_,
+                    predecessor=self.predecessor_,
+                    ordering=self.ordering_,
+                    min_samples=int(self.min_samples),
+                    min_cluster_size=int(size),
+                    xi=float(self.xi),
+                )
         else:  # all rows are equal: one group
             self.labels_, self.cluster_hierarchy_ = np.zeros(n, dtype=np.int64), np.array([[0, n - 1]])
         ordered = self.labels_[self.ordering_]
@@ -182,4 +186,10 @@ def walk(X: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def pack(model: Any) -> Step:
     """The fitted model as a scoring step; it holds the prepared training rows."""
-    return NearestGroup(model._rows, model.labels_.astype(np.int32), model._limit)
+    core, member = model.core_distances_, model.labels_ >= 0
+    full = np.full(len(model._limit), np.inf)
+    np.minimum.at(full, model.labels_[member], core[member])
+    # `neighbors` is 1: how dense it is around the row itself does not matter for reaching it.
+    return Reachability(
+        model._rows, model._reach, model.labels_.astype(np.int32), core, model._limit * (1 + 1e-9), full, neighbors=1
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from everymodel.core.errors import DataError, ParameterError
 from everymodel.scoring.steps.mixture import Mixture, MixtureDensity
 
+_SAMPLE = 5000  # rows that starts are looked for on
 COVARIANCES = ("full", "tied", "diag", "spherical")
 
 
@@ -25,31 +26,34 @@ def check(model: Any) -> None:
         raise ParameterError(f"reg_covar={model.reg_covar!r} is not possible: expected 0 or more.")
 
 
-def fit_scaled(model: Any, X: np.ndarray, make: Callable[[], Any]) -> Any:
-    """Fit what `make` gives, a mixture of scikit-learn, on scaled rows.
+def fit_scaled(model: Any, X: np.ndarray, make: Callable[[], Any]) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+    """Fit what `make` gives for the scaled rows, a mixture of scikit-learn, on them.
 
     Columns are centred and divided by their standard deviation (all by one number where clouds are to be round), so
     that `reg_covar` means the same share of every column's variance, whatever its unit. A mixture does not depend on
     the scale otherwise.
     """
+    most = float(np.abs(X).max(initial=0.0))
+    if most > 1e150:
+        raise DataError(f"The rows hold numbers up to {most:.3g}, expected at most 1e150: scale them first.")
     center = X.mean(axis=0)
     spread = X.std(axis=0)
     if model.covariance_type == "spherical":
         spread = np.full(len(spread), np.sqrt(np.mean(spread**2)))
     spread = np.where(spread > 1e-12 * np.maximum(np.abs(center), 1e-300), spread, 1.0)
     Z = (X - center) / spread
-    inner = make()
-    if len(X) < inner.n_components:
+    if model.n_components is not None and len(X) < model.n_components:
         raise DataError(
-            f"There are {len(X)} rows for n_components={inner.n_components}: give more rows or ask for fewer."
+            f"There are {len(X)} rows for n_components={model.n_components}: give more rows or ask for fewer."
         )
+    inner = make(Z)
     with warnings.catch_warnings():
         # Fewer different rows than clouds: k-means, which finds the start, says so in words about itself.
         warnings.filterwarnings("ignore", message="Number of distinct clusters")
         try:
             inner.fit(Z)
         except ValueError as error:
-            if "covariance" not in str(error):
+            if not any(word in str(error) for word in ("covariance", "positive", "precision")):
                 raise
             raise DataError(
                 f"With n_components={inner.n_components} some clouds became flat, so their density is infinite: raise "
@@ -81,15 +85,62 @@ def adopt(model: Any, inner: Any, center: np.ndarray, spread: np.ndarray, Z: np.
     model.groups_, model.labels_ = np.unique(found, return_inverse=True)  # clouds that no row belongs to are no groups
 
 
-def best_by_bic(model: Any, X: np.ndarray, make: Callable[[int], Any], most: int) -> tuple[Any, dict[int, float]]:
-    """The fit whose Bayesian information criterion is least; ends when three fits in a row were no better."""
+def start(Z: np.ndarray, k: int, kind: str, reg: float, tries: int, seed: Any) -> dict[str, Any]:
+    """Where expectation maximisation begins: clouds around the groups of the best of `tries` runs of k-means.
+
+    Runs are on at most `_SAMPLE` rows, the best of them goes on with all. A single run, which is what scikit-learn
+    starts from, often puts two clouds into one group.
+    """
+    from sklearn.cluster import KMeans
+
+    random = np.random.default_rng(seed)
+    few = Z if len(Z) <= _SAMPLE else Z[random.choice(len(Z), _SAMPLE, replace=False)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different rows than groups: some clouds will be empty or alike
+        number = int(random.integers(2**31 - 1))
+        centers = KMeans(k, n_init=tries, random_state=number).fit(few).cluster_centers_
+        group = KMeans(k, init=centers, n_init=1).fit(Z).labels_
+    p, reg = Z.shape[1], max(reg, 1e-6)
+    share = np.zeros((k, 1)) + 10 * np.finfo(float).eps
+    mean, covariance = np.zeros((k, p)), np.zeros((k, p, p) if kind in ("full", "tied") else (k, p))
+    for c in range(k):
+        rows = Z[group == c]
+        share[c] += len(rows)
+        mean[c] = rows.mean(axis=0) if len(rows) else Z[int(random.integers(len(Z)))]
+        gap = rows - mean[c]
+        size = max(len(rows), 1)
+        covariance[c] = gap.T @ gap / size if kind in ("full", "tied") else np.einsum("ij,ij->j", gap, gap) / size
+    if kind in ("full", "tied"):
+        if kind == "tied":
+            covariance = (covariance * share[:, :, None]).sum(axis=0)[None] / share.sum()
+        covariance = covariance + reg * np.eye(p)
+        precision = np.linalg.pinv(covariance, hermitian=True)
+        precision = precision[0] if kind == "tied" else precision
+    elif kind == "diag":
+        precision = 1.0 / np.maximum(covariance + reg, 1e-12)
+    else:
+        precision = 1.0 / np.maximum(covariance.mean(axis=1) + reg, 1e-12)
+    return {"weights_init": (share / share.sum()).ravel(), "means_init": mean, "precisions_init": precision}
+
+
+def best_by_bic(
+    model: Any, X: np.ndarray, make: Callable[[np.ndarray, int], Any], most: int
+) -> tuple[Any, dict[int, float]]:
+    """The fit whose Bayesian information criterion is least, and the criteria by number of clouds.
+
+    Ends when three fits in a row were no better. A fit does not count if one of its clouds holds too few rows to have a
+    shape: it is then as thin as `reg_covar` allows, and its density, which the criterion believes, means nothing.
+    """
+    n, p = X.shape
+    fewest = {"full": p + 2, "tied": 1, "diag": 3, "spherical": 2}[model.covariance_type]
     values: dict[int, float] = {}
     best: Any = None
-    for k in range(1, max(min(most, len(X) // 2), 1) + 1):
-        fitted = fit_scaled(model, X, lambda k=k: make(k))
-        values[k] = float(fitted[0].bic(fitted[3]) + 2 * len(X) * np.log(fitted[2]).sum())
-        if best is None or values[k] < values[best[0].n_components]:
-            best = fitted
+    for k in range(1, max(min(most, n // max(fewest, 2)), 1) + 1):
+        fitted = fit_scaled(model, X, lambda Z, k=k: make(Z, k))
+        if best is None or fitted[0].weights_.min() * n >= fewest:
+            values[k] = float(fitted[0].bic(fitted[3]) + 2 * n * np.log(fitted[2]).sum())
+            if best is None or values[k] < values[best[0].n_components]:
+                best = fitted
         if k - best[0].n_components >= 3:
             break
     return best, values

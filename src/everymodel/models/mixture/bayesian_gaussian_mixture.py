@@ -144,7 +144,7 @@ class BayesianGaussianMixture(ClusterMixin, BaseEstimator):
             *_clouds.fit_scaled(
                 self,
                 X,
-                lambda: sk.BayesianGaussianMixture(
+                lambda _: sk.BayesianGaussianMixture(
                     n_components=int(self.n_components),
                     covariance_type=self.covariance_type,
                     weight_concentration_prior_type=self.weight_concentration_prior_type,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn import mixture as sk
 from sklearn.base import BaseEstimator, ClusterMixin, OutlierMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.core.errors import ParameterError
@@ -53,11 +54,11 @@ CARD = {
         },
         "n_init": {
             "type": "int",
-            "default": 1,
+            "default": 5,
             "low": 1,
             "high": 100,
             "tune": False,
-            "text": "Number of starts, of which the best is kept.",
+            "text": "Runs of k-means, of which the best is where the fit starts.",
         },
         "max_components": {
             "type": "int",
@@ -113,25 +114,24 @@ class _Clouds(BaseEstimator):
     def _fit_clouds(self, X: Any) -> np.ndarray:
         _clouds.check(self)
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        random = self.random_state
-        if isinstance(random, np.random.RandomState):  # every number of clouds begins alike
-            random = int(random.randint(2**31 - 1))
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))  # every number of clouds begins alike
 
-        def make(k: int) -> sk.GaussianMixture:
+        def make(Z: np.ndarray, k: int) -> sk.GaussianMixture:
             return sk.GaussianMixture(
                 k,
                 covariance_type=self.covariance_type,
                 reg_covar=self.reg_covar,
-                n_init=self.n_init,
                 max_iter=self.max_iter,
                 tol=self.tol,
-                random_state=random,
+                init_params="random_from_data",  # replaced by the start
+                random_state=seed,
+                **_clouds.start(Z, k, self.covariance_type, self.reg_covar, self.n_init, seed),
             )
 
         if self.n_components is None:
             fitted, self.bics_ = _clouds.best_by_bic(self, X, make, self.max_components)
         else:
-            fitted = _clouds.fit_scaled(self, X, lambda: make(int(self.n_components)))
+            fitted = _clouds.fit_scaled(self, X, lambda Z: make(Z, int(self.n_components)))
             self.bics_ = {}
         _clouds.adopt(self, *fitted)
         inner, _, spread, Z = fitted
@@ -150,7 +150,7 @@ class GaussianMixture(ClusterMixin, _Clouds):
     """Fit a sum of Gaussian clouds by expectation maximisation, and give each row to the likeliest (Dempster 1977).
 
     The density is sum_k w_k N(x; m_k, S_k); the confidence in group k is w_k N(x; m_k, S_k) / density. The fit is
-    scikit-learn's, on scaled columns.
+    scikit-learn's, on scaled columns, from a better start.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class GaussianMixture(ClusterMixin, _Clouds):
     covariance_type : "full" (each cloud its own shape), "tied" (one shape), "diag" (axes along the columns),
         "spherical" (round).
     reg_covar : added to the variances, as a share of each column's variance.
-    n_init : starts by k-means, of which the best is kept. max_iter, tol : of expectation maximisation.
+    n_init : runs of k-means, of which the best is where the fit starts. max_iter, tol : of expectation maximisation.
     max_components : see `n_components`. random_state : of the starts.
 
     Attributes
@@ -186,7 +186,7 @@ class GaussianMixture(ClusterMixin, _Clouds):
         n_components: int | None = None,
         covariance_type: str = "full",
         reg_covar: float = 1e-6,
-        n_init: int = 1,
+        n_init: int = 5,
         max_iter: int = 100,
         tol: float = 1e-3,
         max_components: int = 10,
@@ -236,7 +236,7 @@ class GaussianMixtureDetector(OutlierMixin, _Clouds):
         covariance_type: str = "full",
         contamination: float = 0.1,
         reg_covar: float = 1e-6,
-        n_init: int = 1,
+        n_init: int = 5,
         max_iter: int = 100,
         tol: float = 1e-3,
         max_components: int = 10,

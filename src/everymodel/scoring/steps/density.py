@@ -31,7 +31,8 @@ def _outside(limit: np.ndarray, distance: np.ndarray) -> np.ndarray:
 
 
 def _check_rows(rows: np.ndarray, group: np.ndarray, limit: np.ndarray) -> None:
-    need(rows.ndim == 2 and rows.dtype.kind == "f" and bool(np.isfinite(rows).all()), "the rows are not finite floats")
+    need(rows.ndim == 2 and rows.shape[1] > 0 and rows.dtype.kind == "f", "the rows are not a matrix of floats")
+    need(bool(np.isfinite(rows).all()), "the rows are not finite")
     need(group.shape == rows.shape[:1] and group.dtype.kind == "i", "the rows' groups do not fit")
     need(limit.ndim == 1 and limit.dtype.kind == "f" and bool((limit >= 0).all()), "the groups' limits do not fit")
     need(bool(((group >= -1) & (group < len(limit))).all()), "a row's group does not exist")
@@ -86,8 +87,8 @@ class NearestGroup(_Searches):
 class Reachability(_Searches):
     """matrix (n, p) -> memberships (n, k + 1) in groups cut from a tree of mutual reachability (HDBSCAN).
 
-    rows (m, p); reach (m,) the distance to each row's `neighbors`-th nearest row, itself counted; group (m,), -1 for
-    noise; leave (m,) the distance below which a row no longer hangs together with its group; limit (k,) the distance at
+    rows (m, p); reach (m,) the distance to the last of each row's `neighbors` nearest rows, where the row itself and a
+    new one are two of them; group (m,), -1 for noise; leave (m,) the distance below which a row no longer hangs together with its group; limit (k,) the distance at
     which a group parts from the others; full (k,) the distance at which its densest rows leave.
 
     A new row x is tied to the row j of a group for which r = max(reach of x, reach of j, |x - j|) is least, and belongs
