@@ -26,7 +26,7 @@ CARD = {
     "avoid": "Very many rows, for time grows with their square; noise, with single linkage.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "max_rows": 20000},
-    "cost": {"scale": 6e-10, "rows_power": 2.0, "columns_power": 0.7},
+    "cost": {"scale": 1.1e-9, "rows_power": 2.0, "columns_power": 0.7},
     "references": [
         "Ward (1963), Hierarchical grouping to optimize an objective function. JASA 58(301).",
         "Muellner (2011), Modern hierarchical, agglomerative clustering algorithms. arXiv 1109.2378.",

@@ -25,7 +25,7 @@ CARD = {
     "avoid": "Long or nested groups; many columns with a fuzzifier set by hand, for all centres then coincide.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard"},
-    "cost": {"scale": 2e-7, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 1e-7, "rows_power": 1.0, "columns_power": 1.0},
     "references": [
         "Bezdek (1981), Pattern Recognition with Fuzzy Objective Function Algorithms.",
         "Schwaemmle and Jensen (2010), A simple and fast method to determine the parameters for fuzzy c-means cluster "
