@@ -23,7 +23,7 @@ CARD = {
     "avoid": "Overlapping groups, which it calls noise, and more rows than its time, which grows with their square.",
     "gives": ["probabilities", "noise"],
     "needs": {"scaling": "standard", "max_rows": 50000},
-    "cost": {"scale": 1.4e-9, "rows_power": 2.0, "columns_power": 0.5},
+    "cost": {"scale": 1.1e-8, "rows_power": 1.75, "columns_power": 0.67},
     "references": [
         "Campello, Moulavi and Sander (2013), Density-based clustering based on hierarchical density estimates. PAKDD.",
         "Campello, Moulavi, Zimek and Sander (2015), Hierarchical density estimates for data clustering, "

@@ -21,7 +21,7 @@ CARD = {
     "avoid": "Groups of odd shapes, and more columns than some dozens with full covariances.",
     "gives": ["probabilities", "scores"],
     "needs": {"scaling": "standard", "max_columns": 300},
-    "cost": {"scale": 6e-8, "rows_power": 1.0, "columns_power": 1.5},
+    "cost": {"scale": 2e-6, "rows_power": 1.47, "columns_power": 0.1},
     "references": [
         "Attias (1999), A variational Bayesian framework for graphical models. NeurIPS 12.",
         "Blei and Jordan (2006), Variational inference for Dirichlet process mixtures. Bayesian Analysis 1(1).",

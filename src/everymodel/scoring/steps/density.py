@@ -88,8 +88,9 @@ class Reachability(_Searches):
     """matrix (n, p) -> memberships (n, k + 1) in groups cut from a tree of mutual reachability (HDBSCAN).
 
     rows (m, p); reach (m,) the distance to the last of each row's `neighbors` nearest rows, where the row itself and a
-    new one are two of them; group (m,), -1 for noise; leave (m,) the distance below which a row no longer hangs together with its group; limit (k,) the distance at
-    which a group parts from the others; full (k,) the distance at which its densest rows leave.
+    new one are two of them; group (m,), -1 for noise; leave (m,) the distance below which a row no longer hangs
+    together with its group; limit (k,) the distance at which a group parts from the others; full (k,) the distance at
+    which its densest rows leave.
 
     A new row x is tied to the row j of a group for which r = max(reach of x, reach of j, |x - j|) is least, and belongs
     to j's group if r is below the limit. It leaves it at l = max(r, leave of j): the group gets (1 + full / l) / 2,
