@@ -10,7 +10,7 @@ from everymodel.core.clock import Clock
 from everymodel.workflow.types import Listener, Metric, Progress
 from everymodel.workflow.unsupervised import measures
 from everymodel.workflow.unsupervised.material import Fit, Material, Outcome
-from everymodel.workflow.unsupervised.profile import profile
+from everymodel.workflow.unsupervised.profile import describe
 
 MOST = 10  # groups tried
 
@@ -55,7 +55,7 @@ def discover(
     ]
     if labels is not None:
         metrics += [Metric(name, v, np.nan, np.nan, "higher") for name, v in measures.agreement(labels, found).items()]
-    segments = profile(material, found, fitted.answers)
+    told = describe(material, found, fitted.answers, seed)
     return Outcome(
         fitted,
         [{"model": "K-means", "card": "kmeans", "weight": 1.0, "parameters": {"n_clusters": k}}],
@@ -74,8 +74,9 @@ def discover(
         f"{k} groups (silhouette {width:.2f}).",
         "silhouette",
         tuple(range(k)),
-        {"segments": segments},
-        {"segments": segments, "sizes": np.bincount(found, minlength=k).tolist()},
+        {"segments": told.segments},
+        told.structure,
+        tables={"segments": told.table},
     )
 
 
