@@ -23,13 +23,15 @@ def labels(material: Material, matrix: Matrix) -> list[str]:
     told = []
     for j, (name, origin) in enumerate(zip(matrix.names, matrix.origins)):
         column = material.schema.column(origin) if origin else None
-        part = name[len(origin) + 1 :] if origin and name.startswith(origin) and len(name) > len(origin) else ""
+        part = name[len(origin) + 1 :] if origin and name.startswith(origin) else ""
         if column is None:
             told.append(name)
-        elif part == "missing":
+        elif part in ("missing", "(missing)"):
             told.append(f"{origin} missing")
         elif part == "frequency":
             told.append(f"frequent {origin}")
+        elif column.kind == "category" and part == "(rare)":
+            told.append(f"rare {origin}")
         elif name in topics:
             told.append(f"{origin} about {topics[name]}")
         elif column.kind == "category":

@@ -33,6 +33,7 @@ from everymodel.workflow.unsupervised.reduction import (
 
 SHARE = 0.9  # of the variance that is enough
 TOPICS = 12  # found in texts without being asked: more are not read
+PARTS = 20  # that counts are made of: where there are more, nobody reads them, and PCA is quicker
 LOOKED = 10_000  # rows from which loadings are computed
 POINTS = 2000  # rows on the map
 KEPT = 2.0  # seconds for packing and the report
@@ -86,8 +87,11 @@ def discover(
     """
     clock = Clock(clock.limit, clock.started, clock.kept + KEPT)
     kind = plan(material)
-    cards = _cards(models, kind)[: trials or None]
+    cards = _cards(models, kind)
     count = _Count(material, kind, components, seed, clock)
+    if kind == "counts" and not models and count.number > PARTS:
+        kind, cards = "numbers", _cards(None, "numbers")
+    cards = cards[: trials or None]
     findings = count.findings
     tries = [_try(material, card, count.number, findings) for card in cards]
     parts = halves(material.n, seed)
@@ -585,7 +589,8 @@ def _headline(
     count: _Count, kind: str, d: int, total: float, error: float, columns: int, card: Card, told: list[dict[str, Any]]
 ) -> str:
     if kind == "text" and not np.isfinite(total):
-        return f"{d} topic{'s' * (d != 1)}; the first is about {told[0]['name']}."
+        held = f" hold{'s' * (d == 1)} {1.0 - error:.0%} of what new rows say" if np.isfinite(error) else ""
+        return f"{d} topic{'s' * (d != 1)}{held}; the first is about {told[0]['name']}."
     if columns == 1 and d == 1:
         return f"There is one column, {count.matrix.origins[0]!r}: nothing to reduce."
     one = d == 1

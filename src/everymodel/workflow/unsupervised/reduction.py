@@ -22,8 +22,8 @@ from everymodel.workflow.unsupervised.material import Fit, Fitted, Material, Mat
 
 WORDS = 4000  # kept of one text column
 COMMON = 0.5  # words in more of the texts than this part say nothing of any
-ROUNDS = 30  # shuffled tables
-FLOPS = 2e10  # multiplications spent on their eigenvalues at most
+ROUNDS, FEW = 30, 8  # shuffled tables, and for large ones
+FLOPS = 4e10  # multiplications spent on their eigenvalues at most
 ROWS = 20_000  # rows of a table looked at: more would not change which components are above chance
 LARGEST = 1000  # rows looked at in very wide tables
 HELD = 20_000, 5000  # rows at most to learn from and to rebuild, when the reconstruction error is measured
@@ -259,12 +259,17 @@ def spectrum(X: np.ndarray, origins: list[str], seed: int, clock: Clock) -> Spec
 
     Matrix columns that stem from one column of the table are shuffled together: what one category's levels have to do
     with each other is no news. Of large matrices some rows are looked at, and as many of the shuffled ones; a clock
-    that runs ends the shuffling after a tenth of its time, but not before the fifth.
+    that runs ends the shuffling after a tenth of its time, but not before `FEW` rounds.
     """
     n, p = X.shape
     rng = np.random.default_rng(seeds.derive(seed, "chance"))
     rows = min(n, ROWS) if p <= LARGEST else min(n, LARGEST)
-    while rows > 200 and (ROUNDS + 1) * (float(rows) * p * min(rows, p) + 3.0 * min(rows, p) ** 3) > FLOPS:
+
+    def cost(rows: int) -> float:
+        return float(rows) * p * min(rows, p) + 3.0 * min(rows, p) ** 3
+
+    rounds = int(np.clip(FLOPS / cost(rows) - 1, FEW, ROUNDS))
+    while rows > 200 and (rounds + 1) * cost(rows) > FLOPS:
         rows = max(int(rows * 0.8), 200)
     if rows < n:
         X = X[np.sort(rng.choice(n, rows, replace=False))]
@@ -280,7 +285,7 @@ def spectrum(X: np.ndarray, origins: list[str], seed: int, clock: Clock) -> Spec
     end = time.monotonic() + 0.1 * clock.left()
     shuffled = []
     mixed = X.copy()
-    while len(shuffled) < ROUNDS and (len(shuffled) < 5 or time.monotonic() < end):
+    while len(shuffled) < rounds and (len(shuffled) < FEW or time.monotonic() < end):
         if len(blocks) > 1:
             mixed[:, alone] = rng.permuted(X[:, alone], axis=0)
             for block in several:
