@@ -53,7 +53,7 @@ CARD = {
     "classes": {"clusterer": {"class": "everymodel.models.cluster.dbscan:DBSCAN", "tasks": ["cluster"]}},
 }
 
-_CELLS = 20_000_000  # neighbours that may be held in memory at once
+_CELLS = 4_000_000  # neighbours that may be held in memory at once
 
 
 class DBSCAN(ClusterMixin, BaseEstimator):
