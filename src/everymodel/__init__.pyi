@@ -23,7 +23,10 @@ from everymodel.models.cluster.dbscan import DBSCAN as DBSCAN
 from everymodel.models.cluster.fuzzy_c_means import FuzzyCMeans as FuzzyCMeans
 from everymodel.models.cluster.hdbscan import HDBSCAN as HDBSCAN
 from everymodel.models.cluster.kmeans import KMeans as KMeans
+from everymodel.models.cluster.mean_shift import MeanShift as MeanShift
+from everymodel.models.cluster.mini_batch_kmeans import MiniBatchKMeans as MiniBatchKMeans
 from everymodel.models.cluster.optics import OPTICS as OPTICS
+from everymodel.models.cluster.spectral import SpectralClustering as SpectralClustering
 from everymodel.models.decomposition.nmf import NMF as NMF
 from everymodel.models.decomposition.partial_least_squares import PLSCanonical as PLSCanonical
 from everymodel.models.decomposition.partial_least_squares import PLSRegression as PLSRegression
@@ -41,6 +44,7 @@ from everymodel.models.neighbors.nearest_neighbors import KNeighborsRegressor as
 from everymodel.models.neighbors.neighbor_distance import NeighborDistance as NeighborDistance
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronClassifier as MultilayerPerceptronClassifier
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronRegressor as MultilayerPerceptronRegressor
+from everymodel.models.semi_supervised.label_spreading import LabelSpreading as LabelSpreading
 from lightgbm import LGBMClassifier as LGBMClassifier
 from lightgbm import LGBMRegressor as LGBMRegressor
 from sklearn.covariance import EllipticEnvelope as EllipticEnvelope
