@@ -17,7 +17,7 @@ CARD = {
     "avoid": "To keep as much variance as possible, where PCA is made for it.",
     "gives": ["components"],
     "needs": {"scaling": "standard"},
-    "cost": {"scale": 1.5e-8, "rows_power": 1.0, "columns_power": 1.3},
+    "cost": {"scale": 1e-6, "rows_power": 1.0, "columns_power": 1.0},
     "references": ["Barber (2012), Bayesian Reasoning and Machine Learning, chapter 21."],
     "advice": ["correlated", "interpretable"],
     "priority": None,

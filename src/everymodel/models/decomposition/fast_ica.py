@@ -17,7 +17,7 @@ CARD = {
     "avoid": "Bell-shaped data, which have no such sources; and to compress, where PCA keeps more.",
     "gives": ["components"],
     "needs": {"scaling": "standard"},
-    "cost": {"scale": 2e-8, "rows_power": 1.0, "columns_power": 1.2},
+    "cost": {"scale": 1e-7, "rows_power": 1.0, "columns_power": 1.0},
     "references": ["Hyvärinen and Oja (2000), Independent component analysis. Neural Networks 13(4-5)."],
     "advice": ["signals", "many_columns"],
     "priority": None,

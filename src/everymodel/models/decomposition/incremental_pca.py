@@ -17,7 +17,7 @@ CARD = {
     "avoid": "Tables that fit into memory, where plain PCA is exact and faster.",
     "gives": ["components"],
     "needs": {"scaling": "standard"},
-    "cost": {"scale": 4e-10, "rows_power": 1.0, "columns_power": 2.0},
+    "cost": {"scale": 2e-7, "rows_power": 1.0, "columns_power": 1.0},
     "references": ["Ross et al. (2008), Incremental learning for robust visual tracking. IJCV 77."],
     "advice": ["big_data", "correlated", "many_columns"],
     "priority": None,

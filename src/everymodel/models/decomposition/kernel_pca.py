@@ -16,7 +16,7 @@ CARD = {
     "choose": "Curved relations between columns, on some thousands of rows.",
     "avoid": "Many rows: memory grows with their square. Components that must be read column by column.",
     "gives": ["components"],
-    "needs": {"scaling": "standard", "max_rows": 6000},
+    "needs": {"scaling": "standard", "max_rows": 4000},
     "cost": {"scale": 1.5e-8, "rows_power": 2.0, "columns_power": 0.3},
     "references": ["Schölkopf, Smola and Müller (1998), Nonlinear component analysis as a kernel eigenvalue problem."],
     "advice": ["curved", "small_data"],

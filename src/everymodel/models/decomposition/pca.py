@@ -21,7 +21,7 @@ CARD = {
     "avoid": "Curved relations, and columns whose small differences matter most.",
     "gives": ["components"],
     "needs": {"scaling": "standard"},
-    "cost": {"scale": 6e-11, "rows_power": 1.0, "columns_power": 2.0},
+    "cost": {"scale": 1.6e-8, "rows_power": 1.0, "columns_power": 1.0},
     "references": ["Pearson (1901), On lines and planes of closest fit to systems of points in space."],
     "advice": ["basic", "correlated", "many_columns"],
     "priority": 10,

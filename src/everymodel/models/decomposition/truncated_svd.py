@@ -17,7 +17,7 @@ CARD = {
     "avoid": "Dense numbers, where PCA takes the means off first; topics to be read, where NMF is plainer.",
     "gives": ["components"],
     "needs": {"scaling": "standard", "sparse": True},
-    "cost": {"scale": 3e-8, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 1e-7, "rows_power": 1.0, "columns_power": 1.0},
     "references": ["Deerwester et al. (1990), Indexing by latent semantic analysis. JASIS 41(6)."],
     "advice": ["sparse", "many_columns", "text"],
     "priority": 30,
