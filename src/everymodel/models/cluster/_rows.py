@@ -10,23 +10,23 @@ from sklearn.utils.validation import validate_data
 from everymodel.core.errors import DataError, ParameterError
 
 
-def checked(model: Any, X: Any, n_clusters: Any = None, least: int = 1) -> np.ndarray:
+def checked(model: Any, X: Any, *, told: bool = True, least: int = 1) -> np.ndarray:
     """X (n, p) as float64, or an error that says what is wrong with it or with the number of groups.
 
     Parameters
     ----------
-    n_clusters : groups asked for; None where the method finds their number itself.
+    told : whether the method is told the number of groups, `model.n_clusters`.
     least : rows that the method cannot do without.
     """
-    if n_clusters is not None and (
-        isinstance(n_clusters, bool) or not isinstance(n_clusters, int | np.integer) or n_clusters < 1
-    ):
-        raise ParameterError(f"n_clusters={n_clusters!r} is not possible: expected a whole number from 1 up.")
+    k = model.n_clusters if told else 1
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ParameterError(f"n_clusters={k!r} is not possible: expected a whole number from 1 up.")
     X = validate_data(model, X, dtype=np.float64, ensure_min_samples=least)
-    if n_clusters is not None and len(X) < n_clusters:
+    if float(np.abs(X).max(initial=0)) > 1e150:
+        raise DataError("The rows hold numbers above 1e150, too large to be squared: scale the columns first.")
+    if len(X) < k:
         raise DataError(
-            f"n_samples={len(X)} rows cannot make n_clusters={n_clusters} groups: "
-            f"ask for at most {len(X)}, or add rows."
+            f"n_samples={len(X)} rows cannot make n_clusters={k} groups: ask for at most {len(X)}, or add rows."
         )
     return X
 

@@ -24,7 +24,7 @@ def ward_tree(X: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     node[inverse] = np.arange(n)
     for t, i in enumerate(right):
         node[inverse[i]] = n + t
-    true = unique - unique.mean(axis=0)  # (m, p) centroids
+    true = unique - np.median(unique, axis=0)  # (m, p) centroids; far rows must not cost the others their digits
     # Equal distances (levels, grids) would leave one pair per round; a tiny push lets many pairs find each other.
     push = np.random.default_rng(seed).normal(size=true.shape) * (1e-9 * np.sqrt(np.mean(true**2)))
     pushed, size = true + push, counts.astype(np.float64)

@@ -69,8 +69,8 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
 
     The cost of joining a new row x to a group of s rows with the mean c is, squared, s / (s + 1) ||x - c||^2 for
     "ward", and the largest, mean or smallest distance from x to the group's rows for "complete", "average" and
-    "single"; it is 0 for a row that is already among them. Where groups overlap, "ward" may put a row of the fit elsewhere than
-    the tree did: `labels_` says what the tree did, `predict` what the criterion says.
+    "single"; it is 0 for a row that is already among them. Where groups overlap, "ward" may put a row of the
+    fit elsewhere than the tree did: `labels_` says what the tree did, `predict` what the criterion says.
 
     Ward's tree needs memory for the rows only; the others hold the distances of all pairs, and all rows to answer.
 
@@ -104,7 +104,7 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         """Build the tree of X (n, p) and cut it; y is ignored."""
         if self.linkage not in LINKAGES:
             raise ParameterError(f"linkage={self.linkage!r} is not possible: expected one of {', '.join(LINKAGES)}.")
-        X = checked(self, X, self.n_clusters, least=2)
+        X = checked(self, X, least=2)
         n, k = len(X), int(self.n_clusters)
         if self.linkage == "ward":
             self.children_, self.distances_ = ward_tree(X)
@@ -128,6 +128,8 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         else:
             order = np.argsort(self.labels_, kind="stable")
             ends = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+            if self.linkage == "single":  # groups may be long: what counts is how far apart neighbours in them are
+                spread = max(float((self.distances_[: n - k] ** 2).mean()) if n > k else 0.0, 1e-12)
             self._step = Linkage(X[order], ends, self.linkage, spread)
         return self
 
@@ -136,7 +138,10 @@ class AgglomerativeClustering(ClusterMixin, BaseEstimator):
         return self.predict_proba(X).argmax(axis=1)
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Confidence in each group (n, k): exp(-cost^2 / (2 v)), normalised; v is the variance within groups."""
+        """Confidence in each group (n, k): exp(-cost^2 / (2 v)), normalised.
+
+        v is the variance within groups, for "single" the mean squared height of the merges within them.
+        """
         check_is_fitted(self)
         return self._step(validate_data(self, X, dtype=np.float64, reset=False))
 

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.errors import ParameterError
 from everymodel.models.cluster._lloyd import solve
 from everymodel.models.cluster._rows import checked, distinct
 from everymodel.scoring.steps.base import Step
@@ -116,7 +116,7 @@ class FuzzyCMeans(ClusterMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> FuzzyCMeans:
         """Find the groups of X (n, p); y is ignored."""
-        X, k = checked(self, X, self.n_clusters), int(self.n_clusters)
+        X, k = checked(self, X), int(self.n_clusters)
         auto = self.m is None or (isinstance(self.m, str) and self.m == "auto")
         good = isinstance(self.m, int | float | np.number) and not isinstance(self.m, bool) and 1 < self.m < np.inf
         if not auto and not good:
@@ -125,8 +125,6 @@ class FuzzyCMeans(ClusterMixin, BaseEstimator):
         middle = X.mean(axis=0)
         Z = X - middle
         size = float(np.abs(Z).max())
-        if not np.isfinite(size):
-            raise DataError("The rows hold numbers too large to be squared: scale the columns first.")
         Z /= size or 1.0
         several = len(X) > max(2000, 200 * k)  # k-means needs few rows for a start that is only improved upon
         part = Z[rng.choice(len(X), max(2000, 200 * k), replace=False)] if several else Z

@@ -9,7 +9,6 @@ from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from everymodel.core.errors import DataError
 from everymodel.models.cluster._lloyd import solve
 from everymodel.models.cluster._rows import checked, distinct
 from everymodel.scoring.steps.base import Step
@@ -89,13 +88,11 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any = None) -> KMeans:
         """Find the groups of X (n, p); y is ignored."""
-        X, k = checked(self, X, self.n_clusters), int(self.n_clusters)
+        X, k = checked(self, X), int(self.n_clusters)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         middle = X.mean(axis=0)
         Z = X - middle
         size = float(np.abs(Z).max())
-        if not np.isfinite(size):
-            raise DataError("The rows hold numbers too large to be squared: scale the columns first.")
         if size == 0 and k > 1:
             distinct(X, k)
         Z /= size or 1.0
@@ -113,6 +110,7 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
             # float32 knows a squared distance to about 3 eps |z|^2: groups must be a hundred times as wide.
             if error > 300 * np.finfo(np.float32).eps * float(np.einsum("ij,ij->", Z, Z)):
                 break
+            tol = self.tol * error / Z.size  # far rows make the variance of the columns too coarse a measure
         if len(np.unique(self.labels_)) < k:
             distinct(X, k)
         self.cluster_centers_ = centers * size + middle

@@ -14,6 +14,8 @@ from everymodel.models.cluster._rows import checked
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.groups import Centers, nearest_center
 
+LEAST = 30  # rows in a window: fewer make hills out of chance
+
 CARD = {
     "name": "mean_shift",
     "title": "Mean shift",
@@ -40,13 +42,13 @@ CARD = {
         },
         "quantile": {
             "type": "float",
-            "default": 0.2,
+            "default": 0.15,
             "low": 0.01,
             "high": 1.0,
             "text": "Share of the rows that a window of the default radius holds: less gives more groups.",
         },
     },
-    "tiny": [{}, {"quantile": 0.3}],
+    "tiny": [{}, {"quantile": 0.2}],
     "classes": {"clusterer": {"class": "everymodel.models.cluster.mean_shift:MeanShift", "tasks": ["cluster"]}},
 }
 
@@ -59,7 +61,7 @@ class MeanShift(ClusterMixin, BaseEstimator):
     Parameters
     ----------
     bandwidth : radius of the window, above 0; by default the mean distance to the row at the `quantile` of nearness,
-        over at most 1000 rows.
+        over at most 1000 rows, or at the 30th if that is farther.
     quantile : above 0 and at most 1.
 
     Attributes
@@ -77,7 +79,7 @@ class MeanShift(ClusterMixin, BaseEstimator):
     2
     """
 
-    def __init__(self, bandwidth: float | None = None, *, quantile: float = 0.2):
+    def __init__(self, bandwidth: float | None = None, *, quantile: float = 0.15):
         self.bandwidth = bandwidth
         self.quantile = quantile
 
@@ -87,12 +89,14 @@ class MeanShift(ClusterMixin, BaseEstimator):
             raise ParameterError(f"bandwidth={self.bandwidth!r} is not possible: expected a radius above 0, or None.")
         if not 0 < self.quantile <= 1:
             raise ParameterError(f"quantile={self.quantile!r} is not possible: expected above 0, at most 1.")
-        X = checked(self, X)
+        X = checked(self, X, told=False)
         middle = X.mean(axis=0)
         Z = X - middle
         width = self.bandwidth
         if width is None:
-            width = float(sk.estimate_bandwidth(Z, quantile=self.quantile, n_samples=min(len(Z), 1000), random_state=0))
+            some = min(len(Z), 1000)
+            share = min(max(self.quantile, LEAST / some), 1.0)
+            width = float(sk.estimate_bandwidth(Z, quantile=share, n_samples=some, random_state=0))
             if width <= 0:  # so many rows are equal that a window of half of them has no width
                 width = float(np.sqrt(Z.var(axis=0).sum())) or 1.0
         seeds = sk.get_bin_seeds(Z, width)

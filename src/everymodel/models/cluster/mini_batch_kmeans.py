@@ -62,7 +62,7 @@ class MiniBatchKMeans(sk.MiniBatchKMeans):
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MiniBatchKMeans:
         """Find the groups of X (n, p); y is ignored."""
-        X = checked(self, X, self.n_clusters)
+        X = checked(self, X)
         if len(X) and not (X[0] != X).any():
             distinct(X, int(self.n_clusters))
         super().fit(X, y, sample_weight)

@@ -98,15 +98,14 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
         """Find the groups of X (n, p); y is ignored."""
         if not isinstance(self.n_neighbors, int | np.integer) or self.n_neighbors < 1:
             raise ParameterError(f"n_neighbors={self.n_neighbors!r} is not possible: expected a whole number from 1.")
-        X, k = checked(self, X, self.n_clusters, least=2), int(self.n_clusters)
+        X, k = checked(self, X, least=2), int(self.n_clusters)
         n = len(X)
         if n > MOST:
             raise DataError(
                 f"Spectral clustering of {n} rows needs the eigenvectors of a graph of that size: fit a sample of at "
                 f"most {MOST} rows and predict the others, or use HDBSCAN or KMeans."
             )
-        if not (X[0] != X).any():
-            distinct(X, k)
+        distinct(X, k)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         reach = min(int(self.n_neighbors), n - 1)
         while True:
@@ -124,9 +123,7 @@ class SpectralClustering(ClusterMixin, BaseEstimator):
             place /= np.maximum(np.sqrt(np.einsum("ij,ij->i", place, place)), 1e-300)[:, None]
             place -= place.mean(axis=0)
             _, self.labels_, _ = solve(place, k, rng, 300, 1e-6 * float(place.var(axis=0).mean()))
-        if len(np.unique(self.labels_)) < k:
-            distinct(X, k)
-            self.labels_ = np.unique(self.labels_, return_inverse=True)[1]
+        self.labels_ = np.unique(self.labels_, return_inverse=True)[1]
         self.n_clusters_ = int(self.labels_.max()) + 1
         self._fit_X = X
         return self
