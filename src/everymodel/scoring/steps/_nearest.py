@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 _FEW_COLUMNS, _BOX = 8, 256  # with more columns nearly every box has to be looked into
+_ALONE = 16  # for so few rows at once, products of all rows are quicker than a walk over the boxes
+_SPARE = 8  # found beyond those asked for, because boxes round sums in another order
 _CELLS = 400_000  # distances held in memory at once: they should stay near the processor
 _LARGEST = 1e150  # values beyond it count as it: their squares would overflow
 
@@ -25,8 +29,13 @@ class Search:
     def nearest(self, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and row numbers (n, k) of the k rows closest to each row of X (n, p), closest first."""
         X = _tame(X)
-        if self._boxes is not None and k <= _BOX // 4:
-            return self._boxes.nearest(X, k)
+        if self._boxes is not None and k <= _BOX // 4 and len(X) > _ALONE:
+            _, number = self._boxes.nearest(X, min(k + _SPARE, len(self.rows)))
+            gap = X[:, None, :] - self.rows[number]  # (n, k, p); measured as below, so that both ways agree bit for bit
+            distance = np.sqrt(np.einsum("ij,ij->i", gap.reshape(-1, X.shape[1]), gap.reshape(-1, X.shape[1])))
+            distance = distance.reshape(number.shape)
+            order = np.lexsort((number, distance), axis=1)[:, :k]
+            return np.take_along_axis(distance, order, axis=1), np.take_along_axis(number, order, axis=1)
         n, size = len(X), max(1, _CELLS // max(len(self.rows), 1))
         distance, number = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
         for start in range(0, n, size):
@@ -50,6 +59,15 @@ class Search:
         first = np.concatenate([[0], np.cumsum(np.count_nonzero(possible, axis=1))[:-1]])
         chosen = order[first[:, None] + np.arange(k)]  # (n, k)
         return distance[chosen], number[chosen]
+
+
+def search_of(step: Any) -> Search:
+    """A step's `rows` made ready; kept on the step. Two threads may both make it: they get equal ones."""
+    found = step.__dict__.get("_search")
+    if found is None:
+        found = Search(step.rows)
+        object.__setattr__(step, "_search", found)
+    return found
 
 
 def _tame(values: np.ndarray) -> np.ndarray:

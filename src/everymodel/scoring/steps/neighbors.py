@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from everymodel.scoring.steps._nearest import Search, search_of
 from everymodel.scoring.steps.base import need, step
 from everymodel.scoring.steps.combine import _Gives
 
@@ -13,55 +14,30 @@ _CELLS = 4_000_000  # distances held in memory at once: 32 MB
 
 
 def nearest(
-    rows: np.ndarray, X: np.ndarray, k: int, power: float = 2.0, squares: np.ndarray | None = None
+    rows: np.ndarray, X: np.ndarray, k: int, power: float = 2.0, search: Search | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k rows (m, p) closest to each row of X (n, p): distances and row numbers, (n, k) each, closest first.
 
     Distances are Minkowski's of the given power. Of rows at equal distance the one that comes first is taken, so the
-    answer never depends on how the search was done. `squares` (m,): lengths of the rows, squared, if they are known.
+    answer never depends on how the search was done. `search`: the rows made ready, if they are (power 2).
     """
+    if power == 2.0:
+        return (search or Search(rows)).nearest(X, k)
     rows, X = np.asarray(rows, dtype=np.float64), np.asarray(X, dtype=np.float64)
     m, n = len(rows), len(X)
     distance, number = np.empty((n, k)), np.empty((n, k), dtype=np.int64)
-    rough = power == 2.0 and m > 4 * k + 40
-    if rough and squares is None:
-        squares = np.einsum("ij,ij->i", rows, rows)  # (m,)
-    size = max(1, _CELLS // max(m if rough else m * max(rows.shape[1], 1), 1))
+    size = max(1, _CELLS // max(m * max(rows.shape[1], 1), 1))
     for start in range(0, n, size):
         part = X[start : start + size]
-        if rough:
-            d, i = _by_products(rows, squares, part, k)
-        else:
-            d, i = _exact(rows[None], part, power, np.broadcast_to(np.arange(m), (len(part), m)), k)
+        d, i = _exact(rows[None], part, power, np.broadcast_to(np.arange(m), (len(part), m)), k)
         distance[start : start + size], number[start : start + size] = d, i
-    return distance, number
-
-
-def _by_products(rows: np.ndarray, squares: np.ndarray, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Euclidean: |r|^2 - 2 r.x finds a few candidates quickly, which are then measured exactly."""
-    rough = squares - 2.0 * (X @ rows.T)  # (n, m) squared distance less |x|^2
-    extra = k + 16
-    some = np.argpartition(rough, extra, axis=1)[:, : extra + 1]
-    values = np.take_along_axis(rough, some, axis=1)
-    # Rounding in `rough` is below this; if even the worst candidate is that close to the k-th, there may be more.
-    slack = 1e-10 * (squares.max() + np.einsum("ij,ij->i", X, X) + 1e-300)
-    edge = np.partition(values, k - 1, axis=1)[:, k - 1]
-    safe = values.max(axis=1) > edge + slack
-    some.sort(axis=1)
-    distance, number = _exact(rows[some], X, 2.0, some, k)
-    for r in np.flatnonzero(~safe):
-        close = np.flatnonzero(rough[r] <= edge[r] + slack[r])[None]
-        d, i = _exact(rows[close], X[r : r + 1], 2.0, close, k)
-        distance[r], number[r] = d[0], i[0]
     return distance, number
 
 
 def _exact(rows: np.ndarray, X: np.ndarray, power: float, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Distances from X (n, p) to rows (n or 1, c, p), which have the ascending `numbers` (n, c); the k smallest."""
     gap = np.abs(X[:, None, :] - rows)  # (n, c, p)
-    if power == 2.0:
-        d = np.sqrt(np.einsum("ijk,ijk->ij", gap, gap))
-    elif power == 1.0:
+    if power == 1.0:
         d = gap.sum(axis=2)
     elif np.isinf(power):
         d = gap.max(axis=2, initial=0.0)
@@ -104,12 +80,8 @@ class Neighbors(_Gives):
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         need(X.ndim == 2 and X.shape[1] == self.rows.shape[1], f"neighbours need {self.rows.shape[1]} features")
-        squares = self.__dict__.get("_squares")
-        if squares is None:  # two threads may both work it out: they get equal ones
-            rows = np.asarray(self.rows, dtype=np.float64)
-            squares = np.einsum("ij,ij->i", rows, rows)
-            object.__setattr__(self, "_squares", squares)
-        distance, number = nearest(self.rows, X, self.k, self.power, squares)
+        search = search_of(self) if self.power == 2.0 else None
+        distance, number = nearest(self.rows, X, self.k, self.power, search)
         w = votes(distance, self.weights)
         found = self.target[number]  # (n, k) or (n, k, t)
         if self.gives == "value":
