@@ -44,7 +44,9 @@ from everymodel.models.neighbors.nearest_neighbors import KNeighborsRegressor as
 from everymodel.models.neighbors.neighbor_distance import NeighborDistance as NeighborDistance
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronClassifier as MultilayerPerceptronClassifier
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronRegressor as MultilayerPerceptronRegressor
+from everymodel.models.semi_supervised.label_propagation import LabelPropagation as LabelPropagation
 from everymodel.models.semi_supervised.label_spreading import LabelSpreading as LabelSpreading
+from everymodel.models.semi_supervised.self_training import SelfTrainingClassifier as SelfTrainingClassifier
 from lightgbm import LGBMClassifier as LGBMClassifier
 from lightgbm import LGBMRegressor as LGBMRegressor
 from sklearn.covariance import EllipticEnvelope as EllipticEnvelope

@@ -33,6 +33,7 @@ NEEDS: dict[str, Any] = {
     "categories": "onehot",  # "onehot" "codes" (target means) "native" (level codes) "none" (no column is read)
     "sparse": False,  # takes a CSR matrix
     "non_negative": False,
+    "unlabelled": False,  # learns from rows without a label too; tried by itself only where there are some
     "package": None,  # import name of an optional package
     "max_rows": None,  # beyond this it is refused or fitted on a sample, and said
     "max_columns": None,

@@ -28,6 +28,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("numbers", "blank", "sparse_numbers", "dates", "spans", "lookup", "onehot", "impute", "power", "scale"),
         *("join", "text_terms", "project", "text_stats"),
     ),
+    "propagation": ("propagation",),
     "trees": ("trees", "oblivious"),
 }
 _PLACES = {word: module for module, words in MODULES.items() for word in words}
