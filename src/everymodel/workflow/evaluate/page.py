@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from everymodel.core.files import atomic_write
+from everymodel.core.schema import FREE_TASKS
+from everymodel.workflow.evaluate import structure_view
 from everymodel.workflow.evaluate.view import view
 
 
@@ -28,7 +30,10 @@ def _environment() -> Any:
 
 def html(story: Mapping[str, Any]) -> str:
     """The page of a story (see `everymodel.workflow.story`) as text. What a story lacks is left out of the page."""
-    return _environment().get_template("report.html").render(**view(story))
+    if story.get("task") in FREE_TASKS:
+        return _environment().get_template("structure.html").render(**structure_view.view(story))
+    gain = structure_view.gain((story.get("structure") or {}).get("gain"))
+    return _environment().get_template("report.html").render(gain=gain, **view(story))
 
 
 def report(story: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
