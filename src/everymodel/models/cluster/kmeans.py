@@ -56,7 +56,8 @@ class KMeans(ClusterMixin, TransformerMixin, BaseEstimator):
     ----------
     n_clusters : number of groups, from 1 to the number of different rows.
     max_iter : most of Lloyd's iterations on all rows at the end.
-    tol : how far all centres together may still move, squared, as a share of the mean variance of the columns.
+    tol : how far all centres together may still move, squared, as a share of the mean variance of the columns; above 0,
+        iterations that win less than 1e-5 of the inertia are spared, too.
     random_state : seed, or numpy RandomState; the same seed gives the same groups.
 
     Attributes
