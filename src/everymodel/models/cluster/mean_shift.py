@@ -24,7 +24,7 @@ CARD = {
     "avoid": "Many columns or rows (it is slow), and groups of different width, for one window fits all.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "max_rows": 10000},
-    "cost": {"scale": 3e-7, "rows_power": 1.4, "columns_power": 0.6},
+    "cost": {"scale": 4e-6, "rows_power": 1.4, "columns_power": 0.6},
     "references": [
         "Comaniciu and Meer (2002), Mean shift: a robust approach toward feature space analysis. PAMI 24(5)."
     ],
