@@ -17,6 +17,7 @@ from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import TargetError
 from everymodel.core.optional import pip_line
+from everymodel.core.schema import FREE_TASKS
 from everymodel.scoring import cells
 from everymodel.workflow.types import Understanding
 
@@ -174,6 +175,24 @@ RULES: dict[str, _Rule] = {
     "fast": lambda f: (0.03, "fits within moments"),
     "baseline": lambda f: None,
 }
+# Where there is no target, some words mean another thing.
+FREE_RULES: dict[str, _Rule] = {
+    "basic": lambda f: (0.25, "the first to try"),
+    "correlated": lambda f: (
+        (0.15, f"{f.correlated:.0%} of the number columns follow another one; it makes use of that")
+        if f.correlated > 0.1
+        else None
+    ),
+    "outliers": lambda f: (0.1, "stray rows are left out, or bend it little") if f.outliers else None,
+    "small_data": lambda f: (0.05, f"small data: {_n(f.rows)} rows") if f.rows < 2000 else None,
+    "irregular": lambda f: (0.08, "finds groups of any shape") if f.encoded <= 30 else None,
+    "overlap": lambda f: (0.08, "rows may belong to several groups, each by its share"),
+    "overlapping": lambda f: (0.05, "rows may belong to several groups, each by its share"),
+    "hierarchy": lambda f: (0.03, "shows how groups hang together"),
+    "few_columns": lambda f: (0.1, f"only {f.columns} columns") if f.encoded <= 10 else (-0.15, ""),
+    "text": lambda f: (0.3, "reads text columns well") if f.texts else (-0.05, ""),
+    "counts": lambda f: None,
+}
 
 
 def advise(understanding: Understanding, frame: Any, cards: Iterable[Card] | None = None) -> list[dict[str, Any]]:
@@ -181,7 +200,7 @@ def advise(understanding: Understanding, frame: Any, cards: Iterable[Card] | Non
 
     Parameters
     ----------
-    understanding : of `frame`, with a target.
+    understanding : of `frame`, with a target, or with one of the tasks without a target in its schema.
     cards : the models to choose from; every one in the catalogue that does the task by default.
 
     Returns
@@ -207,7 +226,8 @@ def seconds(card: Card, known: Facts) -> float | None:
 
 
 def _judge(card: Card, known: Facts) -> dict[str, Any]:
-    weighed = [rule(known) for rule in (RULES.get(word) for word in card.advice) if rule is not None]
+    rules = {**RULES, **FREE_RULES} if known.task in FREE_TASKS else RULES
+    weighed = [rule(known) for rule in (rules.get(word) for word in card.advice) if rule is not None]
     weighed = sorted((w for w in weighed if w is not None), key=lambda w: -w[0])
     suits = 0.3 + sum(weight for weight, _ in weighed)
     reasons = [reason for weight, reason in weighed if reason and weight > 0]

@@ -262,15 +262,31 @@ def look(data: Any, target: str | list[str] | None = None, **options: Any) -> Un
     return found
 
 
-def advise(data: Any, target: str | list[str], **options: Any) -> list[dict[str, Any]]:
-    """Models for this table, most suitable first, with reasons, warnings and expected seconds (`everymodel advise`)."""
+def advise(data: Any, target: str | list[str] | None = None, **options: Any) -> list[dict[str, Any]]:
+    """Models for this table, most suitable first, with reasons, warnings and expected seconds (`everymodel advise`).
+
+    Without a target, for `task` "cluster" (the default), "anomaly", "reduce" or "embed".
+    """
+    from dataclasses import replace
+
     from everymodel.workflow.advise import advise as rank
 
     source = _read_by(data, options)
-    _targets(source.frame, target, source.source)
     from everymodel.workflow.understand import understand
 
-    return rank(understand(source.frame, target, **options), source.frame)
+    free = options.get("task") in FREE_TASKS or (target is None and options.get("task") is None)
+    if target is None and not free:
+        raise TargetError(
+            f"Advice for task={options['task']!r} needs to know what is to be predicted: pass target= (--target)."
+        )
+    if target is not None:
+        _targets(source.frame, target, source.source)
+    if not free:
+        return rank(understand(source.frame, target, **options), source.frame)
+    task = options.pop("task", None) or "cluster"
+    found = understand(source.frame, None, ignore=[target] if isinstance(target, str) else target or (), **options)
+    found.schema = replace(found.schema, task=task)
+    return rank(found, source.frame)
 
 
 # ---- the stages, each in a few lines -------------------------------------------------------------------------------

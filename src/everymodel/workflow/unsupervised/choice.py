@@ -1,0 +1,344 @@
+"""How many groups there are, from one up: modes of the best of many Gaussian mixtures, and whether they are real.
+
+No single index answers this well, and most of them cannot say "one". Here mixtures of 1 to `MOST` Gaussians of four
+shapes are fitted; the Bayesian information criterion (Fraley and Raftery 2002) chooses among them; components between
+which the density has no valley are joined (Hennig 2010), so that a skewed or heavy-tailed population stays one group;
+and a valley counts only where chance does not make one as deep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.seeds import derive
+
+MOST = 20  # components tried
+ROWS = 2000  # sampled rows: more of them would make the criterion split hairs, and not the answer better
+COLUMNS = 16  # directions kept
+SHAPES = ("equal", "sized", "stretched", "tilted")
+STEPS = 21  # points between two centres at which the density is looked at
+PATIENCE = 3  # numbers of components without a better mixture after which no more are tried
+DEPTH = 0.9  # a density that falls to less than this share between two centres makes them two groups
+SMALLEST = 0.02  # share of the rows below which a mode is not called a group
+CHANCE, SURE = 15.0, 40.0  # evidence that noise of any kind tried reaches, and that none reaches
+DRAWS = 3  # populations of one group of each kind that evidence between the two is held against
+NEAR = 10.0  # difference of the criterion up to which a mixture stays plausible (Kass and Raftery 1995)
+
+
+@dataclass
+class Choice:
+    """How many groups, and the plausible numbers around it."""
+
+    groups: int
+    low: int
+    high: int
+    evidence: float  # depth of the deepest valley, times the root of the rows that it cuts off
+    needed: float  # evidence that one group alone reaches by chance
+    rows: np.ndarray  # (m,) the rows looked at
+    labels: np.ndarray  # (m,) the groups found among them, by mode; -1 for rows of none
+    curve: list[dict[str, Any]] = field(default_factory=list)  # per number of groups: indices, criterion
+    votes: dict[str, int] = field(default_factory=dict)  # number of groups that each index prefers
+
+
+@dataclass
+class Mixture:
+    """Gaussians that have been fitted: `precision` (k, d) for axis-parallel ones, or (1, d, d) shared by "tilted" ones."""
+
+    shape: str
+    weights: np.ndarray  # (k,)
+    means: np.ndarray  # (k, d)
+    precision: np.ndarray
+    memberships: np.ndarray  # (n, k)
+    loglik: float
+    bic: float  # lower is better
+
+    def logs(self, X: np.ndarray) -> np.ndarray:
+        """Log of weight times density, (n, k)."""
+        return _logs(X, self.weights, self.means, self.precision)
+
+    def valleys(self) -> np.ndarray:
+        """(k, k): lowest density on the way between two centres over the lower of the densities at its ends.
+
+        The way is the ridge line of Ray and Lindsay (2005), on which all modes of two Gaussians lie; the density is the
+        whole mixture's. 1 means no valley.
+        """
+        k, d = self.means.shape
+        out = np.ones((k, k))
+        first, second = np.triu_indices(k, 1)
+        if not len(first):
+            return out
+        a = np.linspace(0.0, 1.0, STEPS)[:, None, None]  # (s, 1, 1)
+        if self.shape == "tilted":
+            ways = (1 - a) * self.means[first] + a * self.means[second]  # (s, pairs, d)
+        else:
+            one, two = (1 - a) * self.precision[first], a * self.precision[second]
+            ways = (one * self.means[first] + two * self.means[second]) / (one + two)
+        logs = self.logs(ways.reshape(-1, d))
+        top = logs.max(axis=1)
+        density = (top + np.log(np.exp(logs - top[:, None]).sum(axis=1))).reshape(STEPS, -1)
+        half = STEPS // 2 + 1  # a mode of its own may lie a little off the centre
+        ends = np.minimum(density[:half].max(axis=0), density[half - 1 :].max(axis=0))
+        out[first, second] = out[second, first] = np.exp(np.minimum(density.min(axis=0) - ends, 0.0))
+        return out
+
+
+def _logs(X: np.ndarray, weights: np.ndarray, means: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    d = X.shape[1]
+    if precision.ndim == 3:
+        root = precision[0]
+        Z, M = X @ root, means @ root
+        squares = (Z * Z).sum(axis=1)[:, None] - 2.0 * Z @ M.T + (M * M).sum(axis=1)
+        log_det = 2.0 * np.log(np.abs(np.diag(root))).sum()
+    else:
+        squares = (X * X) @ precision.T - 2.0 * X @ (means * precision).T + (means * means * precision).sum(axis=1)
+        log_det = np.log(precision).sum(axis=1)
+    return np.log(weights) - 0.5 * (np.maximum(squares, 0.0) - log_det + d * np.log(2.0 * np.pi))
+
+
+def expect(X: np.ndarray, members: np.ndarray, shape: str, rounds: int = 100, floor: float = 1e-3) -> Mixture | None:
+    """EM from memberships (n, k); None where it fails. Variances stay above `floor` (of data with variance near 1)."""
+    n, d = X.shape
+    squares, before = X * X, -np.inf
+    k = members.shape[1]
+    for _ in range(rounds):
+        mass = members.sum(axis=0) + 1e-9
+        means = (members.T @ X) / mass[:, None]  # (k, d)
+        if shape == "tilted":
+            scatter = (X.T @ X - (means * mass[:, None]).T @ means) / n
+            scatter[np.diag_indices(d)] += floor * 0.1
+            try:
+                lower = np.linalg.cholesky(scatter)
+            except np.linalg.LinAlgError:
+                return None
+            precision = np.linalg.inv(lower).T[None]  # (1, d, d): rows times it are white
+        else:
+            own = np.maximum((members.T @ squares) / mass[:, None] - means * means, 1e-9)
+            precision = 1.0 / _variances(own, mass, shape, floor)
+        logs = _logs(X, mass / n, means, precision)
+        top = logs.max(axis=1)
+        members = np.exp(logs - top[:, None])
+        total = members.sum(axis=1)
+        members /= total[:, None]
+        now = float((top + np.log(total)).sum())
+        if not np.isfinite(now):
+            return None
+        if now - before < 1e-4 * n:
+            break
+        before = now
+    free = {"equal": d, "sized": k + d - 1, "stretched": k * d, "tilted": d * (d + 1) // 2}[shape] + k * d + k - 1
+    return Mixture(shape, mass / n, means, precision, members, now, free * np.log(n) - 2.0 * now)
+
+
+def _variances(own: np.ndarray, mass: np.ndarray, shape: str, floor: float) -> np.ndarray:
+    """(k, d) variances of the shape from each component's own (k, d)."""
+    if shape == "stretched":
+        return np.maximum(own, floor)
+    together = mass @ own / mass.sum()
+    if shape == "equal":
+        return np.repeat(np.maximum(together, floor)[None], len(own), axis=0)
+    profile = together / np.exp(np.log(together).mean())
+    size = np.ones(len(own))
+    for _ in range(3):
+        size = np.maximum((own / profile).mean(axis=1), floor)
+        profile = mass @ (own / size[:, None])
+        profile /= np.exp(np.log(profile).mean())
+    return np.maximum(size[:, None] * profile, floor)
+
+
+def mixtures(
+    X: np.ndarray,
+    most: int = MOST,
+    seed: int = 0,
+    shapes: tuple[str, ...] = SHAPES,
+    starts: int = 4,
+    stop: Callable[[], bool] | None = None,
+) -> list[Mixture]:
+    """The best mixture of each shape and each number of components, from k-means starts."""
+    from sklearn.cluster import KMeans
+
+    found: list[Mixture] = []
+    for k in range(1, min(most, len(X) // 5) + 1):
+        if found and ((stop and stop()) or k - len(min(found, key=lambda m: m.bic).weights) > PATIENCE):
+            break
+        firsts = [
+            KMeans(k, n_init=1, random_state=derive(seed, "start", k, i)).fit(X) for i in range(1 if k == 1 else starts)
+        ]
+        firsts.sort(key=lambda m: m.inertia_)
+        differ = [firsts[0]] + [m for m in firsts[1:] if m.inertia_ > firsts[0].inertia_ * 1.001][:2]
+        for shape in shapes:
+            if k == 1 and shape in ("sized", "stretched"):
+                continue  # the same as "equal"
+            tried = [expect(X, np.eye(k)[m.labels_], shape) for m in (differ if shape in SHAPES[:2] else differ[:1])]
+            tried = [m for m in tried if m is not None]
+            if tried:
+                found.append(max(tried, key=lambda m: m.loglik))
+    return found
+
+
+def joined(mixture: Mixture, depth: float = DEPTH, smallest: float = SMALLEST) -> np.ndarray:
+    """(k,) number of the mode that each component belongs to, -1 for those too small to be called groups.
+
+    Components are joined while the density between them falls to no less than `depth` of the lower end.
+    """
+    valleys = mixture.valleys()
+    parent = np.arange(len(valleys))
+    for i, j in zip(*np.nonzero(np.triu(valleys >= depth, 1))):
+        parent[parent == parent[j]] = parent[i]
+    names, codes = np.unique(parent, return_inverse=True)
+    share = np.bincount(codes, weights=mixture.weights, minlength=len(names))
+    keep = share >= smallest
+    if not keep.any():
+        keep = share == share.max()
+    return np.where(keep, np.cumsum(keep) - 1, -1)[codes]
+
+
+def evidence(mixture: Mixture) -> float:
+    """How sure the surest division of the rows into two sides is: log depth of the valley times root of rows cut off.
+
+    Components join in the order of their valleys, shallowest first; each junction is a division, by its valley and its
+    smaller side. A depth beyond exp(-4) counts as that: a few far-off rows are no group, however far.
+    """
+    valleys, weights, n = mixture.valleys(), mixture.weights.copy(), len(mixture.memberships)
+    parent, most = np.arange(len(weights)), 0.0
+    pairs = np.transpose(np.triu_indices(len(weights), 1))
+    for i, j in pairs[np.argsort(-valleys[pairs[:, 0], pairs[:, 1]], kind="stable")]:
+        one, two = parent[i], parent[j]
+        if one == two:
+            continue
+        cut_off = min(weights[one], weights[two])
+        if cut_off >= SMALLEST:
+            most = max(most, min(4.0, -float(np.log(max(valleys[i, j], 1e-9)))) * float(np.sqrt(n * cut_off)))
+        weights[one] += weights[two]
+        parent[parent == two] = one
+    return most
+
+
+def choose(
+    X: np.ndarray, *, seed: int = 0, most: int = MOST, stop: Callable[[], bool] | None = None, origins: Any = None
+) -> Choice:
+    """The number of groups among rows (n, p) of balanced columns, from 1 up.
+
+    Parameters
+    ----------
+    origins : (p,) the table's column behind each; columns of one origin are levels of a category.
+    stop : asked between fits; when it says True, what has been found so far decides.
+    """
+    rows = sample(len(X), ROWS, seed)
+    Z = reduced(blurred(X[rows], origins, seed))
+    found = mixtures(Z, most, seed, stop=stop)
+    best = min(found, key=lambda m: m.bic)
+    modes = joined(best)
+    sure, needed = evidence(best), CHANCE
+    groups = int(modes.max()) + 1
+    if groups > 1 and CHANCE <= sure < SURE:
+        needed = max(needed, _by_chance(Z, sure, seed, stop))
+    if sure < needed:
+        groups = 1
+    low, high = _plausible(found, best, groups)
+    member = best.memberships.argmax(axis=1)
+    labels = modes[member] if groups > 1 else np.zeros(len(Z), int)
+    return Choice(groups, low, high, sure, needed, rows, labels)
+
+
+def _plausible(found: list[Mixture], best: Mixture, groups: int) -> tuple[int, int]:
+    """Numbers of groups by mixtures that are hardly worse, and by other ideas of what a valley is."""
+    counts = [groups] + [int(joined(m).max()) + 1 for m in found if m.bic <= best.bic + NEAR]
+    counts += [int(joined(best, depth).max()) + 1 for depth in (0.7, 0.99)]
+    return (1 if groups == 1 else min(counts)), max(counts)
+
+
+def _by_chance(Z: np.ndarray, sure: float, seed: int, stop: Callable[[], bool] | None) -> float:
+    """The evidence that a population of one group would show, were its columns spread and tied as these are."""
+    most = 0.0
+    for draw in range(DRAWS):
+        for kind in (_copula, _elliptic):
+            if (stop and stop()) or most >= sure:
+                return most
+            if Z.shape[1] == 1 and kind is _elliptic:
+                continue  # two groups in one column are as elliptic as one
+            random = np.random.default_rng(derive(seed, "reference", kind.__name__, draw))
+            found = mixtures(kind(Z, random), seed=derive(seed, draw), starts=2, stop=stop)
+            most = max(most, 1.1 * evidence(min(found, key=lambda m: m.bic)))
+    return most
+
+
+def _copula(Z: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rows of one mode per column, with the columns' own skew and tails, tied as their ranks are."""
+    n, d = Z.shape
+    scores = _normal(np.argsort(np.argsort(Z, axis=0), axis=0) + 0.5, n)
+    ties = np.corrcoef(scores, rowvar=False).reshape(d, d) + 1e-6 * np.eye(d)
+    drawn = random.multivariate_normal(np.zeros(d), ties, size=n, method="svd")
+    ranks = np.argsort(np.argsort(drawn, axis=0), axis=0)
+    return np.take_along_axis(np.stack([np.sort(_one_mode(z, random)) for z in Z.T], axis=1), ranks, axis=0)
+
+
+def _elliptic(Z: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rows as far from the centre as these (by Mahalanobis), in directions drawn anew."""
+    center = np.median(Z, axis=0)
+    scatter = np.cov(Z, rowvar=False) + 1e-9 * np.eye(Z.shape[1])
+    root = np.linalg.cholesky(scatter)
+    far = np.linalg.norm(np.linalg.solve(root, (Z - center).T), axis=0)
+    turned = random.standard_normal(Z.shape)
+    turned *= (random.permutation(far) / np.linalg.norm(turned, axis=1))[:, None]
+    return center + turned @ root.T
+
+
+def _one_mode(z: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """n draws from the histogram with one mode that is nearest to the values (n,): monotone regression both ways."""
+    from sklearn.isotonic import isotonic_regression
+
+    counts, edges = np.histogram(z, bins=int(np.clip(2 * len(z) ** (1 / 3) * 2, 8, 60)))
+    best, error = counts, np.inf
+    for mode in range(len(counts)):
+        up = isotonic_regression(counts[: mode + 1].astype(float))
+        down = isotonic_regression(counts[mode:].astype(float), increasing=False)
+        shape = np.concatenate([up[:-1], [max(up[-1], down[0])], down[1:]])
+        off = float(((shape - counts) ** 2).sum())
+        if off < error:
+            best, error = shape, off
+    at = random.choice(len(best), size=len(z), p=best / best.sum())
+    return edges[at] + random.uniform(size=len(z)) * (edges[at + 1] - edges[at])
+
+
+def _normal(ranks: np.ndarray, n: int) -> np.ndarray:
+    from statistics import NormalDist
+
+    quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
+    return quantiles[ranks.astype(int)]
+
+
+def sample(n: int, most: int, seed: int) -> np.ndarray:
+    """Row numbers, in order: all, or `most` drawn without putting back."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(derive(seed, "sample", most)).choice(n, most, replace=False))
+
+
+def blurred(X: np.ndarray, origins: Any, seed: int) -> np.ndarray:
+    """The matrix with noise on columns of few values, so that the values of one column are no groups by themselves."""
+    random = np.random.default_rng(derive(seed, "blur"))
+    X = X.copy()
+    names = list(origins) if origins is not None else list(range(X.shape[1]))
+    for j in range(X.shape[1]):
+        values = np.unique(X[: min(len(X), ROWS), j])
+        if 1 < len(values) <= max(12, len(X) // 50) and len(values) <= 30:
+            gap = float(np.median(np.diff(values)))
+            levels = names.count(names[j]) > 1
+            X[:, j] += (gap * (2.0**-0.5 if levels else 0.5)) * random.standard_normal(len(X))
+    return X
+
+
+def reduced(X: np.ndarray, most: int = COLUMNS) -> np.ndarray:
+    """Centred rows on at most `most` principal axes, scaled as a whole to a mean variance of 1 per column."""
+    X = X - X.mean(axis=0)
+    X = X[:, X.std(axis=0) > 1e-9]
+    if not X.shape[1]:
+        return np.zeros((len(X), 0))
+    if X.shape[1] > most:
+        _, _, axes = np.linalg.svd(X, full_matrices=False)
+        X = X @ axes[:most].T
+    return X / np.sqrt(X.var(axis=0).mean())
