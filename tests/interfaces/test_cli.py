@@ -159,7 +159,7 @@ def test_models_tells_about_one_and_guesses_misspellings(call: Call) -> None:
     assert "alpha" in output and "everymodel.Ridge" in output
     fails(call("models", "rigde"), "rigde", "ridge")
     fails(call("models", "--task", "sorting"), "sorting", "regression")
-    fails(call("models", "--why", "x.csv"), "--target")
+    fails(call("models", "--why", "x.csv"), "x.csv")
 
 
 def test_the_shell_completes_commands_and_names_of_models() -> None:

@@ -49,6 +49,10 @@ def explain(
     answers = _matrix(model.answers(batch))
     names = [c.name for c in model.schema.features]
     labels: list[Any] = list(model.classes) or (model.targets if answers.shape[1] > 1 else [])
+    if model.task in ("reduce", "embed"):
+        labels = model.columns
+    elif model.task == "anomaly":
+        labels = []  # one number, the score
     known = {str(label): i for i, label in enumerate(labels)}
     if of is not None and str(of) not in known:
         shown = ", ".join(list(known)[:12]) or "one number only, so leave it out"
@@ -82,6 +86,8 @@ def _matrix(answers: np.ndarray) -> np.ndarray:
 
 
 def _explained(model: Model, answers: np.ndarray) -> int:
+    if model.task in ("reduce", "embed", "anomaly"):
+        return 0
     if model.task == "binary" and len(answers) == 2:
         positive = model.schema.positive
         return list(model.classes).index(positive) if positive in model.classes else 1

@@ -134,6 +134,36 @@ class Model:
             codes = answers.argmax(axis=1)
         return self._labels()[codes]
 
+    def details(self, answers: np.ndarray) -> dict[str, np.ndarray]:
+        """What stands beside the decisions on raw answers, (n,) each, without a target.
+
+        Groups: "name" and "confidence" (membership in the group decided for). Anomalies: "score" and, where the file
+        knows it, "tail", the share of ordinary rows that are odder still. Components and coordinates: themselves.
+        """
+        if self.task == "cluster":
+            names = {s["number"]: s["name"] for s in self.segments}
+            best = answers.argmax(axis=1)
+            told = [str(names.get(c, "no group")) for c in self.classes]
+            return {"name": _array(tuple(told))[best], "confidence": answers[np.arange(len(best)), best]}
+        if self.task == "anomaly":
+            from everymodel.scoring.tails import beyond
+
+            curve = self.manifest.get("tail")
+            return {"score": answers, **({"tail": beyond(curve, answers)} if isinstance(curve, dict) else {})}
+        if self.task in ("reduce", "embed"):
+            return dict(zip(self.columns, answers.T, strict=True))
+        return {}
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """The groups of a model made by task "cluster": number, name, sentence, rows, share, rule, ..."""
+        return list(self.manifest.get("segments") or [])
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the new columns of a model made by task "reduce" or "embed"; empty for others."""
+        return [str(name) for name in self.manifest.get("columns") or []]
+
     def _labels(self) -> np.ndarray:
         labels = self.__dict__.get("_label_array")
         if labels is None:

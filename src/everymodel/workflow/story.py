@@ -85,9 +85,10 @@ def _how_to(path: Path, schema: Schema) -> dict[str, str]:
     for c in schema.features:
         row[c.name] = c.levels[0] if c.levels else "..." if c.kind != "number" else c.low
     body = json.dumps({"row": plain(row)})
+    ask = "transform" if schema.task in ("reduce", "embed") else "predict"
     return {
         "python": f'import everymodel as em\n\nmodel = em.load("{path}")\n'
-        "model.predict(new_rows)  # a table, or one row as a dict",
+        f"model.{ask}(new_rows)  # a table, or one row as a dict",
         "cli": f"everymodel predict {path} new_rows.csv -o answers.csv",
         "rest": f"everymodel serve {path}\n"
         f"curl -s localhost:8000/v1/predict -H 'content-type: application/json' -d {_quoted(body)}",

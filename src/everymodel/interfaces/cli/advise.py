@@ -13,16 +13,26 @@ from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, S
 EXAMPLES = examples(
     "everymodel advise houses.csv --target price",
     "everymodel advise churn.parquet -t churn --top 3 --json",
+    "everymodel advise customers.csv",
+    "everymodel advise payments.csv --task anomaly",
 )
 
 
 @guarded
 def command(
     data: Data,
-    target: Annotated[str, typer.Option("--target", "-t", help="The column to be predicted.")],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target", "-t", help="The column to be predicted; without one, methods that find groups are ranked."
+        ),
+    ] = None,
     top: Annotated[int, typer.Option("--top", "-n", min=1, help="How many models to show.")] = 6,
     task: Annotated[
-        str | None, typer.Option(help="regression, binary, multiclass or multilabel; found out by default.")
+        str | None,
+        typer.Option(
+            help="regression, binary, multiclass or multilabel; without a target cluster, anomaly, reduce or embed."
+        ),
     ] = None,
     sheet: Sheet = None,
     query: Query = None,

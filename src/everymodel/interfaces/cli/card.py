@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from everymodel.interfaces.cli import draw
+from everymodel.core.schema import FREE_TASKS
+from everymodel.interfaces.cli import draw, structure
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded
 from everymodel.interfaces.cli.source import ModelFile
 
@@ -34,7 +35,7 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
     out.print(
         draw.pairs(
             [
-                ("predicts", target(loaded)),
+                ("gives" if loaded.task in FREE_TASKS else "predicts", target(loaded)),
                 ("made of", members(card.get("members"))),
                 ("trained on", f"{provenance['rows']:,} rows" if isinstance(provenance.get("rows"), int) else ""),
                 ("created", card.get("created")),
@@ -51,6 +52,12 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
     if card.get("metrics"):
         out.print()
         out.print(draw.metrics(card["metrics"], out.width))
+    if loaded.segments:
+        out.print()
+        structure.groups(loaded.segments, card.get("noise"))
+    if card.get("components"):
+        out.print()
+        structure.components(card["components"])
     out.print()
     out.print(draw.heading("What a row must hold"))
     for part in draw.columns(loaded.schema, width=out.width):
@@ -58,6 +65,9 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
 
 
 def target(model: Any) -> str:
+    if model.task in FREE_TASKS:
+        found = f"{len(model.segments)} groups" if model.task == "cluster" else ", ".join(model.columns[:12])
+        return found or "a score for how odd a row is"
     from everymodel.interfaces.cli.look import task_in_words
 
     return task_in_words(model.schema).removeprefix("To predict: ")

@@ -16,6 +16,7 @@ EXAMPLES = examples(
     "everymodel explain price.em new.csv --top 5",
     "everymodel explain churn.em new.csv --row 0 --of yes",
     "everymodel explain price.em new.csv --row 0 --row 7 --json",
+    "everymodel explain segments.em new.csv --row 0 --of 2     # why it is (not) in group 2",
 )
 _ROWS = 50
 
@@ -69,7 +70,13 @@ def _one(row: int, explained: dict[str, Any], task: str) -> None:
     out = console()
     label = explained["label"]
     name = draw.clean(label, 40)
-    what = "answer" if label is None else name if task == "regression" else f"probability of {name}"
+    what = (
+        "answer" if label is None else name if task in ("regression", "reduce", "embed") else f"probability of {name}"
+    )
+    if task == "anomaly":
+        what = "score"
+    elif task == "cluster":
+        what = f"membership in group {name}"
     usual = f"usual {draw.number(explained['base'])}"
     out.print(draw.heading(f"Row {row}: {what} {draw.number(explained['answer'])} ({usual})"))
     parts = explained["contributions"]

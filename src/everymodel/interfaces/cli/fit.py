@@ -14,7 +14,7 @@ import typer
 from everymodel.core.errors import ParameterError
 from everymodel.core.files import atomic_write
 from everymodel.core.schema import FREE_TASKS
-from everymodel.interfaces.cli import draw
+from everymodel.interfaces.cli import draw, structure
 from everymodel.interfaces.cli.shell import (
     Json,
     Quiet,
@@ -35,9 +35,12 @@ EXAMPLES = examples(
     "everymodel fit visits.csv -t ill --group patient --metric average_precision --cost fp=1,fn=5",
     "everymodel fit houses.csv -t price --trials 20 --run-folder run1",
     "everymodel fit houses.csv -t price --budget 5m --resume run1",
+    "everymodel fit customers.csv --report segments.html          # no target: which groups are there?",
+    "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
 _SHOWN = 8  # rows of the leaderboard
+_FREE = "Without a target"
 _SPLIT, _SEARCH, _TEST, _FILES = "Splitting", "Searching", "Testing", "Files"
 
 
@@ -62,7 +65,24 @@ def command(
         ),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="regression, binary, multiclass or multilabel; found out by default.")
+        str | None,
+        typer.Option(
+            help="regression, binary, multiclass or multilabel; found out by default. Without a target: cluster "
+            "(default), anomaly, reduce or embed."
+        ),
+    ] = None,
+    clusters: Annotated[
+        int | None, typer.Option(min=1, help="Groups: how many; found out by default.", rich_help_panel=_FREE)
+    ] = None,
+    contamination: Annotated[
+        float | None,
+        typer.Option(help="Anomalies: expected share of odd rows; found out by default.", rich_help_panel=_FREE),
+    ] = None,
+    components: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of new columns (reduce) or coordinates (embed: 2 or 3).", rich_help_panel=_FREE
+        ),
     ] = None,
     metric: Annotated[
         str | None,
@@ -134,7 +154,10 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find the best model for a table within a time budget, and test it once on rows that no choice has seen."""
+    """Find the best model for a table within a time budget, and test it once on rows that no choice has seen.
+
+    Without a target, look for groups (or odd rows, components, a map: --task) and say what they are.
+    """
     started = began()
     from everymodel.core.clock import Clock, seconds
 
@@ -183,6 +206,9 @@ def command(
             costs=costs,
             prefer=prefer,
             learning_curve=learning_curve,
+            clusters=clusters,
+            contamination=contamination,
+            components=components,
             progress=progress,
             verbose=verbose,
         )
@@ -202,6 +228,8 @@ def command(
         emit(told(run, files, took))
     elif quiet:
         print(draw.clean(run.headline, 2000))
+    elif run.story["task"] in FREE_TASKS:
+        structure.show(run, files, took, data, target, task)
     else:
         show(run, files, took, data, target)
     if run.search.stopped == "interrupted" or stop.asked:
@@ -282,6 +310,7 @@ def told(run: Any, files: dict[str, Any], took: float) -> dict[str, Any]:
         "timing": story["timing"],
         "seconds": round(took, 2),
         "files": files,
+        **structure.told(run),
     }
 
 
@@ -316,20 +345,14 @@ def _failures(failures: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[str] | None) -> None:
     """What was found, how good it is, what to look at, where it is, what to do next."""
-    import os
-    import shlex
-
     from rich.panel import Panel
 
     out, story = console(), run.story
     split = story["split"]
     parts = [draw.clean(story["target"], 40)] if story["target"] else []
     parts.append(story["task"])
-    if story["task"] in FREE_TASKS:
-        parts.append(f"{split['train']:,} rows")
-    else:
-        tested = f"tested on {split['test']:,}" if split["test"] else "cross-validated"
-        parts.append(f"{split['train']:,} rows trained, {tested}")
+    tested = f"tested on {split['test']:,}" if split["test"] else "cross-validated"
+    parts.append(f"{split['train']:,} rows trained, {tested}")
     title = " · ".join(parts)
     suspect = story.get("suspect")
     out.print(
@@ -342,8 +365,8 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
     if split["kind"] not in ("random", "stratified") and split.get("note"):
         out.print(draw.text(split["note"], "dim"))
     board = run.search.leaderboard
-    how = story["metric"] if story["task"] in FREE_TASKS else f"cross-validated {story['metric']}"
-    out.print(draw.heading(f"Tried {len(board)}" + (f", best first ({how})" if how and len(board) > 1 else "")))
+    first = f", best first (cross-validated {story['metric']})" if len(board) > 1 else ""
+    out.print(draw.heading(f"Tried {len(board)}{first}"))
     out.print(draw.leaderboard(board, story["metric"], out.width, _SHOWN))
     if len(board) > _SHOWN:
         out.print(draw.text(f"and {len(board) - _SHOWN} more in the report", "dim"))
@@ -356,6 +379,15 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
         out.print(draw.heading("Fairness"))
         for part in draw.gaps(run.evaluation.fairness):
             out.print(part)
+    close(run, files, took, data)
+
+
+def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
+    """What matters about the data, where the files are, what to do next."""
+    import os
+    import shlex
+
+    out = console()
     matter = [f for f in draw.ranked(run.findings) if f["severity"] != "info"]
     if matter:
         out.print()

@@ -49,6 +49,9 @@ def _words(name: str, value: Any) -> str:
         return "; ".join(
             f"{m.get('name')} {draw.number(m.get('value'))} {draw.between(m.get('low'), m.get('high'))}" for m in value
         )
+    if name == "segments" and isinstance(value, list):
+        return "; ".join(f"{s.get('number')} {s.get('name')} ({draw.number(s.get('rows'))} rows)"
+                         for s in value if isinstance(s, dict))  # fmt: skip
     if name == "background" and isinstance(value, dict):
         return f"{len(next(iter(value.values()), []))} made-up rows, against which explanations are measured"
     if name == "findings" and isinstance(value, list):

@@ -13,11 +13,13 @@ from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit,
 EXAMPLES = examples(
     "everymodel models",
     "everymodel models --task regression",
+    "everymodel models --task cluster",
     "everymodel models ridge",
     "everymodel models --why houses.csv --target price",
 )
 
-_DOES = {"regression": {"regression"}, "classification": {"binary", "multiclass"}, "multilabel": {"multilabel"}}
+_DOES = {"regression": {"regression"}, "classification": {"binary", "multiclass"}, "multilabel": {"multilabel"},
+         "groups": {"cluster"}, "anomalies": {"anomaly"}, "components": {"reduce"}, "maps": {"embed"}}  # fmt: skip
 
 
 @guarded
@@ -26,10 +28,15 @@ def command(
         str | None, typer.Argument(metavar="[NAME]", help="Tell all about this model.", autocompletion=model_names)
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Only models for regression, binary, multiclass or multilabel.")
+        str | None,
+        typer.Option(
+            help="Only models for regression, binary, multiclass, multilabel, cluster, anomaly, reduce or embed."
+        ),
     ] = None,
     why: Annotated[str | None, typer.Option(metavar="DATA", help="Say which suit this table, and why.")] = None,
-    target: Annotated[str | None, typer.Option("--target", "-t", help="With --why: the column to predict.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="With --why: the column to predict, if any.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -38,10 +45,10 @@ def command(
     from everymodel import catalog
 
     if task is not None:
-        from everymodel.core.schema import TASKS
+        from everymodel.core.schema import FREE_TASKS, TASKS
 
-        if task not in TASKS:
-            raise ParameterError(f"--task {task}: expected one of {', '.join(TASKS)}.")
+        if task not in (*TASKS, *FREE_TASKS):
+            raise ParameterError(f"--task {task}: expected one of {', '.join((*TASKS, *FREE_TASKS))}.")
     named = [catalog.find(name, task)] if name else []
     if why is not None:
         _why(why, target, task, named[0].name if named else None, as_json, quiet)
@@ -67,8 +74,6 @@ def described(card: Any) -> dict[str, Any]:
 
 
 def _why(data: str, target: str | None, task: str | None, name: str | None, as_json: bool, quiet: bool) -> None:
-    if target is None:
-        raise ParameterError("--why needs --target: the column to predict.")
     with working(f"Reading {draw.clean(data)}", quiet or as_json):
         import everymodel as em
 

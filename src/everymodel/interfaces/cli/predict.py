@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from everymodel.core.errors import CapabilityError, ParameterError
+from everymodel.core.schema import FREE_TASKS
 from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import (
@@ -26,6 +27,7 @@ EXAMPLES = examples(
     "everymodel predict price.em new.csv -o out.csv",
     "everymodel predict price.em new.csv --interval 0.9 --with-data -o out.parquet",
     "cat new.csv | everymodel predict churn.em - --proba > out.csv",
+    "everymodel predict segments.em new.csv --with-data -o named.csv     # group, name and confidence of each row",
 )
 
 
@@ -56,7 +58,7 @@ def command(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Answer every row of a table, in its order."""
+    """Answer every row of a table, in its order: predictions, groups, scores of oddity or coordinates."""
     check_writable(out, "--out", WRITABLE)
     if unseen not in (None, "warn", "error", "ignore"):
         raise ParameterError(f"--unseen {unseen}: expected warn, error or ignore.")
@@ -64,9 +66,13 @@ def command(
         from everymodel import scoring
 
         loaded = scoring.load(model)
+        if proba and loaded.task in ("anomaly", "reduce", "embed"):
+            raise CapabilityError(f"{model} ({loaded.task}) has no probabilities. Leave --proba out.")
         if proba and loaded.task == "regression":
             raise CapabilityError(f"{model} predicts a number, so it has no probabilities. Use --interval 0.9 instead.")
         if interval is not None:
+            if loaded.task in FREE_TASKS:
+                raise CapabilityError(f"{model} ({loaded.task}) predicts no numbers, so it has no interval.")
             if loaded.task != "regression":
                 raise CapabilityError(f"{model} predicts classes, so it has no interval. Use --proba instead.")
             if not loaded.manifest.get("intervals") or len(loaded.targets) > 1:
@@ -101,12 +107,14 @@ def answer(
 
     batch, notes = model.read(frame, missing_columns=missing_columns, unseen=unseen)
     raw = model.answers(batch)
+    if model.task in ("reduce", "embed"):
+        return pd.DataFrame(model.details(raw)), notes
     decided = model.decide(raw)
     if decided.ndim == 2:
         names = [f"prediction_{c}" for c in model.classes or model.targets]
         made = pd.DataFrame(decided, columns=names)
     else:
-        made = pd.DataFrame({"prediction": decided})
+        made = pd.DataFrame({"prediction": decided, **model.details(raw)})
     if proba:
         made = made.join(pd.DataFrame(raw, columns=[f"probability_{c}" for c in model.classes]))
     if level is not None:

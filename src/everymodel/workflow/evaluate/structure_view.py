@@ -111,7 +111,8 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     made = []
     for row in rows:
         name = str(row.get("name"))
-        title, text = _METRICS.get(name, (m.METRICS[name].title if name in m.METRICS else name.replace("_", " "), ""))
+        known = m.METRICS[name].title if name in m.METRICS else name.replace("_", " ").capitalize()
+        title, text = _METRICS.get(name, (known, ""))
         if not math.isfinite(common._float(row.get("value"))):
             continue
         made.append({"title": title, "text": row.get("text") or text, "value": common._three(row)[0],
@@ -119,9 +120,8 @@ def _metrics(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return made
 
 
-_HIDDEN = (
-    "model title card status score score_low score_high parameters kind chosen row_ms size weight origin id"
-).split()
+_HIDDEN = ("model", "title", "card", "status", "score", "score_low", "score_high", "parameters", "kind", "chosen",
+           "row_ms", "size", "weight", "origin", "id")  # fmt: skip
 
 
 def _board(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
