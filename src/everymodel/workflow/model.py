@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from everymodel import scoring
 from everymodel.core.errors import TargetError
+from everymodel.core.schema import FREE_TASKS
 
 if TYPE_CHECKING:
     from everymodel.workflow.types import Evaluation
@@ -21,7 +22,8 @@ class Model(scoring.Model):
         Parameters
         ----------
         data : anything `everymodel.read` takes; must hold the target column(s).
-        target : name of the target column; by default the one the model was fitted with.
+        target : name of the target column; by default the one the model was fitted with. A model without a target is
+            held against this column: agreement of groups with labels, or whether the odd rows are the known ones.
         metric : headline metric; by default the one the model was chosen by.
 
         Raises
@@ -34,6 +36,10 @@ class Model(scoring.Model):
         from everymodel.workflow.read import read
 
         frame = read(data).frame
+        if self.task in FREE_TASKS:
+            from everymodel.workflow.unsupervised.against import against
+
+            return against(self, frame, target)
         names = [target] if target else [c.name for c in self.schema.columns if c.role == "target"]
         missing = [n for n in names if n not in frame.columns]
         if missing:

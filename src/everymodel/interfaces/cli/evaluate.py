@@ -13,6 +13,7 @@ from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, S
 EXAMPLES = examples(
     "everymodel evaluate price.em sold_in_june.csv",
     "everymodel evaluate churn.em labelled.parquet --target left --json",
+    "everymodel evaluate segments.em customers.csv --target plan     # do groups agree with a column?",
 )
 
 

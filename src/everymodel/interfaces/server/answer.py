@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
+from everymodel.core.schema import FREE_TASKS
 from everymodel.interfaces.server.errors import Problem
 from everymodel.interfaces.server.openapi import gives_intervals, gives_probabilities
 from everymodel.scoring import Model
@@ -123,7 +124,9 @@ class Answerer:
         return Answer(body, batch.n, len(notes))
 
     def tell(self, answers: np.ndarray, proba: bool, level: float | None) -> list[dict[str, Any]]:
-        """One dict per row: prediction, and on request probabilities and interval."""
+        """One dict per row: prediction, and on request probabilities and interval; new columns where there are any."""
+        if self.task in FREE_TASKS:
+            return self._tell_free(answers, proba, level)
         decided = self.model.decide(answers)
         if decided.ndim == 2 and decided.shape[1] > 1:
             names = self.labels or self.model.targets
@@ -139,6 +142,23 @@ class Answerer:
             half = self._half_width(level)
             for said, value in zip(told, answers.reshape(-1).tolist()):
                 said["interval"] = {"level": level, "low": value - half, "high": value + half}
+        return told
+
+    def _tell_free(self, answers: np.ndarray, proba: bool, level: float | None) -> list[dict[str, Any]]:
+        """One dict per row: group, name and confidence; or normal or anomaly, with the score; or new columns."""
+        if proba and not gives_probabilities(self.model):
+            raise CapabilityError(f"This model ({self.task}) has no probabilities. Leave proba out.")
+        if level is not None:
+            self._half_width(level)
+        details = {name: values.tolist() for name, values in self.model.details(answers).items()}
+        rows = [dict(zip(details, row)) for row in zip(*details.values())]
+        if self.task in ("reduce", "embed"):
+            return [{"columns": row} for row in rows]
+        decided = self.model.decide(answers).tolist()
+        told = [{"prediction": value, **row} for value, row in zip(decided, rows)]
+        if proba:
+            for said, row in zip(told, answers.tolist()):
+                said["probabilities"] = dict(zip(self.labels, row))
         return told
 
     def _half_width(self, level: float) -> float:

@@ -85,6 +85,10 @@ class Protocol:
         several = len(model.classes) if model.task == "multilabel" else len(model.targets)
         self.kind = {"regression": "FP64", "multilabel": "INT64"}.get(model.task, "BYTES")
         self.outputs = [{"name": "prediction", "datatype": self.kind, "shape": [-1, several] if several > 1 else [-1]}]
+        if model.task in ("reduce", "embed"):
+            self.outputs = [{"name": "columns", "datatype": "FP64", "shape": [-1, len(model.columns)]}]
+        elif model.task == "anomaly":
+            self.outputs.append({"name": "score", "datatype": "FP64", "shape": [-1]})
         if gives_probabilities(model):
             self.outputs.append({"name": "probabilities", "datatype": "FP64", "shape": [-1, len(model.classes)]})
 
@@ -121,7 +125,7 @@ class Protocol:
         try:
             batch, notes = self.server.model.read(columns)
             answers = self.server.model.answers(batch)
-            decided = self.server.model.decide(answers)
+            decided = self.server.model.decide(answers) if "prediction" in wanted else answers
         except Exception as error:
             raise problem(error, "inputs") from error
         self.server.metrics.rows += rows

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from everymodel import __version__
-from everymodel.core.schema import Column
+from everymodel.core.schema import FREE_TASKS, Column
 from everymodel.scoring import Model
 
 _LEVELS_SHOWN = 200
@@ -115,7 +115,7 @@ def row_schema(model: Model) -> dict[str, Any]:
 
 
 def gives_probabilities(model: Model) -> bool:
-    return model.task != "regression" and model.pack.output == "probabilities"
+    return model.task not in ("regression", "anomaly", "reduce", "embed") and model.pack.output == "probabilities"
 
 
 def gives_intervals(model: Model) -> bool:
@@ -124,6 +124,8 @@ def gives_intervals(model: Model) -> bool:
 
 def prediction_schema(model: Model) -> dict[str, Any]:
     """JSON schema of the answer for one row."""
+    if model.task in FREE_TASKS:
+        return _free_schema(model)
     labels = [str(c).lower() if isinstance(c, bool) else str(c) for c in model.classes or ()]
     if model.task == "regression" and len(model.targets) > 1:
         value: dict[str, Any] = {
@@ -166,6 +168,43 @@ def prediction_schema(model: Model) -> dict[str, Any]:
             "properties": {c: {"type": "number", "minimum": 0, "maximum": 1} for c in labels},
         }
     return said
+
+
+def _free_schema(model: Model) -> dict[str, Any]:
+    """JSON schema of the answer for one row of a model that has no target."""
+    explanation = {"type": "object", "description": "What each column adds to the answer, if explain was asked for."}
+    if model.task in ("reduce", "embed"):
+        made = {"type": "object", "description": "The new columns.", "required": model.columns,
+                "properties": {name: {"type": "number"} for name in model.columns}}  # fmt: skip
+        return {"type": "object", "required": ["columns"], "properties": {"columns": made, "explanation": explanation}}
+    plain = [c.item() if hasattr(c, "item") else c for c in model.classes]
+    if model.task == "anomaly":
+        said = {
+            "prediction": {"enum": plain, "description": "Whether the score is above the threshold."},
+            "score": {"type": "number", "description": "How odd the row is; higher is odder."},
+        }
+        if isinstance(model.manifest.get("tail"), dict):
+            text = "Share of ordinary rows that are odder still."
+            said["tail"] = {"type": "number", "minimum": 0, "maximum": 1, "description": text}
+        return {"type": "object", "required": ["prediction", "score"],
+                "properties": {**said, "explanation": explanation}}  # fmt: skip
+    told = "; ".join(f"{s['number']}: {s['name']}" for s in model.segments[:40])
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    return {
+        "type": "object",
+        "required": ["prediction", "name", "confidence"],
+        "properties": {
+            "prediction": {"enum": plain, "description": f"The group's number. {told}".strip()},
+            "name": {"type": "string", "description": "The group's name."},
+            "confidence": {**share, "description": "Membership in that group."},
+            "probabilities": {
+                "type": "object",
+                "description": "Membership in each group, if proba was asked for.",
+                "properties": {str(c): share for c in plain},
+            },
+            "explanation": explanation,
+        },
+    }
 
 
 _ERROR = {

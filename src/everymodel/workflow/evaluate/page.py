@@ -32,7 +32,8 @@ def html(story: Mapping[str, Any]) -> str:
     """The page of a story (see `everymodel.workflow.story`) as text. What a story lacks is left out of the page."""
     if story.get("task") in FREE_TASKS:
         return _environment().get_template("structure.html").render(**structure_view.view(story))
-    gain = structure_view.gain((story.get("structure") or {}).get("gain"))
+    structure = story.get("structure") or {}
+    gain = structure_view.gain({**structure, **structure["gain"]}) if structure.get("gain") else None
     return _environment().get_template("report.html").render(gain=gain, **view(story))
 
 

@@ -55,7 +55,13 @@ async function ask(explain) {
     for (const field of told.error.fields) if (inputs[field.field]) inputs[field.field].parentElement.className = "wrong";
     return;
   }
-  answer.textContent = figure(told.prediction);
+  answer.textContent = told.columns ? Object.values(told.columns).slice(0, 3).map(figure).join(", ") : figure(told.prediction);
+  if (told.name) more.textContent = told.name + ", confidence " + (100 * told.confidence).toFixed(0) + " %";
+  if (told.score !== undefined) more.textContent = "score " + figure(told.score) + (told.tail === undefined ? "" : "; " + (100 * told.tail).toPrecision(2) + " % of ordinary rows are odder");
+  const lines = Object.entries(told.columns || {}), widest = Math.max(1e-300, ...lines.map(line => Math.abs(line[1])));
+  for (const [name, value] of lines.slice(0, 20)) {
+    bars.append(make("span", name), make("meter", undefined, {min: 0, max: widest, value: Math.abs(value), title: name}), make("span", short(value)));
+  }
   if (told.interval) more.textContent = "between " + figure(told.interval.low) + " and " + figure(told.interval.high) + " in " + Math.round(told.interval.level * 100) + " of 100 cases";
   if (told.notes) more.textContent += " " + told.notes.map(note => note.field + ": " + note.action).join("; ");
   for (const [name, value] of Object.entries(told.probabilities || {}).sort((a, b) => b[1] - a[1]).slice(0, 20)) {
@@ -64,7 +70,7 @@ async function ask(explain) {
   }
   if (!told.explanation) return;
   const label = told.explanation.label;
-  because.textContent = label === null ? "Why" : "What moves the probability of " + label;
+  because.textContent = label === null ? "Why" : told.columns ? "What moves " + label : "What moves the probability of " + (told.name || label);
   const parts = told.explanation.contributions, most = Math.max(...parts.map(part => Math.abs(part.contribution))) || 1;
   for (const part of parts) {
     const sign = part.contribution >= 0 ? "+" : "\u2212", kind = part.contribution >= 0 ? "up" : "down";
