@@ -45,6 +45,7 @@ class Facts:
     counts: bool  # the target is a whole number of zero or more
     negative: bool  # the target goes below zero
     wide: bool  # many columns, for the rows there are
+    unlabelled: bool = False  # many rows have no target
 
 
 def facts(understanding: Understanding, frame: Any) -> Facts:
@@ -80,6 +81,7 @@ def facts(understanding: Understanding, frame: Any) -> Facts:
         counts=bool(number and target.integer and 0 <= (target.low or 0.0) <= 5 and (target.high or 0.0) < 1e5),
         negative=bool(number and target.low is not None and target.low < 0),
         wide=encoded >= 50 or encoded > n / 5,
+        unlabelled=bool(target and target.missing >= 0.2),
     )
 
 
@@ -120,6 +122,7 @@ RULES: dict[str, _Rule] = {
         if f.rows >= 200
         else None
     ),
+    "unlabelled": lambda f: (0.3, "learns from the rows without a label too") if f.unlabelled else None,
     "interactions": lambda f: (0.05, "finds effects of columns together by itself") if f.rows >= 500 else None,
     "feature_selection": lambda f: (
         (0.35, f"feature selection: {_n(f.encoded)} columns (after encoding) for {_n(f.rows)} rows; it keeps few")
@@ -261,6 +264,8 @@ def _judge(card: Card, known: Facts) -> dict[str, Any]:
 def _objections(card: Card, known: Facts, took: float | None) -> Iterable[tuple[float, str]]:
     """(how much it counts, why the model would be wrong here)."""
     words = set(card.advice)
+    if card.need("unlabelled") and not known.unlabelled:
+        yield 0.6, "made for rows without a label, of which there are none or few here"
     most_rows, most_columns = card.need("max_rows"), card.need("max_columns")
     linear = card.family == "linear"
     if most_rows and known.rows > most_rows:

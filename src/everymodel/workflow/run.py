@@ -29,9 +29,10 @@ from everymodel.core.schema import FREE_TASKS, TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
+from everymodel.workflow import partly
 from everymodel.workflow.automl import search, warm_up
 from everymodel.workflow.model import Model
-from everymodel.workflow.story import story
+from everymodel.workflow.story import plain, story
 from everymodel.workflow.types import Evaluation, Listener, Problem, Progress, SearchResult, Split, Table, Understanding
 
 if TYPE_CHECKING:
@@ -184,21 +185,28 @@ def fit(
         folder, model_path = _places(out, targets[0], resume)
 
     with _stage("split", timing, listener):
-        parts, rows = _split(frame, targets, task, group, time, split, test_size, seed)
+        parts, rows, first = _split(frame, targets, task, group, time, split, test_size, seed)
     train = rows.iloc[parts.train]
+    loose, unlabelled = partly.loose_rows(first, frame, targets, seed)
 
     began = clocks.perf_counter(), clocks.process_time()
     with _stage("understand", timing, listener):
-        understanding = _understand(train, target, task, group, time, split, unseen, keep_suspects)
-        if not understanding.keep.all():
-            train, parts = train[understanding.keep], _without(parts, understanding.keep)
+        understanding = _understand(train, target, task, group, time, split, unseen, keep_suspects, loose)
+        keep = understanding.keep[: len(train)]
         schema, findings = understanding.schema, [*source.findings, *understanding.findings]
+        if loose is not None:
+            findings = partly.said(findings, targets[0], len(rows), unlabelled, len(loose))
+        else:
+            findings += [f for f in first.findings if f.code == "target-missing"]
+        if not keep.all():
+            train, parts = train[keep], _without(parts, keep)
         batch, _ = table.parse(schema, train, unseen="ignore", bad="missing")
+        beside = None if loose is None else table.parse(schema, loose, unseen="ignore", bad="missing")[0]
         y = _labels(schema, train, targets)
         metric = resolve(metric, schema.task).name
         if costs and schema.task != "binary":
             raise ParameterError(f"costs choose the threshold of a binary task; this one is {schema.task}.")
-    problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed)
+    problem = Problem(schema, schema.task, batch, y, parts.folds, metric, seed, beside)
     slow = _slowness(clocks.perf_counter() - began[0], clocks.process_time() - began[1])
 
     with _stage("search", timing, listener):
@@ -207,7 +215,7 @@ def fit(
         later = _CURVE_SHARE * limit if learning_curve and limit else 0.0
         result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint, given,
                          slow, later)  # fmt: skip
-        findings += result.findings
+        findings += [*result.findings, *partly.verdict(result.gain, targets[0])]
 
     with _stage("evaluate", timing, listener):
         suspect = bool(understanding.suspects) and bool(keep_suspects)
@@ -218,6 +226,7 @@ def fit(
             model, result, rows, parts, targets, y, metric, group, segments, fairness, costs, seed
         )
         findings += more
+        evaluation.headline = " ".join(filter(None, (evaluation.headline, partly.sentence(result.gain))))
         if choice:
             evaluation.curves["threshold_choice"] = choice
         _describe(model, evaluation, findings)
@@ -242,6 +251,9 @@ def fit(
             frame,
             suspect,
         )
+        if result.gain:
+            structure = {"gain": result.gain, "labelled": len(rows), "unlabelled": unlabelled}
+            told["structure"] = plain(structure)
         try:
             with atomic_write(folder / "story.json") as stream:
                 stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
@@ -432,8 +444,9 @@ def _split(
     column: str | None,
     test_size: float,
     seed: int,
-) -> tuple[Split, pd.DataFrame]:
-    """Splits on the target and the columns that steer the split, without looking at any other; rows with a target."""
+) -> tuple[Split, pd.DataFrame, Understanding]:
+    """Splits on the target and the columns that steer the split, without looking at any other; rows with a target; and
+    what is known of the target."""
     from everymodel.workflow.split import split
     from everymodel.workflow.understand import understand
 
@@ -448,7 +461,7 @@ def _split(
     first = understand(narrow, wanted, task=task, group=group, time=time, split=column, need_features=False)
     rows = frame[first.keep]
     parts = split(first, frame, test_size=test_size, seed=seed, group=group, time=time, column=column)
-    return parts, rows
+    return parts, rows, first
 
 
 def _understand(
@@ -460,11 +473,17 @@ def _understand(
     split: str | None,
     unseen: str,
     keep_suspects: bool | list[str],
+    loose: pd.DataFrame | None = None,
 ) -> Understanding:
+    """Columns and the target of the training rows; what is in columns is also looked up in rows without a target."""
     from dataclasses import replace
 
     from everymodel.workflow.understand import understand
 
+    if loose is not None:
+        import pandas as pd
+
+        train = pd.concat([train, loose])
     found = understand(train, target, task=task, group=group, time=time, split=split, keep_suspects=keep_suspects)
     found.schema = replace(found.schema, unseen=unseen)
     return found

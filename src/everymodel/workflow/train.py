@@ -95,7 +95,12 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         one = _one_task(problem.task) if labels else problem.task
         preparation = Preparation.for_card(card, problem.schema, problem.task, seed=seeds.derive(job.seed, "prepare"))
         batch = problem.batch.take(job.fit)
-        X = preparation.fit_transform(batch, y)
+        loose = problem.unlabelled if card.need("unlabelled") else None
+        if loose is None:
+            X, more = preparation.fit_transform(batch, y), {}
+        else:  # scales, levels and words are learnt from all rows; nothing in the matrix may then stem from labels
+            whole = preparation.fit_transform(batch.join(loose), None)
+            X, more = whole[: batch.n], {"unlabelled": whole[batch.n :]}
         rows = job.valid if len(job.valid) else job.fit[:CHECKED_ROWS]
         asked = problem.batch.take(rows)
         Xv = preparation.transform(asked)
@@ -115,7 +120,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         else:
             task = problem.task
             model, answers, refit, stopped, step, inverse = _fit_one(
-                problem, card, job, task, X, y, Xv, yv, native, stop, "", marks
+                problem, card, job, task, X, y, Xv, yv, native, stop, "", marks, more
             )
             if job.early and len(job.valid):
                 judged = _held_out(model, catalog.module(card), Xv, problem, answers.shape, inverse)
@@ -186,6 +191,7 @@ def _fit_one(
     stop: Callable[[], bool] | None,
     part: str,
     marks: _Marks,
+    more: dict[str, Any] | None = None,
 ) -> tuple[Any, np.ndarray, dict[str, Any], bool, Any, Any]:
     """(model, answers on Xv, refit settings, ended by the clock, step, steps that undo the target's change)."""
     model = make(card, job.parameters, seeds.derive(job.seed, "model", part), job.threads)
@@ -206,7 +212,7 @@ def _fit_one(
     asked.deadline = getattr(stop, "deadline", None)
     if hasattr(module, "fit"):
         valid = (Xv, check) if job.early and len(job.valid) else None
-        model = module.fit(model, X, goal, valid=valid, stop=asked, threads=job.threads, native=native)
+        model = module.fit(model, X, goal, valid=valid, stop=asked, threads=job.threads, native=native, **(more or {}))
     else:
         model.fit(X, goal)
     marks.ended = time.perf_counter()

@@ -63,6 +63,7 @@ class Problem:
     folds: list[tuple[np.ndarray, np.ndarray]]
     metric: str  # scikit-learn's word: roc_auc log_loss rmse accuracy f1 r2 ...
     seed: int = 0
+    unlabelled: Batch | None = None  # rows without a target, for models that learn from such rows too
 
 
 @dataclass
@@ -96,6 +97,7 @@ class SearchResult:
     stopped: str  # finished budget trials interrupted memory
     history: list[dict[str, Any]] = field(default_factory=list)  # seconds, best score so far
     findings: list[Finding] = field(default_factory=list)  # what the search has to say: too little time, a full disk
+    gain: dict[str, Any] | None = None  # partly labelled target: what rows without a label were good for
 
 
 @dataclass

@@ -24,7 +24,7 @@ CARD = {
         "Zhu et al. (2003), Semi-supervised learning using Gaussian fields and harmonic functions. ICML.",
         "Zelnik-Manor and Perona (2004), Self-tuning spectral clustering. NIPS 17.",
     ],
-    "advice": ["few_labels", "unlabelled"],
+    "advice": ["unlabelled"],
     "priority": 64,
     "parameters": {
         "n_neighbors": {

@@ -24,7 +24,7 @@ CARD = {
         "Zhou et al. (2004), Learning with local and global consistency. NIPS 16.",
         "Zelnik-Manor and Perona (2004), Self-tuning spectral clustering. NIPS 17.",
     ],
-    "advice": ["few_labels", "unlabelled", "irregular"],
+    "advice": ["unlabelled", "irregular"],
     "priority": 22,
     "parameters": {
         "n_neighbors": {

@@ -175,3 +175,8 @@ class Batch:
 
     def take(self, rows: np.ndarray) -> Batch:
         return Batch({name: values[rows] for name, values in self.columns.items()}, len(rows))
+
+    def join(self, other: Batch) -> Batch:
+        """These rows and then those of `other`, which has the same columns."""
+        columns = {name: np.concatenate([values, other.columns[name]]) for name, values in self.columns.items()}
+        return Batch(columns, self.n + other.n)

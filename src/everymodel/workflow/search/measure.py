@@ -20,7 +20,8 @@ from everymodel.workflow.types import Problem, SearchResult
 def fingerprint_of(problem: Problem) -> str:
     """SHA-256 of everything that the search learns from."""
     digest = hashlib.sha256(repr((problem.task, problem.schema.to_dict())).encode())
-    for name, values in problem.batch.columns.items():
+    loose = problem.unlabelled.columns if problem.unlabelled is not None else {}
+    for name, values in [*problem.batch.columns.items(), *loose.items()]:
         digest.update(name.encode())
         if values.dtype.hasobject:
             digest.update("\x1f".join(map(str, values)).encode("utf-8", "surrogatepass"))

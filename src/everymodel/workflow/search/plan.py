@@ -116,6 +116,7 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
         c
         for c in catalog.cards()
         if c.kind == kind and c.priority is not None and able(c, task) and c.name != DUMMY and catalog.available(c)
+        if problem.unlabelled is not None or not c.need("unlabelled")
     ]
     if prefer == "simple":
         cards = [c for c in cards if c.family in ("linear", "tree") or "interpretable" in c.advice]
@@ -134,6 +135,8 @@ def _turn(card: Card, problem: Problem) -> tuple[bool, float]:
     most = card.need("max_rows") or 0
     if card.family == "kernel" and numbers and 5_000 < most <= 50_000 and len(problem.y) <= most:
         priority = 32.0
+    if card.need("unlabelled"):  # few labels: what learns from the other rows has to be compared with all else
+        priority = 20.0
     return priority < 20, priority
 
 
