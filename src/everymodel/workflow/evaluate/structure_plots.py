@@ -235,7 +235,7 @@ def scree(explained: Sequence[float], chance: Sequence[float] | None, kept: int 
 @_styled
 def circle(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """How columns go with the first two components: near the rim a column is told by them almost whole."""
-    figure, ax = _axes(4.6, 4.4)
+    figure, ax = _axes(4.6, 3.7)
     turn = np.linspace(0, 2 * np.pi, 121)
     ax.plot(np.cos(turn), np.sin(turn), color=GREY, linewidth=0.9)
     ax.axhline(0, color=GREY, linewidth=0.6)

@@ -73,7 +73,12 @@ def rules(
     known = fit[labels[fit] >= 0]
     tree, agreement, text = None, None, []
     if 2 <= groups <= LEAVES and len(np.unique(labels[known])) > 1:
-        model = _tree(X[known], labels[known], seed, max_depth=4, max_leaf_nodes=min(2 * groups, LEAVES))
+        tries = [
+            _tree(X[known], labels[known], seed, max_depth=4, max_leaf_nodes=n)
+            for n in range(groups, min(2 * groups, LEAVES) + 1)
+        ]
+        right = [float((t.predict(X[known]) == labels[known]).mean()) for t in tries]
+        model = next(t for t, r in zip(tries, right) if r > max(right) - SHORTER)
         tree = _drawn(model, asked, X)
         held = test[labels[test] >= 0]
         agreement = float((model.predict(X[held]) == labels[held]).mean()) if len(held) else None
