@@ -125,9 +125,7 @@ def test_typical_values_are_of_each_column_by_itself(shop: tuple[pd.DataFrame, n
 def test_words_of_texts_name_groups() -> None:
     random = np.random.default_rng(0)
     g = random.integers(0, 2, 300)
-    fillers = np.array(
-        ["please", "send", "my", "order", "soon", "thanks", "again", "hello", "there", "friend", "today"]
-    )
+    fillers = np.array(["please", "send", "my", "order", "soon", "thanks", "again", "hello", "there", "today"])
     notes = [
         " ".join([*random.choice(fillers, 6), *(["refund"] if k else ["invoice"]), str(i)]) for i, k in enumerate(g)
     ]

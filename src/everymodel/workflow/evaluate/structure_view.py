@@ -383,14 +383,14 @@ def _maps(figures: Any, map_: Mapping[str, Any], title: str) -> list[dict[str, A
             draw.points,
             map_,
             c["values"],
-            [str(n) for n in c.get("names") or []],
+            tuple(str(n) for n in c.get("names") or ()),  # an empty list would mean: nothing to draw
             c.get("kind") == "number",
         )
         for c in (map_.get("colours") or [])[:6]
     ]
     if not made:
         labels = map_.get("labels") or map_.get("values")
-        names = [str(n) for n in map_.get("names") or []]
+        names = tuple(str(n) for n in map_.get("names") or ())
         if labels:
             numbers = bool(map_.get("numbers")) or any(isinstance(v, float) for v in labels)
             made.append(figures.try_draw(title, "", draw.points, map_, labels, names, numbers, wide=True))
