@@ -84,14 +84,18 @@ def parts(task: str) -> dict[str, Any]:
         return {"threshold": 6.0, "how": "extreme values", "scores": scores, "top": top,
                 "map": {"points": points, "labels": random.integers(0, 2, 200)}}  # fmt: skip
     if task == "reduce":
-        loadings = [{"component": i + 1, "name": EVIL, "sentence": EVIL, "explained": 0.3, "again": 0.9,
-                     "parts": [{"feature": EVIL, "value": 0.8}, {"feature": "b", "value": -0.4}]} for i in range(3)]  # fmt: skip
+        made_of = [{"feature": EVIL, "value": 0.8}, {"feature": "b", "value": -0.4}]
+        said = {"name": EVIL, "sentence": EVIL, "explained": 0.3, "again": 0.9, "parts": made_of}
+        loadings = [{"component": i + 1, **said} for i in range(3)]
         return {"explained": [0.5, 0.3, 0.1, 0.1], "chance": [0.3, 0.28, 0.2, 0.1], "kept": 2, "loadings": loadings,
                 "circle": [{"feature": EVIL, "x": 0.9, "y": 0.1}, {"feature": "b", "x": -0.3, "y": 0.8}],
                 "held": {EVIL: 0.9, "b": 0.2}, "map": {"points": points}, "reconstruction": {"error": 0.2},
                 "why": "the others are not above chance"}  # fmt: skip
-    colours = [{"name": EVIL, "kind": "number", "values": random.normal(size=200)},
-               {"name": "kind", "kind": "category", "values": random.integers(0, 3, 200), "names": [EVIL, "b", "c"]}]  # fmt: skip
+    kinds = {"values": random.integers(0, 3, 200), "names": [EVIL, "b", "c"]}
+    colours = [
+        {"name": EVIL, "kind": "number", "values": random.normal(size=200)},
+        {"name": "kind", "kind": "category", **kinds},
+    ]
     shepard = {"correlation": 0.9, "points": random.random((99, 2))}
     return {"map": {"points": points, "colours": colours}, "shepard": shepard,
             "trust": [{"neighbours": k, "trustworthiness": 0.9, "continuity": 0.95} for k in (5, 10, 20)]}  # fmt: skip

@@ -291,7 +291,7 @@ def _anomaly(figures: Any, told: Mapping[str, Any], story: Mapping[str, Any]) ->
         tail = row.get("tail")
         rows.append({"row": f"{row['row']:,}" if isinstance(row.get("row"), int) else str(row.get("row", "")),
                      "score": words.number(row.get("score")),
-                     "tail": "" if tail is None else f"1 in {1 / tail:,.0f}" if tail > 1e-9 else "never",
+                     "tail": "" if tail is None or tail >= 1 else f"1 in {1 / tail:,.0f}" if tail > 1e-9 else "none",
                      "reasons": [plots.short(r, 160) for r in reasons[:4]]})  # fmt: skip
     return {
         "rows": rows,
