@@ -62,9 +62,8 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
     board = run.search.leaderboard
     if len(board) > 1:
         out.print()
-        out.print(
-            draw.heading(f"Tried {len(board)}, best first" + (f" ({story['metric']})" if story["metric"] else ""))
-        )
+        mixed = story["metric"] in board[0] or not story["metric"]  # the score then weighs several figures
+        out.print(draw.heading(f"Tried {len(board)}, best first" + ("" if mixed else f" ({story['metric']})")))
         _board(board)
     close(run, files, took, data)
 

@@ -310,11 +310,23 @@ def _anomaly(figures: Any, told: Mapping[str, Any], story: Mapping[str, Any]) ->
                 "Where the odd rows lie",
                 "Two directions in which the rows differ most. What is odd in other directions may look usual here.",
                 draw.points if map_.get("points") else None,
-                map_, map_.get("labels"), map_.get("names") or ["usual", "odd"], bool(map_.get("numbers")),
+                map_, *_coded(map_, ("normal", "anomaly")),
                 wide=True,
             ),
         ),
     }  # fmt: skip
+
+
+def _coded(map_: Mapping[str, Any], first: Sequence[str] = ()) -> tuple[Any, tuple[str, ...], bool]:
+    """(codes or numbers, names of the codes, whether they are numbers) that a map is coloured by."""
+    labels, names = map_.get("labels") or map_.get("values"), tuple(str(n) for n in map_.get("names") or ())
+    if labels and any(isinstance(v, str) for v in labels):
+        found = {str(v) for v in labels}
+        names = (*(n for n in first if n in found), *sorted(found.difference(first)))
+        place = {name: i for i, name in enumerate(names)}
+        return [place[str(v)] for v in labels], names, False
+    numbers = bool(map_.get("numbers")) or any(isinstance(v, float) for v in labels or ())
+    return labels, names or tuple(first), numbers
 
 
 def _from_quantiles(quantiles: Any, rows: int) -> dict[str, Any] | None:
@@ -389,10 +401,8 @@ def _maps(figures: Any, map_: Mapping[str, Any], title: str) -> list[dict[str, A
         for c in (map_.get("colours") or [])[:6]
     ]
     if not made:
-        labels = map_.get("labels") or map_.get("values")
-        names = tuple(str(n) for n in map_.get("names") or ())
+        labels, names, numbers = _coded(map_)
         if labels:
-            numbers = bool(map_.get("numbers")) or any(isinstance(v, float) for v in labels)
             made.append(figures.try_draw(title, "", draw.points, map_, labels, names, numbers, wide=True))
         else:
             made.append(figures.draw(title, "", draw.points(map_, None, [], False), True))
