@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from everymodel.scoring.steps._nearest import Search, search_of
 from everymodel.scoring.steps.base import Step, dot, need, step
 from everymodel.scoring.steps.kernel import _Machine
-from everymodel.scoring.steps.neighbors import nearest
 
 
 def _wide(X: np.ndarray, p: int) -> None:
@@ -85,13 +85,34 @@ class OneClass(_Machine):
         need(self.dual.shape == (len(self.rows),) and self.intercept.shape == (), "support vectors do not fit")
 
 
-def others(rows: np.ndarray, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distances and numbers, (n, k) each, of the k closest `rows` that are not the row of X itself.
+@step("excess", output="scores")
+class Excess(Step):
+    """scores (n,) of any detector -> how far above the usual they are (n,), alike for all detectors.
+
+    With v = (score - center) / scale: sign(v) log(1 + |v|), so that no detector outshouts the others.
+    """
+
+    center: float
+    scale: float
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            v = np.clip((scores - self.center) / self.scale, -1e300, 1e300)
+        return np.sign(v) * np.log1p(np.abs(v))
+
+    def check(self) -> None:
+        numbers = [self.center, self.scale]
+        good = all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < float("inf") for v in numbers)
+        need(good and self.scale > 0, "the usual scores are not finite numbers, or have no spread")
+
+
+def others(search: Search, X: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and numbers, (n, k) each, of the k closest rows that are not the row of X itself.
 
     A row that is found at distance zero is taken for itself, once, so that rows of the fit are judged by their
     neighbours as new rows are.
     """
-    distance, number = nearest(rows, X, min(k + 1, len(rows)))
+    distance, number = search.nearest(X, min(k + 1, len(search.rows)))
     if distance.shape[1] <= k:  # there are no more rows than neighbours asked for
         return distance, number
     itself = (distance[:, :1] == 0.0).astype(np.int64)  # (n, 1)
@@ -111,7 +132,7 @@ class NeighborDistance(Step):
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         _wide(X, self.rows.shape[1])
-        distance, _ = others(self.rows, X, self.k)
+        distance, _ = others(search_of(self), X, self.k)
         return distance.mean(axis=1) if self.how == "mean" else distance[:, -1].copy()
 
     def check(self) -> None:
@@ -138,7 +159,7 @@ class LocalOutlierFactor(Step):
 
     def __call__(self, X: np.ndarray) -> np.ndarray:
         _wide(X, self.rows.shape[1])
-        distance, number = others(self.rows, X, self.k)
+        distance, number = others(search_of(self), X, self.k)
         own = 1.0 / (np.maximum(distance, self.reach[number]).mean(axis=1) + 1e-10)
         return (self.density[number] / own[:, None]).mean(axis=1)
 
