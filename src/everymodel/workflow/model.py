@@ -11,6 +11,7 @@ from everymodel.core.schema import FREE_TASKS
 
 if TYPE_CHECKING:
     from everymodel.workflow.types import Evaluation
+    from everymodel.workflow.unsupervised.drift import Drift
 
 
 class Model(scoring.Model):
@@ -64,6 +65,18 @@ class Model(scoring.Model):
             baselines={},
             threshold=self.manifest.get("threshold"),
         )
+
+    def drift(self, data: Any) -> Drift:
+        """How groups have changed in new rows: shares, distances, centres, a new group; task "cluster" only.
+
+        Raises
+        ------
+        CapabilityError
+            for models of other tasks.
+        """
+        from everymodel.workflow.unsupervised.drift import drift
+
+        return drift(self, data)
 
 
 def load(path: str | os.PathLike[str]) -> Model:

@@ -26,7 +26,8 @@ DEPTH = 0.9  # a density that falls to less than this share between two centres 
 SMALLEST = 0.02  # share of the rows below which a mode is not called a group
 CHANCE, SURE = 15.0, 40.0  # evidence that noise of any kind tried reaches, and that none reaches
 DRAWS = 3  # populations of one group of each kind that evidence between the two is held against
-NEAR = 10.0  # difference of the criterion up to which a mixture stays plausible (Kass and Raftery 1995)
+EMPTY = 1.8  # width of a gap that noise of no kind tried reaches (its largest: 1.6)
+NEAR = 20.0  # difference of the criterion up to which a mixture stays plausible (10 is "very strong": Kass and Raftery)
 
 
 @dataclass
@@ -40,13 +41,15 @@ class Choice:
     needed: float  # evidence that one group alone reaches by chance
     rows: np.ndarray  # (m,) the rows looked at
     labels: np.ndarray  # (m,) the groups found among them, by mode; -1 for rows of none
+    shaped: np.ndarray | None = None  # (m,) groups of any shape with empty space between them, where there are some
+    width: float = 1.0  # of that space, see `gaps`
     curve: list[dict[str, Any]] = field(default_factory=list)  # per number of groups: indices, criterion
     votes: dict[str, int] = field(default_factory=dict)  # number of groups that each index prefers
 
 
 @dataclass
 class Mixture:
-    """Gaussians that have been fitted: `precision` (k, d) for axis-parallel ones, or (1, d, d) shared by "tilted" ones."""
+    """Gaussians that have been fitted: `precision` is (k, d), or for "tilted" ones (1, d, d)."""
 
     shape: str
     weights: np.ndarray  # (k,)
@@ -154,7 +157,7 @@ def mixtures(
     most: int = MOST,
     seed: int = 0,
     shapes: tuple[str, ...] = SHAPES,
-    starts: int = 4,
+    starts: int = 5,
     stop: Callable[[], bool] | None = None,
 ) -> list[Mixture]:
     """The best mixture of each shape and each number of components, from k-means starts."""
@@ -168,7 +171,10 @@ def mixtures(
             KMeans(k, n_init=1, random_state=derive(seed, "start", k, i)).fit(X) for i in range(1 if k == 1 else starts)
         ]
         firsts.sort(key=lambda m: m.inertia_)
-        differ = [firsts[0]] + [m for m in firsts[1:] if m.inertia_ > firsts[0].inertia_ * 1.001][:2]
+        differ = [
+            firsts[0],
+            *[m for m in firsts[1:] if float(m.inertia_ or 0) > 1.001 * float(firsts[0].inertia_ or 0)][:2],
+        ]
         for shape in shapes:
             if k == 1 and shape in ("sized", "stretched"):
                 continue  # the same as "equal"
@@ -229,6 +235,8 @@ def choose(
     """
     rows = sample(len(X), ROWS, seed)
     Z = reduced(blurred(X[rows], origins, seed))
+    if not Z.shape[1] or len(Z) < 10:  # nothing differs, or too few rows for anything but chance
+        return Choice(1, 1, max(1, min(len(Z) // 2, 2)), 0.0, CHANCE, rows, np.zeros(len(rows), int))
     found = mixtures(Z, most, seed, stop=stop)
     best = min(found, key=lambda m: m.bic)
     modes = joined(best)
@@ -241,14 +249,82 @@ def choose(
     low, high = _plausible(found, best, groups)
     member = best.memberships.argmax(axis=1)
     labels = modes[member] if groups > 1 else np.zeros(len(Z), int)
-    return Choice(groups, low, high, sure, needed, rows, labels)
+    shaped, width = gaps(Z, seed)
+    if width < EMPTY:
+        shaped = None
+    elif groups == 1:  # such as rings, around one centre
+        groups = low = int(shaped.max()) + 1
+        labels, high = shaped, max(high, groups)
+    return Choice(groups, low, high, sure, needed, rows, labels, shaped, width)
 
 
 def _plausible(found: list[Mixture], best: Mixture, groups: int) -> tuple[int, int]:
-    """Numbers of groups by mixtures that are hardly worse, and by other ideas of what a valley is."""
-    counts = [groups] + [int(joined(m).max()) + 1 for m in found if m.bic <= best.bic + NEAR]
-    counts += [int(joined(best, depth).max()) + 1 for depth in (0.7, 0.99)]
+    """Numbers of groups by mixtures that are hardly worse, and by a stricter and a milder idea of what a valley is."""
+    near = [m for m in found if m.bic <= best.bic + NEAR]
+    counts = [groups] + [int(joined(m, depth).max()) + 1 for m in near for depth in (DEPTH, 0.99)]
     return (1 if groups == 1 else min(counts)), max(counts)
+
+
+def curve(Z: np.ndarray, choice: Choice, most: int = 12, seed: int = 0, stop: Callable[[], bool] | None = None) -> None:
+    """Give the choice what other indices say of k-means with 1 to `most` groups, and the number each prefers.
+
+    The gap compares the spread inside groups with that of uniform rows in the box of the axes (Tibshirani et al. 2001).
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import calinski_harabasz_score, davies_bouldin_score, silhouette_score
+
+    at = sample(len(Z), 1000, seed)
+    X = Z[at] - Z[at].mean(axis=0)
+    _, _, axes = np.linalg.svd(X, full_matrices=False)
+    X = X @ axes.T
+    random = np.random.default_rng(derive(seed, "gap"))
+    boxes = [random.uniform(X.min(axis=0), X.max(axis=0), X.shape) for _ in range(5)]
+    for k in range(1, min(most, len(np.unique(X, axis=0)) - 1, len(X) // 2) + 1):
+        if stop and stop():
+            break
+        spread = [
+            np.log(max(KMeans(k, n_init=1, random_state=derive(seed, "gap", k)).fit(b).inertia_, 1e-12)) for b in boxes
+        ]
+        model = KMeans(k, n_init=3, random_state=derive(seed, "curve", k)).fit(X)
+        told: dict[str, Any] = {"clusters": k, "gap": float(np.mean(spread) - np.log(max(model.inertia_, 1e-12)))}
+        told["gap_error"] = float(np.std(spread) * np.sqrt(1 + 1 / len(boxes)))
+        if k > 1:
+            told["silhouette"] = float(silhouette_score(X, model.labels_))
+            told["calinski_harabasz"] = float(calinski_harabasz_score(X, model.labels_))
+            told["davies_bouldin"] = float(davies_bouldin_score(X, model.labels_))
+        choice.curve.append(told)
+    several = [t for t in choice.curve if t["clusters"] > 1]
+    for name, sign in (("silhouette", 1), ("calinski_harabasz", 1), ("davies_bouldin", -1)):
+        if several:
+            choice.votes[name] = max(several, key=lambda t, name=name, sign=sign: sign * t[name])["clusters"]
+    for one, two in zip(choice.curve, choice.curve[1:]):
+        if one["gap"] >= two["gap"] - two["gap_error"]:
+            choice.votes["gap"] = one["clusters"]
+            break
+    choice.votes["density"] = choice.groups
+    for told in choice.curve:
+        told["votes"] = sum(vote == told["clusters"] for vote in choice.votes.values())
+
+
+@dataclass
+class Choose:
+    """The choice as a job for the fitting process."""
+
+    seed: int = 0
+    most: int = MOST
+    card: str = "kmeans"
+    kind: str = "clusterer"
+    threads: int = 1
+    fit: Any = None  # not used here; the crew looks at them
+    valid: Any = None
+
+    def run(self, material: Any, stop: Callable[[], bool] | None = None) -> Choice:
+        matrix = material.balanced
+        found = choose(matrix.X, seed=self.seed, most=self.most, stop=stop, origins=matrix.origins)
+        Z = reduced(matrix.X[found.rows])
+        if Z.shape[1]:
+            curve(Z, found, seed=self.seed, stop=stop)
+        return found
 
 
 def _by_chance(Z: np.ndarray, sure: float, seed: int, stop: Callable[[], bool] | None) -> float:
@@ -309,6 +385,46 @@ def _normal(ranks: np.ndarray, n: int) -> np.ndarray:
 
     quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)])
     return quantiles[ranks.astype(int)]
+
+
+def gaps(Z: np.ndarray, seed: int = 0, most: int = 1000, neighbors: int = 6) -> tuple[np.ndarray, float]:
+    """Groups of any shape with empty space between them: their labels (m,), 0 upwards, and how wide the space is.
+
+    Rows are joined by the shortest tree, in distances no shorter than that to each row's `neighbors`-th neighbour (as
+    in HDBSCAN, Campello et al. 2013). The tree is cut where the ratio of the cut's length to the long edges inside the
+    groups (their 98th percentile) is largest; groups hold at least 5 % of the rows, and together 90 %.
+    """
+    from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+    from scipy.spatial.distance import pdist, squareform
+
+    at = sample(len(Z), most, seed)
+    nothing = np.zeros(len(Z), int), 1.0
+    if len(at) < 40:
+        return nothing
+    far = squareform(pdist(Z[at]))
+    core = np.partition(far, neighbors, axis=1)[:, neighbors]
+    tree = minimum_spanning_tree(np.maximum(np.maximum(far, core), core[:, None]) + 1e-12).tocoo()
+    order = np.argsort(tree.data)
+    best, widest = None, 1.0
+    for last in range(len(order) - 1, max(len(order) - 30, len(order) // 2), -1):
+        keep = order[:last]
+        kept = type(tree)((tree.data[keep], (tree.row[keep], tree.col[keep])), shape=tree.shape)
+        _, part = connected_components(kept, directed=False)
+        sizes = np.bincount(part)
+        large = sizes >= 0.05 * len(at)
+        if large.sum() < 2 or sizes[large].sum() < 0.9 * len(at):
+            continue
+        width = float(tree.data[order[last]] / np.quantile(tree.data[keep], 0.98))
+        if width > widest:
+            best, widest = np.where(large, np.cumsum(large) - 1, -1)[part], width
+    if best is None:
+        return nothing
+    seen = np.flatnonzero(best >= 0)
+    if len(at) == len(Z):
+        return best, widest
+    from scipy.spatial import cKDTree
+
+    return best[seen][cKDTree(Z[at][seen]).query(Z)[1]], widest
 
 
 def sample(n: int, most: int, seed: int) -> np.ndarray:

@@ -1,18 +1,60 @@
-"""Groups: how many, are they real, and what are they."""
+"""Groups: how many, by which method, are they real, and what are they."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from everymodel import catalog
+from everymodel.core.card import Card
 from everymodel.core.clock import Clock
+from everymodel.core.errors import DataError, EverymodelError
+from everymodel.core.finding import Finding
+from everymodel.core.settings import Settings
+from everymodel.workflow.search.crew import Crew
 from everymodel.workflow.types import Listener, Metric, Progress
-from everymodel.workflow.unsupervised import measures
-from everymodel.workflow.unsupervised.material import Fit, Material, Outcome
+from everymodel.workflow.unsupervised import drift, group_views, measures
+from everymodel.workflow.unsupervised.choice import Choice, Choose, sample
+from everymodel.workflow.unsupervised.material import Fit, Fitted, Material, Outcome
 from everymodel.workflow.unsupervised.profile import describe
+from everymodel.workflow.unsupervised.stability import DRAWS, ROWS, Resample, Stability, named
 
-MOST = 10  # groups tried
+ORDER = ("kmeans", "gaussian_mixture", "agglomerative", "hdbscan", "spectral", "dbscan", "fuzzy_c_means")
+QUICK = 4000  # rows of methods whose cost grows with the square, unless they are asked for by name
+SPECTRAL = 1500
+MANY = 2.5  # times more round groups than gaps show: then the gaps are asked whether they are found again more often
+SURER = 0.1  # by so much
+CLOSE = 0.03  # difference of scores that says nothing: the simpler method, which comes first in ORDER, then answers
+RELIABLE = 0.75  # share of resamples in which a group should be found again
+
+
+@dataclass
+class Try:
+    """One method with its parameters, and what came of it."""
+
+    card: Card
+    parameters: dict[str, Any]
+    rows: np.ndarray | None = None  # fitted on these alone
+    fitted: Fitted | None = None
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))  # (n,)
+    stability: Stability | None = None
+    agreement: float = float("nan")  # with the groups that the density shows
+    shaped: float = float("nan")  # agreement with the groups that empty space shows
+    silhouette: tuple[float, float, float] = (float("nan"),) * 3
+    status: str = "out of time"
+
+    @property
+    def groups(self) -> int:
+        return int(self.labels.max(initial=-1)) + 1
+
+    @property
+    def score(self) -> float:
+        """Agreement with the density's groups and with itself on other rows, half each; what is unknown is left out."""
+        known = [v for v in (self.agreement, self.stability.mean if self.stability else np.nan) if np.isfinite(v)]
+        return float(np.mean(known)) if known else -1.0
 
 
 def discover(
@@ -26,61 +68,425 @@ def discover(
     listener: Listener | None = None,
     seed: int = 0,
 ) -> Outcome:
-    """Try methods and numbers of groups, choose, and say what the groups are.
+    """Find out how many groups there are, try methods, choose one, and say what the groups are.
 
     Parameters
     ----------
     models : names of clusterers; all that suit by default.
     clusters : number of groups, if it is known.
     labels : (n,) codes to compare the groups with; they are not learnt from.
+    trials : so many methods are tried at most.
+
+    Raises
+    ------
+    DataError
+        where no method could form the groups that were asked for.
     """
-    X = material.matrix(_card("kmeans")).X
-    tried = []
-    for k in [clusters] if clusters else range(2, min(MOST, material.n - 1) + 1):
-        if tried and clock.left() < 1.0:
-            break
-        fitted = Fit("kmeans", "clusterer", {"n_clusters": k}, seed=seed).run(material)
-        found = fitted.answers.argmax(axis=1)
-        width, low, high = measures.silhouette(X, found, seed)
-        tried.append((width, k, fitted, found, low, high))
-        if listener:
-            listener(Progress("search", candidate=f"K-means {k}", score=width, seconds_left=clock.left()))
-    width, k, fitted, found, low, high = max(tried, key=lambda t: t[0])
-    metrics = [
-        Metric(
-            "silhouette", width, low, high, "higher", "How much closer rows are to their own group than to the next."
-        ),
-        Metric("calinski_harabasz", measures.calinski_harabasz(X, found), np.nan, np.nan, "higher"),
-        Metric("davies_bouldin", measures.davies_bouldin(X, found), np.nan, np.nan, "lower"),
-    ]
-    if labels is not None:
-        metrics += [Metric(name, v, np.nan, np.nan, "higher") for name, v in measures.agreement(labels, found).items()]
-    told = describe(material, found, fitted.answers, seed)
-    return Outcome(
-        fitted,
-        [{"model": "K-means", "card": "kmeans", "weight": 1.0, "parameters": {"n_clusters": k}}],
-        [
-            {
-                "model": "K-means",
-                "card": "kmeans",
-                "clusters": t[1],
-                "score": t[0],
-                "status": "ok",
-                "fit_seconds": t[2].seconds,
-            }
-            for t in sorted(tried, key=lambda t: -t[0])
-        ],
-        metrics,
-        f"{k} groups (silhouette {width:.2f}).",
-        "silhouette",
-        tuple(range(k)),
-        {"segments": told.segments},
-        told.structure,
-        tables={"segments": told.table},
-    )
+    search = _Search(material, models, clusters, clock, trials, listener, seed)
+    search.run()
+    return search.outcome(labels)
 
 
-def _card(name: str) -> Any:
-    from everymodel import catalog
+class _Search:
+    def __init__(
+        self,
+        material: Material,
+        models: list[str] | None,
+        clusters: int | None,
+        clock: Clock,
+        trials: int | None,
+        listener: Listener | None,
+        seed: int,
+    ):
+        self.material, self.clusters, self.clock, self.trials = material, clusters, clock, trials
+        self.listener, self.seed = listener, seed
+        self.cards = [catalog.find(name, task="cluster", kind="clusterer") for name in models or ORDER]
+        self.named = bool(models)
+        self.findings: list[Finding] = []
+        self.tries: list[Try] = []
+        self.stopped = "finished"
+        X = self.X = material.matrix(catalog.find("kmeans", kind="clusterer")).X
+        self.rows = sample(len(X), 2000, seed)
+        # What remains is for describing the groups and writing; it grows with the table.
+        kept = min(1.5 + 4e-8 * X.size, 0.3 * clock.limit) if clock.limit else 0.0
+        self.end = time.monotonic() + max(clock.left() - kept, 0.5) if clock.limit else None
+        self.choice = Choice(clusters or 1, 1, 1, 0.0, 0.0, self.rows, np.zeros(len(self.rows), int))
+        self.different = len(np.unique(X[self.rows], axis=0)) if len(X) <= 2000 else len(X)
 
-    return catalog.find(name)
+    def run(self) -> None:
+        """Choose a number, fit every method, refit each on resamples; a Ctrl-C ends it with the best so far."""
+        crew = Crew(self.material, size=Settings.load().cores())
+        clean = True
+        try:
+            crew.preload([(card.name, card.kind) for card in self.cards])
+            self._number(crew)
+            self.tries = self._plan()
+            self._fit(crew)
+            self._resample(crew)
+        except KeyboardInterrupt:
+            self.stopped, clean = "interrupted", False
+        finally:
+            crew.close(keep=clean)
+        if not any(t.fitted for t in self.tries):
+            self._fallback()
+
+    # ------------------------------------------------------------------ the three parts
+
+    def _number(self, crew: Crew) -> None:
+        left = self._left()
+        quick = None if left is None else time.monotonic() + 0.35 * left
+        done = self._collect(crew, {crew.submit(Choose(self.seed), quick, self._moment(0.5)): None}, self._moment(0.55))
+        for _, (word, value) in done:
+            if word == "done":
+                self.choice = value
+                self.rows = value.rows
+            else:
+                self._unsure(value)
+        if not done:
+            self._unsure("out of time")
+
+    def _unsure(self, why: str) -> None:
+        if not self.clusters:
+            self.choice.groups = min(3, max(self.different, 1))
+            self.findings.append(
+                Finding(
+                    "number-of-groups-unknown",
+                    "warning",
+                    f"The number of groups could not be found ({why}); {self.choice.groups} are shown.",
+                    "Give more time (budget=), or the number (clusters=).",
+                )
+            )
+
+    def _plan(self) -> list[Try]:
+        k = self.clusters or self.choice.groups
+        if self.choice.groups == 1 and not self.clusters and not self.named:
+            return [Try(catalog.find("kmeans", kind="clusterer"), {"n_clusters": 1})]
+        planned = []
+        for card in self.cards:
+            names = {q.name for q in card.parameters}
+            count = next((w for w in ("n_clusters", "n_components") if w in names), None)
+            if self.clusters and count is None and not self.named:
+                continue  # these find a number of their own
+            rows = self._sampled(card)
+            if rows is None and not self.named and card.name == "spectral" and len(self.X) > SPECTRAL:
+                rows = sample(len(self.X), SPECTRAL, self.seed)
+            parameters = {count: k} if count else {}
+            planned.append(Try(card, parameters, rows))
+            low, high = self.choice.low, self.choice.high
+            if card.name == "kmeans" and not self.clusters and self.choice.groups > 1:
+                planned += [Try(card, {count: other}) for other in range(max(low, 2), min(high, 20) + 1) if other != k]
+            if count and self._differs() and not self.clusters and card.name in ("agglomerative", "spectral", "kmeans"):
+                single = {"linkage": "single"} if card.name == "agglomerative" else {}
+                planned.append(Try(card, {count: int(self.choice.shaped.max()) + 1, **single}, rows))
+        return planned[: self.trials or None]
+
+    def _differs(self) -> bool:
+        """Whether empty space shows far fewer groups than round ones need."""
+        shaped = self.choice.shaped
+        return shaped is not None and self.choice.groups >= MANY * (int(shaped.max()) + 1)
+
+    def _sampled(self, card: Card) -> np.ndarray | None:
+        """Rows to fit on where the table has more than the method can take; it is said where it was asked for."""
+        limit = card.need("max_rows")
+        if not limit:
+            return None
+        most = int(limit) if self.named else min(int(limit), QUICK)
+        if len(self.X) <= most:
+            return None
+        if self.named:
+            self.findings.append(
+                Finding(
+                    "groups-sampled",
+                    "warning",
+                    f"{card.title} takes at most {most} rows, as its cost grows with their square; it was fitted on as "
+                    f"many of the {len(self.X)}, drawn at random, and all rows were then assigned to its groups.",
+                    "For all rows use K-means or a Gaussian mixture.",
+                    data={"rows": most, "of": len(self.X)},
+                )
+            )
+        return sample(len(self.X), most, self.seed)
+
+    def _fit(self, crew: Crew) -> None:
+        jobs = {}
+        for t in self.tries:
+            job = Fit(t.card.name, "clusterer", t.parameters, seed=self.seed, rows=t.rows)
+            jobs[crew.submit(job, self._moment(0.5), self._moment(0.6))] = t
+            for number, outcome in self._collect(crew, jobs, self._moment(0.65), room=crew.size):
+                self._fitted(jobs[number], outcome)
+        for number, outcome in self._collect(crew, jobs, self._moment(0.65)):
+            self._fitted(jobs[number], outcome)
+
+    def _fitted(self, t: Try, outcome: tuple[str, Any]) -> None:
+        word, value = outcome
+        if word != "done":
+            t.status = str(value)
+            return
+        self._take(t, value)
+        if self.listener:
+            best = max(self.tries, key=lambda t: t.score)
+            left = self.clock.left()
+            self.listener(
+                Progress("search", f"{t.groups} groups", t.card.title, t.score, best.score, self._done(),
+                         len(self.tries), left if np.isfinite(left) else None)
+            )  # fmt: skip
+
+    def _done(self) -> int:
+        return sum(t.fitted is not None for t in self.tries)
+
+    def _take(self, t: Try, fitted: Fitted) -> None:
+        from sklearn.metrics import adjusted_rand_score
+
+        count = fitted.labels.max(initial=-1) + 1 if fitted.labels is not None else fitted.answers.shape[1]
+        t.fitted, t.labels, t.status = fitted, named(fitted.answers, int(count)), "ok"
+        if t.fitted.answers.shape[1] == 0 or t.groups == 0:
+            t.fitted, t.status = None, "every row is noise"
+            return
+        here = t.labels[self.rows]
+        t.silhouette = measures.silhouette(self.X[self.rows], here, self.seed)
+        if self.choice.shaped is not None:
+            t.shaped = float(adjusted_rand_score(self.choice.shaped, here))
+        seen = self.choice.labels >= 0
+        if self.choice.groups > 1 and not (self.clusters and self.clusters != self.choice.groups) and seen.any():
+            t.agreement = float(adjusted_rand_score(self.choice.labels[seen], here[seen]))
+
+    def _resample(self, crew: Crew) -> None:
+        at = sample(len(self.X), ROWS, self.seed)
+        jobs = {}
+        worth = sorted((t for t in self.tries if t.fitted and t.groups > 1), key=lambda t: -t.score)
+        for t in worth:
+            seconds = (t.fitted.seconds if t.fitted else 0.0) * min(1.0, ROWS / len(self.X))
+            draws = DRAWS if seconds < 0.5 else 5
+            job = Resample(t.card.name, t.parameters, at, t.labels[at], self.seed, draws)
+            jobs[crew.submit(job, self._moment(0.85), self._moment(0.95))] = t
+            for number, (word, value) in self._collect(crew, jobs, self._moment(0.97), room=crew.size):
+                jobs[number].stability = value if word == "done" else None
+        for number, (word, value) in self._collect(crew, jobs, self._moment(0.97)):
+            jobs[number].stability = value if word == "done" else None
+        if self.end is not None and any(t.stability is None for t in worth):
+            self.stopped = "budget"
+
+    def _fallback(self) -> None:
+        """Nothing came of it: k-means here and now, on few rows."""
+        reasons = {t.card.title: t.status for t in self.tries}
+        k = min(self.clusters or self.choice.groups, len(self.X))
+        t = Try(catalog.find("kmeans", kind="clusterer"), {"n_clusters": k}, self.rows if k <= len(self.rows) else None)
+        try:
+            self._take(t, Fit("kmeans", "clusterer", t.parameters, seed=self.seed, rows=t.rows).run(self.material))
+        except (EverymodelError, ValueError) as error:
+            why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+            raise DataError(f"No method formed {k} groups ({why or error}). Ask for fewer groups.") from error
+        if reasons and self.stopped != "interrupted":
+            self.findings.append(
+                Finding(
+                    "models-failed",
+                    "warning",
+                    "No method that was tried gave groups ("
+                    + "; ".join(f"{n}: {r}" for n, r in reasons.items())
+                    + "); K-means answers instead.",
+                    "Give more time (budget=), or other parameters to the method itself.",
+                )
+            )
+        self.tries.append(t)
+
+    # ------------------------------------------------------------------ waiting
+
+    def _left(self) -> float | None:
+        return None if self.end is None else max(self.end - time.monotonic(), 0.0)
+
+    def _moment(self, share: float) -> float | None:
+        """The moment at which this share of the time for searching is over."""
+        if self.end is None:
+            return None
+        start = self.clock.started
+        return start + share * (self.end - start)
+
+    def _collect(
+        self, crew: Crew, jobs: dict[int, Any], until: float | None, room: int = 1
+    ) -> list[tuple[int, tuple[str, Any]]]:
+        """Outcomes until fewer than `room` jobs run, or the moment `until`."""
+        done: list[tuple[int, tuple[str, Any]]] = []
+        while len(crew.running) >= room and crew.running:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                for number in list(crew.running):
+                    crew.kill(number)
+                done += [d for d in crew.wait(0.5) if d[0] in jobs]
+                break
+            done += [d for d in crew.wait(left if left is not None else 1.0) if d[0] in jobs]
+        return done
+
+    # ------------------------------------------------------------------ what is told
+
+    def best(self) -> Try:
+        """The method with the best score, or a simpler one that is as good."""
+        able = [t for t in self.tries if t.fitted]
+        if self.clusters:
+            right = [t for t in able if t.groups == self.clusters]
+            able = right or able
+        top = max(t.score for t in able)
+        best = next(t for t in able if t.score >= top - CLOSE)
+        if self._differs() and not self.clusters and best.stability is not None:
+            for t in sorted((t for t in able if t.shaped >= 0.9), key=lambda t: -t.shaped):
+                if t.stability is not None and t.stability.mean > best.stability.mean + SURER:
+                    return t
+        return best
+
+    def outcome(self, truth: np.ndarray | None) -> Outcome:
+        best = self.best()
+        assert best.fitted is not None
+        found, answers = best.labels, best.fitted.answers
+        k = best.groups
+        noise = answers.shape[1] > k
+        described = describe(self.material, found, answers, self.seed)
+        segments = described.segments
+        if best.stability is not None:
+            for segment, share in zip(segments, best.stability.found):
+                segment["stability"] = float(share)
+        self._warn(best, segments)
+        stability = best.stability
+        structure = {
+            **described.structure,
+            "map": group_views.map_of(self.X, found, self.seed),
+            "silhouettes": group_views.silhouettes(self.X, found, self.seed),
+            "choice": self.choice.curve,
+            "votes": self.choice.votes,
+            "stability": self._stabilities(),
+            "dendrogram": group_views.dendrogram(self.X, self.seed),
+            "interval": {"low": self.choice.low, "high": self.choice.high},
+            "evidence": {"value": self.choice.evidence, "needed": self.choice.needed},
+        }
+        metrics = self._metrics(best, truth)
+        if truth is not None:
+            structure["agreement"] = measures.agreement(truth, found)
+        groups_file = drift.reference(self.material, best.fitted, found)
+        board = [self._line(t) for t in sorted(self.tries, key=lambda t: (t is not best, -t.score))]
+        return Outcome(
+            best.fitted,
+            [{"model": best.card.title, "card": best.card.name, "weight": 1.0, "parameters": best.parameters}],
+            board,
+            metrics,
+            self._headline(best, stability),
+            "silhouette" if k > 1 else "",
+            (*range(k), -1) if noise else tuple(range(k)),
+            {"segments": segments, **({"groups": groups_file} if groups_file else {})},
+            structure,
+            self.findings,
+            [{"model": t.card.title, "reason": t.status} for t in self.tries if not t.fitted],
+            self.stopped,
+            {"segments": described.table},
+        )
+
+    def _headline(self, best: Try, stability: Stability | None) -> str:
+        k = best.groups
+        if k == 1:
+            return "No groups: the rows are one crowd without gaps." if not self.clusters else "1 group, as asked for."
+        words = f"{k} groups"
+        if self.clusters is None and self.choice.low <= k <= self.choice.high > self.choice.low:
+            words += f" ({self.choice.low} to {self.choice.high} are plausible)"
+        words += f" by {best.card.title}, silhouette {best.silhouette[0]:.2f}"
+        if stability is not None and np.isfinite(stability.mean):
+            words += f", agreement on resamples {stability.mean:.2f}"
+        away = float((best.labels < 0).mean())
+        return words + (f"; {away:.0%} of the rows belong to none." if away >= 0.005 else ".")
+
+    def _warn(self, best: Try, segments: list[dict[str, Any]]) -> None:
+        if best.groups == 1 and self.clusters is None and not self.named:
+            self.findings.append(
+                Finding(
+                    "no-structure",
+                    "info",
+                    "No groups were found: no gap between the rows is deeper than chance makes in one crowd.",
+                    "Do not force a number; a map (task='embed') or components (task='reduce') may say more.",
+                    data={"evidence": self.choice.evidence, "needed": self.choice.needed},
+                )
+            )
+        elif self.choice.groups == 1 and best.groups > 1:
+            self.findings.append(
+                Finding(
+                    "no-structure",
+                    "warning",
+                    f"The {best.groups} groups are parts of one crowd: no gap between them is deeper than chance.",
+                    "Use them as a convenient division, not as kinds that exist.",
+                    data={"evidence": self.choice.evidence, "needed": self.choice.needed},
+                )
+            )
+        shaky = [s for s in segments if s.get("stability", 1.0) < RELIABLE]
+        for s in shaky[:5]:
+            self.findings.append(
+                Finding(
+                    "unstable-group",
+                    "warning",
+                    f"Group {s['number']} ({s['name']}) is found again in {s['stability']:.0%} of resamples: "
+                    "do not rely on it.",
+                    "Ask for fewer groups, or add columns that tell this one apart.",
+                    data={"group": s["number"], "found": s["stability"]},
+                )
+            )
+        if best.rows is not None and not self.named:
+            self.findings.append(
+                Finding(
+                    "groups-sampled",
+                    "info",
+                    f"{best.card.title} was fitted on {len(best.rows)} of {len(self.X)} rows, drawn at random; "
+                    "all rows were then assigned to its groups.",
+                    data={"rows": len(best.rows), "of": len(self.X)},
+                )
+            )
+
+    def _stabilities(self) -> list[dict[str, Any]]:
+        told = []
+        for t in self.tries:
+            if t.card.name == "kmeans" and t.stability is not None:
+                low, high = t.stability.interval()
+                told.append({"clusters": t.groups, "ari": t.stability.mean, "low": low, "high": high})
+        return sorted(told, key=lambda s: s["clusters"])
+
+    def _metrics(self, best: Try, truth: np.ndarray | None) -> list[Metric]:
+        nan = float("nan")
+        metrics = []
+        here, X = best.labels[self.rows], self.X[self.rows]
+        if best.groups > 1:
+            text = "How much closer rows are to their own group than to the next."
+            metrics.append(Metric("silhouette", *best.silhouette, "higher", text))
+            for name, better in (("calinski_harabasz", "higher"), ("davies_bouldin", "lower")):
+                function = getattr(measures, name)
+                low, high = measures.interval(function, X, here, seed=self.seed)
+                metrics.append(Metric(name, function(X, here), low, high, better))
+            gap = next((c for c in self.choice.curve if c["clusters"] == best.groups), None)
+            if gap:
+                half = 1.96 * gap["gap_error"]
+                metrics.append(Metric("gap", gap["gap"], gap["gap"] - half, gap["gap"] + half, "higher"))
+            if best.stability is not None:
+                metrics.append(Metric("stability", best.stability.mean, *best.stability.interval(), "higher"))
+        if truth is not None:
+            at = sample(len(truth), 5000, self.seed)
+            for name, value in measures.agreement(truth, best.labels).items():
+                low, high = measures.interval(
+                    lambda t, f, name=name: measures.agreement(t, f)[name], truth[at], best.labels[at], seed=self.seed,
+                    draws=30,
+                )  # fmt: skip
+                metrics.append(Metric(name, value, low, high, "higher"))
+        return metrics or [Metric("silhouette", nan, nan, nan, "higher")][:0]
+
+    def _line(self, t: Try) -> dict[str, Any]:
+        line: dict[str, Any] = {"model": t.card.title, "card": t.card.name, "status": t.status}
+        line["parameters"] = t.parameters
+        if not t.fitted:
+            return {**line, "clusters": None, "score": None}
+        here = t.labels[self.rows]
+        return {
+            **line,
+            "clusters": t.groups,
+            "score": t.score if t.score >= 0 else None,
+            "agreement": _or_none(t.agreement),
+            "stability": _or_none(t.stability.mean if t.stability else float("nan")),
+            "silhouette": _or_none(t.silhouette[0]),
+            "calinski_harabasz": _or_none(measures.calinski_harabasz(self.X[self.rows], here)),
+            "davies_bouldin": _or_none(measures.davies_bouldin(self.X[self.rows], here)),
+            "noise_share": float((t.labels < 0).mean()),
+            "fit_seconds": t.fitted.seconds,
+        }
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from everymodel.core.seeds import derive
@@ -65,3 +67,18 @@ def trust(X: np.ndarray, map_: np.ndarray, neighbors: int = 10, seed: int = 0, r
         at = np.sort(np.random.default_rng(derive(seed, "trust")).choice(at, rows, replace=False))
     k = min(neighbors, (len(at) - 1) // 2)
     return float(trustworthiness(X[at], map_[at], n_neighbors=k)) if k >= 1 else float("nan")
+
+
+def interval(function: Callable[..., float], *rows: np.ndarray, draws: int = 50, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval (Efron 1979) of `function(*rows)`, rows (n, ...) drawn together."""
+    random = np.random.default_rng(derive(seed, "interval"))
+    n, found = len(rows[0]), []
+    for _ in range(draws):
+        at = random.integers(0, n, n)
+        value = function(*(r[at] for r in rows))
+        if np.isfinite(value):
+            found.append(value)
+    if len(found) < 10:
+        return float("nan"), float("nan")
+    low, high = np.quantile(found, (0.025, 0.975))
+    return float(low), float(high)
