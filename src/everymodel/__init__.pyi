@@ -35,6 +35,10 @@ from everymodel.models.decomposition.pca_reconstruction import PCAReconstruction
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor
 from everymodel.models.linear.polynomial import PolynomialRegression as PolynomialRegression
+from everymodel.models.manifold.multidimensional_scaling import MDS as MDS
+from everymodel.models.manifold.spectral_embedding import SpectralEmbedding as SpectralEmbedding
+from everymodel.models.manifold.tsne import TSNE as TSNE
+from everymodel.models.manifold.umap import UMAP as UMAP
 from everymodel.models.mixture.bayesian_gaussian_mixture import BayesianGaussianMixture as BayesianGaussianMixture
 from everymodel.models.mixture.gaussian_mixture import GaussianMixture as GaussianMixture
 from everymodel.models.mixture.gaussian_mixture import GaussianMixtureDetector as GaussianMixtureDetector
@@ -76,6 +80,8 @@ from sklearn.linear_model import Ridge as Ridge
 from sklearn.linear_model import RidgeClassifier as RidgeClassifier
 from sklearn.linear_model import SGDClassifier as SGDClassifier
 from sklearn.linear_model import SGDRegressor as SGDRegressor
+from sklearn.manifold import Isomap as Isomap
+from sklearn.manifold import LocallyLinearEmbedding as LocallyLinearEmbedding
 from sklearn.naive_bayes import BernoulliNB as BernoulliNB
 from sklearn.naive_bayes import ComplementNB as ComplementNB
 from sklearn.naive_bayes import GaussianNB as GaussianNB

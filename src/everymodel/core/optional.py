@@ -28,6 +28,7 @@ EXTRA_OF = {
     "lxml": "tables",
     "sqlalchemy": "tables",
     "shap": "explain",
+    "umap": "maps",
 }
 
 
