@@ -20,7 +20,7 @@ from everymodel.core.clock import Clock
 from everymodel.core.errors import DataError
 from everymodel.core.finding import Finding
 from everymodel.scoring.metrics import METRICS
-from everymodel.workflow.search import plan
+from everymodel.workflow.search import plan, unlabelled
 from everymodel.workflow.search.crew import Crew
 from everymodel.workflow.search.crew import warm_up as _warm_up
 from everymodel.workflow.search.ensemble import Judge, greedy, mix
@@ -147,6 +147,8 @@ class _Search:
         self.planned = 0
         self.unaffordable: list[str] = []  # planned models that the time did not allow
         self.reserve = 0.0 if not self.timed else self._closing_time()
+        if problem.unlabelled is not None:
+            self.reserve += unlabelled.SHARE * max(self.total, 0.0)
         self.stopped = "finished"
         self.findings: list[Finding] = []
         self.first = Judge(problem.metric, problem.task, problem.y[self.folds[0][1]], problem.seed, 20, 6_000)
@@ -374,7 +376,7 @@ class _Search:
         if tried < families and tried < limit and early:  # every family has its turn before any is looked at closely
             candidate = self._new()
             if candidate is not None:
-                self._admit(candidate, every_fold=False)
+                self._admit(candidate, every_fold=unlabelled.learns(candidate))
                 return True
         if self._promote():
             return True
@@ -594,14 +596,20 @@ class _Search:
         if not any(c.card.name != plan.DUMMY for c in ready):
             ready += self._plain()
         self._say_short(ready)
+        gain = None
+        if self.problem.unlabelled is not None and not hurry:
+            last = max((self._refit_seconds(c) for c in ready if unlabelled.learns(c)), default=0.0)
+            left = self.clock.left() - self._closing_time() - 1.5 * last
+            end = time.monotonic() + left if self.timed else None
+            ready, gain = unlabelled.settle(self.final, self.problem, ready, self._job, self.crew, end)
         final, rows = self.final.finalists(ready)
         judge = Judge(self.problem.metric, self.problem.task, self.problem.y[rows], self.problem.seed)
         answers = [self.final.oof(c)[rows] for c in final]
         losses = [judge.loss(a) for a in answers]
         weights = self.final.choose(judge, final, answers, losses)
         best = self.final.best_single(final, losses)
-        if self.forward and not hurry:
-            self._refit([c for c, w in zip(final, weights) if w > 0])
+        if (self.forward or gain) and not hurry:  # of few labels, none can be spared
+            self._refit([c for c, w in zip(final, weights) if w > 0 and (self.forward or unlabelled.learns(c))])
         pack = self.final.pack([(c, w) for c, w in zip(final, weights) if w > 0])
         oof = mix([self.final.oof(c) for c, w in zip(final, weights) if w > 0], [w for w in weights if w > 0])
         alone = oof if weights.max() == 1 else self.final.oof(best)
@@ -645,6 +653,7 @@ class _Search:
             self.stopped,
             self.history,
             self.findings + [_unkept(problem) for problem in self.ledger.problems],
+            gain,
         )
 
     def _plain(self) -> list[Candidate]:
@@ -714,7 +723,7 @@ class _Search:
             if self.timed and left <= 0:
                 break
         for c in chosen:
-            if c.refitted is None:
+            if c.refitted is None and self.forward:
                 c.refitted = c.members[max(c.members)].pack()
 
 

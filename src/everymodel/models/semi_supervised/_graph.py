@@ -118,7 +118,7 @@ def graph(X: np.ndarray, k: int, seed: int = 0, threads: int | None = None) -> A
     return W.maximum(W.T).tocsr()
 
 
-def solve(A: Any, B: np.ndarray, tol: float = 1e-6, most: int = 1000) -> np.ndarray:
+def solve(A: Any, B: np.ndarray, tol: float = 1e-5, most: int = 1000) -> np.ndarray:
     """X (n, k) with A X = B by conjugate gradients, all columns at once; A symmetric and positive definite."""
     X, R = np.zeros_like(B), B.copy()
     P, size = R.copy(), np.einsum("ij,ij->j", R, R)

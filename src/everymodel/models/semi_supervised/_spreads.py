@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,10 @@ from everymodel.models.semi_supervised._graph import balanced, graph, reached, u
 from everymodel.scoring.steps.propagation import Propagation
 
 KEPT = 20_000  # rows that answer new ones; of more, all labelled ones and some of the others
-METRICS = ("given", "even", "learnt")
-_HELD, _MANY = 20, 20_000  # parts in which labels are held out to see how sure answers are; fewer on many rows
+METRICS = ("given", "scaled", "even", "learnt")
+_HELD, _MANY = 12, 20_000  # parts in which labels are held out to see how sure answers are; fewer on many rows
 _SHARPNESS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.5, 7.0)
+_ONE_UNIT = 1.5  # no column reaches farther than so many times the middle one: they share a unit
 _SURE = 0.8  # of the rows, those whose classes teach the metric
 _SHRINK = 0.1  # of the covariances that it is made of
 
@@ -58,6 +59,15 @@ class Spreads(ClassifierMixin, BaseEstimator):
     def _spread(self, W: Any, Y: np.ndarray, labelled: np.ndarray, strength: float) -> np.ndarray:
         raise NotImplementedError
 
+    def _without(
+        self, W: Any, Y: np.ndarray, labelled: np.ndarray, strength: float, parts: list[np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """What spreads when the labels of the rows of one part after the other are not known."""
+        for out in parts:
+            kept, known = Y.copy(), labelled.copy()
+            kept[out], known[out] = 0.0, False
+            yield self._spread(W, kept, known, strength) if known.any() else kept
+
     def _strengths(self) -> tuple[float, ...]:
         return (1.0,)
 
@@ -72,7 +82,10 @@ class Spreads(ClassifierMixin, BaseEstimator):
         Y = (codes[:, None] == np.arange(k)).astype(np.float64)  # (n, k), zeros where there is no label
         self._seed = int(self.random_state or 0) if not hasattr(self.random_state, "randint") else 0
         self._threads = threads
-        middle, axes = (None, None) if self.metric == "given" else _even(X)
+        middle, axes = None, None
+        if self.metric != "given":
+            factor = _scale(X)
+            middle, axes = (X.mean(axis=0), np.diag(factor)) if self.metric == "scaled" else _even(X, factor)
         Z = X if axes is None else (X - middle) @ axes
         W = graph(Z, self.n_neighbors, self._seed, threads)
         self.strength_, self.sharpness_ = self._judge(W, Y, labelled, asked)
@@ -114,14 +127,9 @@ class Spreads(ClassifierMixin, BaseEstimator):
         turn = np.arange(len(rows)) % parts
         for strength in strengths:
             held = np.zeros((len(rows), Y.shape[1]))
-            for part in range(parts):
-                out = rows[turn == part]
-                kept, known = Y.copy(), labelled.copy()
-                kept[out], known[out] = 0.0, False
-                if not known.any():
-                    continue
-                F = self._spread(W, kept, known, strength)
-                held[turn == part] = balanced(F, _share(kept), self.balance)[out]
+            for part, F in enumerate(self._without(W, Y, labelled, strength, [rows[turn == p] for p in range(parts)])):
+                kept = Y[rows[turn != part]]
+                held[turn == part] = balanced(F, _share(kept), self.balance)[rows[turn == part]]
             for sharpness in _SHARPNESS:
                 loss = -np.log(_sharpened(held[often], sharpness)[np.arange(often.sum()), codes[often]]).mean()
                 if loss < best[0] - 1e-9:
@@ -175,20 +183,31 @@ def _sharpened(P: np.ndarray, power: float) -> np.ndarray:
     return P / P.sum(axis=1, keepdims=True)
 
 
-def _even(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(middle (p,), axes (p, d)): main directions, each divided by the root of its width.
+def _scale(X: np.ndarray) -> np.ndarray:
+    """(p,) factors of the columns. Those that share a unit, as pixels do, keep their widths; others get the same."""
+    reach = np.ptp(X, axis=0)
+    reach = reach[reach > 0]
+    if len(reach) and reach.max() <= _ONE_UNIT * np.median(reach):
+        return np.full(X.shape[1], 1.0 / np.median(reach))
+    width = X.std(axis=0)
+    least = 1e-9 * np.maximum(np.abs(X).max(axis=0), 1e-300)
+    return np.where(width > least, 1.0 / np.maximum(width, least), 0.0)
+
+
+def _even(X: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(middle (p,), axes (p, d)): main directions of the columns times `factor`, each divided by the root of its width.
 
     Wide directions thus count less and narrow ones more than in plain distances, halfway to whitening.
     """
     middle = X.mean(axis=0)
-    C = X - middle
+    C = (X - middle) * factor
     width, axes = np.linalg.eigh(C.T @ C / len(X))
     kept = width > max(width[-1] * 1e-6, 1e-300)
     if not kept.any():
-        return middle, np.eye(X.shape[1])
+        return middle, np.diag(factor)
     width, axes = width[kept][::-1], axes[:, kept][:, ::-1]
     enough = int(np.searchsorted(np.cumsum(width) / width.sum(), 0.99)) + 1
-    return middle, np.ascontiguousarray(axes[:, :enough] / width[:enough] ** 0.25)
+    return middle, np.ascontiguousarray(factor[:, None] * axes[:, :enough] / width[:enough] ** 0.25)
 
 
 def _learnt(Z: np.ndarray, P: np.ndarray, Y: np.ndarray, labelled: np.ndarray) -> np.ndarray | None:

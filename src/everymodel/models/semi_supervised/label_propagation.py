@@ -18,14 +18,14 @@ CARD = {
     "choose": "Few labels that are surely right, and many rows without one, where rows of a class lie together.",
     "avoid": "Labels that may be wrong (label spreading overrules them), and wherever a file must not carry rows.",
     "gives": ["probabilities"],
-    "needs": {"scaling": "range", "unlabelled": True, "max_columns": 1000},
+    "needs": {"unlabelled": True, "max_columns": 1000},
     "cost": {"scale": 2e-6, "rows_power": 1.3, "columns_power": 0.5},
     "references": [
         "Zhu et al. (2003), Semi-supervised learning using Gaussian fields and harmonic functions. ICML.",
         "Zelnik-Manor and Perona (2004), Self-tuning spectral clustering. NIPS 17.",
     ],
     "advice": ["unlabelled"],
-    "priority": 64,
+    "priority": None,
     "parameters": {
         "n_neighbors": {
             "type": "int",
@@ -38,8 +38,8 @@ CARD = {
         "metric": {
             "type": "choice",
             "default": "even",
-            "choices": ["given", "even", "learnt"],
-            "text": "How rows are compared: as they come, main directions evened out, or as the classes suggest.",
+            "choices": ["given", "scaled", "even", "learnt"],
+            "text": "How rows are compared: as given, scaled, with main directions evened out, or as classes suggest.",
         },
         "balance": {
             "type": "float",
@@ -70,8 +70,9 @@ class LabelPropagation(_spreads.Spreads):
     Parameters
     ----------
     n_neighbors : rows to which each row is joined.
-    metric : "given" (X as it is), "even" (main directions, each by the root of its width) or "learnt" (also the
-        directions in which the classes lie apart, found with the classes that rows were first taken for).
+    metric : "given" (X as it is), "scaled" (each column, but where all share a unit), "even" (main directions of these,
+        each by the root of its width) or "learnt" (also the directions in which the classes lie apart, found with the
+        classes that rows were first taken for).
     balance : 0 to 1, how far the classes are pulled towards their shares among the labelled rows.
     random_state : seed of the search for neighbours among very many rows.
 

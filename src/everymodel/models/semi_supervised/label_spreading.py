@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from everymodel.models.semi_supervised import _spreads
 from everymodel.models.semi_supervised._graph import normalised, solve
 from everymodel.scoring.steps.propagation import Propagation
 
+_CELLS = 8_000_000  # numbers held at once while labels are held out
+
 CARD = {
     "name": "label_spreading",
     "title": "Label spreading",
@@ -18,7 +20,7 @@ CARD = {
     "choose": "Few labels and many rows without one, where rows of a class lie together: images, signals, sensors.",
     "avoid": "Classes that do not show in how rows lie, and wherever a model must not carry training rows.",
     "gives": ["probabilities"],
-    "needs": {"scaling": "range", "unlabelled": True, "max_columns": 1000},
+    "needs": {"unlabelled": True, "max_columns": 1000},
     "cost": {"scale": 2e-6, "rows_power": 1.3, "columns_power": 0.5},
     "references": [
         "Zhou et al. (2004), Learning with local and global consistency. NIPS 16.",
@@ -38,8 +40,8 @@ CARD = {
         "metric": {
             "type": "choice",
             "default": "even",
-            "choices": ["given", "even", "learnt"],
-            "text": "How rows are compared: as they come, main directions evened out, or as the classes suggest.",
+            "choices": ["given", "scaled", "even", "learnt"],
+            "text": "How rows are compared: as given, scaled, with main directions evened out, or as classes suggest.",
         },
         "balance": {
             "type": "float",
@@ -57,7 +59,7 @@ CARD = {
             "text": "Share of its answer that a row takes from its neighbours; none: chosen on held-out labels.",
         },
     },
-    "presets": [{"metric": "learnt"}, {"metric": "even"}],
+    "presets": [{"metric": "learnt"}, {"metric": "scaled"}],
     "tiny": [{"n_neighbors": 5, "metric": "given"}, {"metric": "learnt"}],
     "classes": {
         "classifier": {
@@ -79,8 +81,9 @@ class LabelSpreading(_spreads.Spreads):
     ----------
     n_neighbors : rows to which each row is joined.
     alpha : share of its answer that a row takes from its neighbours, 0 to 1; None: chosen on held-out labels.
-    metric : "given" (X as it is), "even" (main directions, each by the root of its width) or "learnt" (also the
-        directions in which the classes lie apart, found with the classes that rows were first taken for).
+    metric : "given" (X as it is), "scaled" (each column, but where all share a unit), "even" (main directions of these,
+        each by the root of its width) or "learnt" (also the directions in which the classes lie apart, found with the
+        classes that rows were first taken for).
     balance : 0 to 1, how far the classes are pulled towards their shares among the labelled rows.
     random_state : seed of the search for neighbours among very many rows.
 
@@ -130,7 +133,23 @@ class LabelSpreading(_spreads.Spreads):
         from scipy import sparse
 
         A = sparse.identity(len(Y), format="csr") - strength * normalised(W)
-        return (1 - strength) * solve(A, Y)
+        return (1 - strength) * solve(A.tocsr(), Y)
+
+    def _without(
+        self, W: Any, Y: np.ndarray, labelled: np.ndarray, strength: float, parts: list[np.ndarray]
+    ) -> Iterator[np.ndarray]:
+        """Answers add up over labels, so those of each part by itself are worked out once, and then left out."""
+        k = Y.shape[1]
+        if len(Y) * k * len(parts) > _CELLS:
+            yield from super()._without(W, Y, labelled, strength, parts)
+            return
+        alone = np.zeros((len(Y), len(parts) * k))
+        for i, rows in enumerate(parts):
+            alone[rows, i * k : (i + 1) * k] = Y[rows]
+        F = self._spread(W, alone, labelled, strength).reshape(len(Y), len(parts), k)
+        whole = F.sum(axis=1)
+        for i in range(len(parts)):
+            yield whole - F[:, i]
 
 
 def fit(
