@@ -237,7 +237,7 @@ def _word(trait: Trait) -> str:
         return f"{name} not {level}"
     if len(level.split()) > 2:
         return f"{name} “{level}”"
-    often = "only" if trait.share > 0.98 else "mostly" if trait.share >= 0.5 else "often"
+    often = "only" if trait.share > 0.98 else "mostly" if trait.share >= 0.6 else "often"
     return f"{often} {level}" if len(level) > 2 and any(map(str.isalpha, level)) else f"{often} {name} {level}"
 
 
