@@ -156,7 +156,8 @@ def test_evaluate_holds_groups_against_labels(files: dict[str, Path], place: Pat
 
 def test_known_oddities_are_counted(place: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(place / "customers.csv").assign(fraud="no")
-    frame.loc[:4, ["age", "income", "fraud"]] = [400.0, -900.0, "yes"]
+    frame.loc[:4, "age"], frame.loc[:4, "income"] = [400.0, -90, 300, 500, -200], [-900.0, 800, -300, 600, 50]
+    frame.loc[:4, "fraud"] = "yes"
     frame.to_csv(tmp_path / "odd.csv", index=False)
     run = em.fit(frame.drop(columns="fraud"), task="anomaly", budget="10s", out=tmp_path / "odd.em", progress=False)
     told = {m.name: m.value for m in run.model.evaluate(frame, target="fraud").metrics}
