@@ -25,7 +25,7 @@ CARD = {
     "cost": {"scale": 1e-6, "rows_power": 1.0, "columns_power": 1.0},
     "references": ["Yarowsky (1995), Unsupervised word sense disambiguation rivaling supervised methods. ACL."],
     "advice": ["unlabelled"],
-    "priority": 24,
+    "priority": 48,
     "parameters": {
         "base": {
             "type": "choice",
@@ -61,7 +61,7 @@ CARD = {
             "text": "Most times that it learns again; it ends sooner when its answers stay the same.",
         },
     },
-    "presets": [{"base": "extra_trees"}, {"base": "logistic"}],
+    "presets": [{"base": "logistic"}, {"base": "extra_trees"}],
     "tiny": [{}, {"base": "gaussian_nb", "threshold": 0.6, "rounds": 3}],
     "classes": {
         "classifier": {

@@ -135,8 +135,6 @@ def _turn(card: Card, problem: Problem) -> tuple[bool, float]:
     most = card.need("max_rows") or 0
     if card.family == "kernel" and numbers and 5_000 < most <= 50_000 and len(problem.y) <= most:
         priority = 32.0
-    if card.need("unlabelled"):  # few labels: what learns from the other rows has to be compared with all else
-        priority = 20.0 + priority / 1000
     return priority < 20, priority
 
 

@@ -24,9 +24,9 @@ from everymodel.workflow.split import stratified_folds
 from everymodel.workflow.train import Job, Member
 from everymodel.workflow.types import Problem
 
-SHARE = 0.2  # of a search's seconds, kept for fitting again
-REPEATS, FEW, SOME = 4, 200, 1_000  # divisions into folds beyond the first, with fewer labels than FEW; else 1, or none
-CLEAR = 1.0  # standard errors by which models must be better that learnt from rows without a label
+SHARE = 0.12  # of a search's seconds, kept for fitting again
+REPEATS, FEW, SOME = 2, 200, 1_000  # divisions into folds beyond the first, with fewer labels than FEW; else 1, or none
+CLEAR = 2.0  # standard errors by which models must be better that learnt from rows without a label
 FOLDS = 5
 
 
