@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.neighbors import NearestNeighbors
 
-from everymodel.scoring.steps._field import Field
+from everymodel.scoring.steps._field import MOST, Field
 
 SPACING = 0.7  # of the grid, in units of the kernel's width
 START = 1e-4  # deviation of the first coordinate at the start
@@ -80,7 +80,8 @@ def descend(
 def repulsion(Y: np.ndarray, field: Field) -> tuple[np.ndarray, np.ndarray]:
     """phi (n,), the sum of 1 / (1 + distance^2) to all places (n, d), and its slope (n, d)."""
     n, d = Y.shape
-    if n * n > 4 * (2.0 * np.ptp(Y, axis=0).max() / field.spacing + 20.0) ** d:
+    nodes = min(2.0 * float(np.ptp(Y, axis=0).max()) / field.spacing + 20.0, 2.0 * MOST[d])
+    if n * n > 4 * nodes**d:
         field.set(Y)
         return field.slopes(Y)
     phi, slope = np.empty(n, dtype=Y.dtype), np.empty_like(Y)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 MARGIN = 2  # nodes beyond the outermost point
-_MOST = {1: 4096, 2: 512, 3: 96}  # nodes per side
+MOST = {1: 4096, 2: 512, 3: 64}  # nodes per side
 
 
 class Field:
@@ -30,7 +30,7 @@ class Field:
         d = points.shape[1]
         low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
         reach = float((high - low).max())
-        most = _MOST[d] - 2 * MARGIN - 2
+        most = MOST[d] - 2 * MARGIN - 2
         self.step = self.spacing if reach <= most * self.spacing else reach / most
         self.size = _smooth(int(reach / self.step) + 2 * MARGIN + 2)
         self.low = low
