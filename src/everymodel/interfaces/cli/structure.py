@@ -49,7 +49,10 @@ def show(run: Any, files: dict[str, Any], took: float, data: str, target: list[s
         interval = structure.get("interval") or {}
         if interval.get("low") is not None and interval.get("high") is not None:
             low, high = interval["low"], interval["high"]
-            words = f"no other number than {low} is plausible" if low == high else f"{low} to {high} are plausible"
+            found = len(structure.get("segments") or [])
+            words = f"{low} to {high} are plausible"
+            if low == high:
+                words = f"no other number than {low} is plausible" if low == found else f"other figures speak for {low}"
             out.print(draw.text(f"Number of groups: {words}."))
     elif kind == "anomaly":
         _odd(structure.get("top") or [])

@@ -260,6 +260,8 @@ def _sure(interval: Mapping[str, Any], chosen: int | None) -> str:
         return ""
     if low == high == chosen:
         return f"No other number of groups than {low} is plausible for these rows."
+    if low == high:
+        return f"Other figures than this method's speak for {low} groups."
     return f"From {low} to {high} groups are plausible for these rows."
 
 

@@ -24,6 +24,7 @@ CLEAR = 0.25  # J below which a column is no trait
 PART = 0.45  # of the strongest trait's J, below which another is not named
 SAME = 0.7  # correlation inside groups from which on two columns say the same
 MIDDLE = 0.15  # how much more an interval must tell than one cut
+STRAY = 0.4  # J from which on rows of no group are said to have a trait: mostly they are just spread out
 PRIVATE = 5  # rows below which no figures of a group are told: they would be cells
 TYPICAL = 40  # columns with typical values
 HEAT = 24  # columns of the heat map
@@ -398,7 +399,7 @@ def _noise(material: Material, found: list[Facet], here: np.ndarray, labels: np.
     """Rows of no group, told apart from all rows in groups."""
     two = np.where(here < 0, 0, 1)
     counts = [f.counts(two, 2) for f in found]
-    traits = _traits(found, counts, two, 0)
+    traits = [t for t in _traits(found, counts, two, 0) if t.strength >= STRAY]
     at = labels < 0
     name = ", ".join(_word(t) for t in traits)
     text = f"Rows that lie in no group ({words.percent(float(at.mean()))})"
