@@ -89,7 +89,8 @@ class OneClass(_Machine):
 class Excess(Step):
     """scores (n,) of any detector -> how far above the usual they are (n,), alike for all detectors.
 
-    With v = (score - center) / scale: sign(v) log(1 + |v|), so that no detector outshouts the others.
+    With v = (score - center) / scale, at least -1: sign(v) log(1 + |v|), so that no detector outshouts the others, and
+    none can veto: a crowd of odd rows is to one of them the most ordinary of all.
     """
 
     center: float
@@ -97,7 +98,7 @@ class Excess(Step):
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            v = np.clip((scores - self.center) / self.scale, -1e300, 1e300)
+            v = np.clip((scores - self.center) / self.scale, -1.0, 1e300)
         return np.sign(v) * np.log1p(np.abs(v))
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ FEWEST = 100  # rows below which there is no tail to fit
 CELLS = 24  # into which these scores are counted
 ROBUST = 3.5  # robust standard deviations, where there are too few rows (Iglewicz and Hoaglin 1993)
 DRAWS = 200
+ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,33 @@ def _quantiles(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit(scores: np.ndarray, seed: int = 0) -> tuple[Tail, list[float]]:
-    """The law of the scores (n,), and thresholds of redrawn scores, from which an interval follows.
+    """The law of the ordinary among the scores (n,), and thresholds of redrawn scores, from which an interval follows.
+
+    What lies above the threshold is left out and the law fitted again, until nothing changes, because odd rows in the
+    top 7 % still make these look more than they are.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    tail, drawn = _law(scores, seed)
+    for _ in range(ROUNDS):
+        ordinary = scores[scores <= tail.threshold()] if tail.scale else scores
+        if len(ordinary) in (len(scores), tail.rows):
+            break
+        # Ordinary rows beyond the threshold are gone too: so many are put back, at the threshold.
+        back = np.full(round(FALSE_ALARMS * len(ordinary)), tail.threshold())
+        next_tail, next_drawn = _law(np.concatenate([ordinary, back]), seed)
+        if not next_tail.scale or next_tail.threshold() >= tail.threshold():
+            break
+        tail, drawn = next_tail, next_drawn
+    return tail, drawn
+
+
+def _law(scores: np.ndarray, seed: int) -> tuple[Tail, list[float]]:
+    """The law of the scores (n,), and thresholds of redrawn scores.
 
     Peaks over a threshold (Siffer et al. 2017): the top 30 % of scores follow a generalised Pareto law,
     whatever the scores are. The top 7 % only count as "beyond", so that odd rows do not bend the law that is to find
     them. Fitted by the likelihood of counts in cells.
     """
-    scores = np.asarray(scores, dtype=np.float64)
     points, shares = _quantiles(scores)
     start, end = np.quantile(scores, [START, END])
     above = scores[scores > start]
@@ -75,7 +96,7 @@ def fit(scores: np.ndarray, seed: int = 0) -> tuple[Tail, list[float]]:
         return Tail(points, shares, rows=len(scores)), []
     edges = inside - start  # (cells,)
     counts = np.bincount(np.searchsorted(inside, above, side="left"), minlength=len(inside) + 1).astype(float)
-    shapes = np.linspace(-0.5, 0.4, 37)
+    shapes = np.linspace(-0.5, 0.1, 31)  # scores are logarithms: no heavier than exponential, but for chance
     scales = float(np.mean(above[above <= end] - start)) * np.geomspace(0.3, 6.0, 61)
     beyond = np.stack([[pareto(edges, a, s) for s in scales] for a in shapes])  # (shapes, scales, cells)
     beyond = np.concatenate([np.ones((*beyond.shape[:2], 1)), beyond, np.zeros((*beyond.shape[:2], 1))], axis=2)

@@ -58,7 +58,8 @@ class Reasons:
         if not len(self.calm):
             return []
         assert self.material.balanced is not None
-        apart = np.square(self.X - self.material.balanced.X[row]) @ self.group  # (m, columns)
+        gap_to = np.clip(self.X - self.material.balanced.X[row], -1e100, 1e100)
+        apart = np.square(gap_to) @ self.group  # (m, columns)
         total = apart.sum(axis=1)
         batch = self.material.batch.take(np.array([row]))
         order = np.argsort(-np.median(apart, axis=0), kind="stable")[:COLUMNS].tolist()
