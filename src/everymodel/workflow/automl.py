@@ -596,7 +596,7 @@ class _Search:
         if not any(c.card.name != plan.DUMMY for c in ready):
             ready += self._plain()
         self._say_short(ready)
-        gain = None
+        tried, gain = ready, None
         if self.problem.unlabelled is not None and not hurry:
             last = max((self._refit_seconds(c) for c in ready if unlabelled.learns(c)), default=0.0)
             left = self.clock.left() - self._closing_time() - 1.5 * last
@@ -623,17 +623,17 @@ class _Search:
                 alone[rows] = single
             if not whole:
                 self.findings.append(_UNNESTED)
-        known = {"dummy": next((c for c in ready if c.card.name == plan.DUMMY), None),
-                 "simple": next((c for c in ready if c.card.name == plan.SIMPLE[self.problem.task]), None),
+        known = {"dummy": next((c for c in tried if c.card.name == plan.DUMMY), None),
+                 "simple": next((c for c in tried if c.card.name == plan.SIMPLE[self.problem.task]), None),
                  "best_single": best}  # fmt: skip
         known = {k: c for k, c in known.items() if c is not None and c.members}
         if self.unaffordable:
             names = ", ".join(self.unaffordable[:3]) + (" ..." if len(self.unaffordable) > 3 else "")
             many = f"{len(self.unaffordable)} models" if len(self.unaffordable) > 1 else names
             self.failures.append({"model": many, "reason": f"not tried: the time was too short for them ({names})"})
-        told = {c.key for c in ready}
+        told = {c.key for c in tried}
         board = self.final.leaderboard(
-            judge, rows, ready, final, weights, oof, [c for c in self.candidates if c.failed and c.key not in told]
+            judge, rows, tried, final, weights, oof, [c for c in self.candidates if c.failed and c.key not in told]
         )
         members = [
             {"model": c.name, "card": c.card.name, "weight": round(float(w), 6), "parameters": c.parameters,

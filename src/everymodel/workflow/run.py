@@ -196,8 +196,9 @@ def fit(
         schema, findings = understanding.schema, [*source.findings, *understanding.findings]
         if loose is not None:
             findings = partly.said(findings, targets[0], len(rows), unlabelled, len(loose))
-        else:
-            findings += [f for f in first.findings if f.code == "target-missing"]
+        told = {f.code for f in findings}  # rows that were left out before the split
+        left = ("target-missing", "single-member-classes")
+        findings += [f for f in first.findings if f.code in left and f.code not in told]
         if not keep.all():
             train, parts = train[keep], _without(parts, keep)
         batch, _ = table.parse(schema, train, unseen="ignore", bad="missing")

@@ -27,7 +27,7 @@ CARD = {
         "Zelnik-Manor and Perona (2004), Self-tuning spectral clustering. NIPS 17.",
     ],
     "advice": ["unlabelled", "irregular"],
-    "priority": 21,
+    "priority": 15,
     "parameters": {
         "n_neighbors": {
             "type": "int",

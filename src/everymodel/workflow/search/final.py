@@ -288,7 +288,7 @@ class Final:
             return {"folds": len(c.members), "parameters": c.parameters, "target": c.target, "origin": c.origin}
 
         for c in ready:
-            whole = any(c is f for f in final)
+            whole = any(c is f for f in final) or len(c.members) == self.k
             answers = self.oof(c)[rows] if whole else self.answers_on(c, 0) if 0 in c.members else None
             status = "ok" if len(c.members) == self.k else f"{len(c.members)} of {self.k} folds"
             board.append(

@@ -135,7 +135,8 @@ def _turn(card: Card, problem: Problem) -> tuple[bool, float]:
     most = card.need("max_rows") or 0
     if card.family == "kernel" and numbers and 5_000 < most <= 50_000 and len(problem.y) <= most:
         priority = 32.0
-    return priority < 20, priority
+    # What learns from rows without a label is quick, and the first to be compared with all else.
+    return priority < 20 and not card.need("unlabelled"), priority
 
 
 def _named(name: str, kind: str) -> bool:

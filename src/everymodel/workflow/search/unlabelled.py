@@ -80,10 +80,7 @@ def settle(
     gain["verdict"] = _verdict(gain, problem)
     if not gain["chosen"]:
         return usual, gain
-    kept = [c for side in sides for c, _ in side.chosen]
-    dummy = [c for c in usual if c.card.name == plan.DUMMY and not any(c is k for k in kept)]
-    simple = [c for c in usual if c.origin == "baseline" and not any(c is k for k in [*kept, *dummy])]
-    return [*dummy, *simple, *kept], gain
+    return [c for side in (sides if best == "both" else sides[1:]) for c, _ in side.chosen], gain
 
 
 def _side(final: Final, problem: Problem, candidates: list[Candidate], blend: bool) -> _Side:

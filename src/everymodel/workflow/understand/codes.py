@@ -31,7 +31,7 @@ CODES: dict[str, str] = {
     "conflicting-rows": "Rows equal in every feature have different targets, which bounds what any model can reach.",
     "shared-rows": "Rows of the test part occur in the training part as well.",
     # target
-    "target-missing": "Rows without a usable target were left out.",
+    "target-missing": "Rows without a usable target were left out, or learnt from as rows without a label.",
     "task-assumed": "The task was inferred from the target; say task= if it is another.",
     "rare-classes": "Some classes have very few rows, so that little is learned of them.",
     "single-member-classes": "Rows of classes with a single row were left out: it cannot be learned and tested too.",

@@ -92,7 +92,8 @@ def read_target(frame: Any, names: list[str], task: str | None) -> Target:
 
 def _empty(name: str, frame: Any) -> TargetError:
     return TargetError(
-        f"The target {name!r} has no value in any of the {len(frame)} rows. Name another column, or fill it in."
+        f"The target {name!r} has no value in any of the {len(frame)} rows. Name another column, fill it in for some "
+        "rows, or look for groups without a target (leave target= out)."
     )
 
 
@@ -184,8 +185,8 @@ def _numbers(name: str, seen: Seen) -> Target:
 
 def _constant(name: str, value: Any) -> TargetError:
     return TargetError(
-        f"The target {name!r} is {value!r} in every row, so there is nothing to predict. Name another column, or add "
-        "rows where it differs."
+        f"The target {name!r} is {value!r} in every row that has one, so there is nothing to predict. Name another "
+        "column, or add rows where it differs (of another class, if these are classes)."
     )
 
 
