@@ -69,6 +69,8 @@ def discover(
             **wanted,
         )
         findings = sorted([*findings, *outcome.findings], key=lambda f: ("error", "warning", "info").index(f.severity))
+    if "map" in outcome.tables:  # rows by the names that the table gives them
+        outcome.tables["map"].index = source.frame.index[outcome.tables["map"].index]
     with _stage("save", timing, listener):
         schema = replace(schema, task=task, classes=outcome.classes)
         result = _result(outcome)

@@ -22,17 +22,19 @@ from everymodel.workflow.train import make
 from everymodel.workflow.types import Listener, Metric, Progress
 from everymodel.workflow.unsupervised import mapping
 from everymodel.workflow.unsupervised.mapping import Quality
-from everymodel.workflow.unsupervised.material import Fit, Fitted, Material, Outcome, in_slices
+from everymodel.workflow.unsupervised.material import Fit, Fitted, Material, Outcome
 
 KEPT = 2.0  # seconds for packing and the report
 WIDE = 50  # columns beyond which maps are drawn from the main directions
 SMALL = 2000  # rows up to which methods that compare all rows are tried without being asked
 LEAST = 10  # rows below which there is no neighbourhood to keep
 DEFAULTS = ("tsne", "isomap", "spectral_embedding")
+HURRY = 8.0  # seconds below which there is no time to start a process: t-SNE runs here, and is asked to end
 CLEARLY = 0.01  # of neighbourhoods that a map must keep more than PCA's, which is plain and whose far is far
 POINTS = 5000  # rows that the report draws
 DRAWN = {2: 20_000, 3: 3000}  # rows that a map is drawn from at most
 SECONDS = {2: 4.5e-4, 3: 6e-3}  # a row that t-SNE draws
+FEWER = 5000  # rows that a map is drawn from where the others could not all be placed otherwise
 PLACED = 3e-5, 8e-9  # seconds to place a row, and per row of the map beside
 
 
@@ -40,7 +42,7 @@ PLACED = 3e-5, 8e-9  # seconds to place a row, and per row of the map beside
 class Drawing(Fit):
     """One map; runs in the fitting process."""
 
-    answered: np.ndarray | None = None  # rows that get a place; None: all
+    order: np.ndarray | None = None  # (n,) rows as they get their places, as long as there is time; None: all
 
     def run(self, material: Material, stop: Callable[[], bool] | None = None) -> Fitted:
         """Draw, pack, place rows."""
@@ -52,14 +54,12 @@ class Drawing(Fit):
             matrix = material.matrix(card)
             nodes, X = list(matrix.nodes), matrix.X
             learn = X if self.rows is None else X[self.rows]
-            if self.answered is not None:
-                X = X[self.answered]
             directions = catalog.find("pca", kind="reducer")
             if card.family == "manifold" and X.shape[1] > WIDE and min(learn.shape) > WIDE:
                 first = make(directions, {"n_components": WIDE}, seeds.derive(self.seed, "wide"), self.threads)
                 step = catalog.module(directions).pack(first.fit(learn))
                 nodes.append(Node("wide", step, (nodes[-1].name,)))
-                learn, X = step(learn), in_slices(step, X)
+                learn = step(learn)
             wanted = self.parameters["n_components"]
             parameters = dict(self.parameters)
             if card.name == "pca":
@@ -75,14 +75,31 @@ class Drawing(Fit):
                 more = wanted - len(step.factor)
                 axes = np.pad(step.axes, ((0, 0), (0, more)))
                 step = Components(step.mean, axes, np.pad(step.factor, (0, more), constant_values=1.0))
+            chain = [node.step for node in nodes[len(matrix.nodes) :]] + [step]
             nodes.append(Node("m", step, (nodes[-1].name,)))
-            answers = in_slices(step, X)
+            answers = _placed(chain, X, self.order, stop)
         if not np.isfinite(answers).all():
             raise FloatingPointError(f"{card.title} gave places that are not finite numbers")
         spec, arrays = Pack(nodes).spec()
         notes = {str(w.message).partition("\n")[0][:160] for w in caught if issubclass(w.category, UserWarning)}
         details = {"explained": _explained(model)} if card.name == "pca" else {}
         return Fitted(spec, arrays, answers, None, details, ended - started, sorted(notes))
+
+
+def _placed(
+    chain: list[Any], X: np.ndarray, order: np.ndarray | None, stop: Callable[[], bool] | None, size: int = 4096
+) -> np.ndarray:
+    """Places of all rows, or (q, d) of the first q of `order`: as many as there is time for."""
+    rows = np.arange(len(X)) if order is None else order
+    parts = []
+    for start in range(0, len(rows), size):
+        if order is not None and start >= mapping.ROWS and stop is not None and stop():
+            break
+        part = X[rows[start : start + size]]
+        for step in chain:
+            part = step(part)
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def _explained(model: Any) -> list[float]:
@@ -97,6 +114,7 @@ class _Try:
     rows: np.ndarray | None = None  # it draws these alone
     fitted: Fitted | None = None
     quality: Quality | None = None
+    findings: list[Finding] = field(default_factory=list)  # of what its map leaves out
     reason: str = ""  # why it has failed
 
     @property
@@ -110,7 +128,7 @@ class _Plan:
 
     seed: int
     d: int
-    answered: np.ndarray | None  # rows that get a place; None: all
+    order: np.ndarray | None  # (n,) rows as they get their places, as long as there is time; None: all of them
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -147,15 +165,16 @@ def discover(
     cards = [catalog.find(name, task="embed", kind="reducer") for name in models or []]
     for card in cards:
         catalog.load(card)  # says so where a package is missing
-    plan = _Plan(seed, d, None)
+    order = None
+    if material.n > mapping.ROWS:
+        order = np.random.default_rng(seeds.derive(seed, "placed")).permutation(material.n)
+    plan = _Plan(seed, d, order)
     base = _Try(catalog.find("pca", kind="reducer"))
     base.fitted = Drawing("pca", "reducer", {"n_components": d}, seed=seed).run(material)
-    judge = mapping.Judge(material.balanced.X, seed)
+    first = slice(None) if order is None else order[: mapping.ROWS]
+    judge = mapping.Judge(material.balanced.X[first], seed)
+    base.quality = judge(base.fitted.answers[first])
     tries = _tries(material, cards, plan, clock, trials)
-    if plan.answered is not None:  # not all rows can be placed in time
-        judge = mapping.Judge(material.balanced.X[plan.answered], seed)
-        base.fitted = replace(base.fitted, answers=base.fitted.answers[plan.answered])
-    base.quality = judge(base.fitted.answers)
     _say(listener, base, clock, 1, 1 + len(tries))
     stopped = _run(material, tries, plan, judge, clock, listener)
     good = [t for t in tries if t.quality is not None]
@@ -188,10 +207,10 @@ def _tries(material: Material, cards: list[Card], plan: _Plan, clock: Clock, tri
         )
         return []
     if not named:
-        named = [catalog.find(name, kind="reducer") for name in DEFAULTS if name == "tsne" or n <= SMALL]
+        few = n <= SMALL and clock.left() > HURRY
+        named = [catalog.find(name, kind="reducer") for name in DEFAULTS if name == "tsne" or few]
     named = named[: trials or None]
-    columns = len(set(material.balanced.origins))
-    if columns == 1 and not cards:
+    if material.balanced.X.shape[1] == 1 and not cards:
         plan.findings.append(
             Finding(
                 "map-one-column",
@@ -203,13 +222,13 @@ def _tries(material: Material, cards: list[Card], plan: _Plan, clock: Clock, tri
         return []
     tries = []
     for card in named:
-        most, answered = _affordable(card, n, plan.d, clock)
-        if answered == 0:
+        most = _affordable(card, n, plan.d, clock)
+        if most == 0:
             plan.findings.append(
                 Finding(
                     "map-not-tried",
                     "warning",
-                    f"{card.title} was not tried: {max(clock.left(), 0):.0f} s are left, too few for {n} rows.",
+                    f"{card.title} was not tried: there is no time left for {n:,} rows.",
                     "Give a longer budget=.",
                 )
             )
@@ -218,7 +237,7 @@ def _tries(material: Material, cards: list[Card], plan: _Plan, clock: Clock, tri
         if most < n:
             random = np.random.default_rng(seeds.derive(plan.seed, "drawn", card.name))
             t.rows = np.sort(random.choice(n, most, replace=False))
-            plan.findings.append(
+            t.findings.append(
                 Finding(
                     "map-sampled",
                     "warning",
@@ -228,42 +247,23 @@ def _tries(material: Material, cards: list[Card], plan: _Plan, clock: Clock, tri
                     f"{max(n // most, 1) * 10:,} may be missing as a group of its own. PCA draws all rows.",
                 )
             )
-        if answered < n and plan.answered is None:
-            random = np.random.default_rng(seeds.derive(plan.seed, "placed"))
-            plan.answered = np.sort(random.choice(n, answered, replace=False))
-            plan.findings.append(
-                Finding(
-                    "map-rows-left-out",
-                    "warning",
-                    f"The table `map` has {answered:,} of the {n:,} rows, picked at random: placing all takes longer "
-                    "than there is.",
-                    "model.transform(rows) places any row; a longer budget= places more of them here.",
-                )
-            )
         tries.append(t)
     return tries
 
 
-def _affordable(card: Card, n: int, d: int, clock: Clock) -> tuple[int, int]:
-    """(rows to draw, rows to place) in half of the time left."""
+def _affordable(card: Card, n: int, d: int, clock: Clock) -> int:
+    """Rows to draw in less than half of the time left; 0: none."""
     most = min(n, card.need("max_rows") or n)
-    if card.family != "manifold" and card.need("max_rows") is None:
-        return most, n
-    if card.name == "tsne":
-        most = min(most, DRAWN[d])
-    left = clock.left()
+    if card.name != "tsne":
+        return most
+    most, left = min(most, DRAWN[d]), clock.left()
     if not np.isfinite(left):
-        return most, n
+        return most
     if left < 0.5:
-        return 0, 0
-    if card.name == "tsne":
-        most = min(most, max(int(0.4 * left / SECONDS[d]), 500))
-    more = n - most
-    able = int(0.4 * left / (PLACED[0] + PLACED[1] * most)) if more else 0
-    if more and able < more and n > 50_000 and most > 5000:  # a smaller map places more rows
-        most = 5000
-        more, able = n - most, int(0.4 * left / (PLACED[0] + PLACED[1] * most))
-    return most, n if able >= more else max(able, min(n, 5000))
+        return 0
+    most = min(most, max(int(0.4 * left / SECONDS[d]), 500))
+    able = 0.4 * left / (PLACED[0] + PLACED[1] * most)
+    return most if n - most <= able else min(most, FEWER)  # rows are placed sooner on a smaller map
 
 
 def _failed(tries: list[_Try]) -> Finding:
@@ -284,6 +284,8 @@ def _run(
 ) -> str:
     if not tries:
         return "finished"
+    if clock.left() < HURRY and [t.card.name for t in tries] == ["tsne"]:
+        return _here(material, tries[0], plan, judge, clock, listener)
     from everymodel.workflow.search.crew import Crew
 
     stopped = "finished"
@@ -291,7 +293,8 @@ def _run(
     try:
         crew.preload([(t.card.name, t.card.kind) for t in tries])
         waiting, running = list(tries), {}
-        end = time.monotonic() + max(min(clock.left(), 1e8) * 0.85, 0.3)
+        left = min(clock.left(), 1e8)
+        ask, end = time.monotonic() + 0.7 * left, time.monotonic() + max(0.9 * left, 0.3)
         while waiting or running:
             while waiting and len(running) < crew.size:
                 t = waiting.pop(0)
@@ -301,16 +304,16 @@ def _run(
                     {"n_components": plan.d},
                     seed=plan.seed,
                     rows=t.rows,
-                    answered=plan.answered,
+                    order=plan.order,
                 )
-                running[crew.submit(job, stop_at=end, kill_at=end)] = t
+                running[crew.submit(job, stop_at=ask, kill_at=end)] = t
             arrived = crew.wait(max(end - time.monotonic(), 0.0) + 1.0)
             for number, (status, answer) in arrived:
                 t = running.pop(number, None)
                 if t is None:
                     continue
                 if status == "done":
-                    t.fitted, t.quality = answer, judge(answer.answers)
+                    t.fitted, t.quality = answer, judge(answer.answers[: mapping.ROWS])
                 else:
                     t.reason = str(answer).partition("\n")[0][:300]
                 _say(listener, t, clock, 1 + sum(bool(o.quality or o.reason) for o in tries), 1 + len(tries))
@@ -326,6 +329,28 @@ def _run(
     finally:
         crew.close(keep=stopped != "interrupted")
     return stopped
+
+
+def _drawing(t: _Try, plan: _Plan) -> Drawing:
+    parameters = {"n_components": plan.d}
+    return Drawing(t.card.name, "reducer", parameters, seed=plan.seed, rows=t.rows, order=plan.order)
+
+
+def _here(
+    material: Material, t: _Try, plan: _Plan, judge: mapping.Judge, clock: Clock, listener: Listener | None
+) -> str:
+    """Draw in this process, ending early where time does; the map as it is then is judged like any other."""
+    end = time.monotonic() + 0.5 * clock.left()
+    try:
+        t.fitted = _drawing(t, plan).run(material, stop=lambda: time.monotonic() > end)
+        t.quality = judge(t.fitted.answers[: mapping.ROWS])
+    except KeyboardInterrupt:
+        t.reason = "interrupted"
+        return "interrupted"
+    except Exception as error:  # a map that fails must not take the others with it
+        t.reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+    _say(listener, t, clock, 2, 2)
+    return "budget" if time.monotonic() > end else "finished"
 
 
 def _say(listener: Listener | None, t: _Try, clock: Clock, done: int, total: int) -> None:
@@ -352,7 +377,16 @@ def _outcome(
 
     assert best.fitted is not None and best.quality is not None
     T, quality = best.fitted.answers, best.quality
-    rows = np.arange(material.n) if plan.answered is None else plan.answered
+    rows = np.arange(material.n)
+    if plan.order is not None and best is not tries[0]:
+        rows = plan.order[: len(T)]
+        shown = judge.pairs(T[: mapping.ROWS])
+        T, rows = T[np.argsort(rows)], np.sort(rows)
+        if len(rows) < material.n:
+            plan.findings.append(_left_out(len(rows), material.n))
+    else:
+        shown = judge.pairs(T if plan.order is None else T[plan.order[: mapping.ROWS]])
+    plan.findings.extend(best.findings)
     told = mapping.told(material, T, rows, plan.seed)
     _find_notes(best, plan.findings)
     axes = ["x", "y", "z"][: plan.d]
@@ -378,7 +412,7 @@ def _outcome(
     structure: dict[str, Any] = {
         "map": points,
         "trust": quality.curve,
-        "shepard": {"correlation": quality.far[0], "points": judge.pairs(T)},
+        "shepard": {"correlation": quality.far[0], "points": shown},
         "told": told,
         "method": best.card.title,
         "words": _words(quality, best.card),
@@ -407,6 +441,15 @@ def _outcome(
         failures=[{"model": t.card.title, "reason": t.reason} for t in tries if t.reason],
         stopped=stopped,
         tables={"map": pd.DataFrame(T, columns=axes, index=rows)},
+    )
+
+
+def _left_out(placed: int, n: int) -> Finding:
+    return Finding(
+        "map-rows-left-out",
+        "warning",
+        f"The table `map` has {placed:,} of the {n:,} rows, picked at random: there was no time to place more.",
+        "model.transform(rows) places any row; a longer budget= places more of them here.",
     )
 
 
@@ -447,11 +490,11 @@ def _find_notes(best: _Try, findings: list[Finding]) -> None:
 
 
 def _words(quality: Quality, card: Card) -> str:
+    if not np.isfinite(quality.trust[0]):
+        return "There are too few rows to say how far to trust it."
     near = "Near is near" if quality.trust[0] >= 0.95 else "Near is mostly near" if quality.trust[0] >= 0.85 else (
         "Near on the map is often not near in the data"
     )  # fmt: skip
-    if not np.isfinite(quality.trust[0]):
-        near = "There are too few rows to say whether near is near"
     if card.name in ("tsne", "umap"):
         return f"{near}; distances between far groups, their sizes and the space between them mean nothing here."
     if quality.far[0] >= 0.8:
