@@ -97,8 +97,8 @@ def compare(name: str, frame: pd.DataFrame, n: int, draws: int, budget: str, tri
             continue
         partly = frame.copy()
         partly.loc[loose, "label"] = None
-        # Label spreading is one candidate more; with so many trials, both have the same others on any machine.
-        limits = [{"trials": trials + 1}, {"trials": trials}] if trials else [{"budget": budget}] * 2
+        # Label spreading is two candidates more; with so many trials, both have the same others on any machine.
+        limits = [{"trials": trials + 2}, {"trials": trials}] if trials else [{"budget": budget}] * 2
         more, used = accuracy(partly, y, np.concatenate([labelled, loose]), test, limits[0])
         few, _ = accuracy(frame, y, labelled, test, limits[1]) if alone else (np.nan, False)
         found.append((few, more))

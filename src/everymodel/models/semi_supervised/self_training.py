@@ -61,7 +61,7 @@ CARD = {
             "text": "Most times that it learns again; it ends sooner when its answers stay the same.",
         },
     },
-    "presets": [{"base": "logistic"}, {"base": "extra_trees"}],
+    "presets": [{"base": "extra_trees"}],
     "tiny": [{}, {"base": "gaussian_nb", "threshold": 0.6, "rounds": 3}],
     "classes": {
         "classifier": {

@@ -175,7 +175,8 @@ def portfolio(problem: Problem, cards: list[Card], taken: set[str]) -> list[Cand
             name = card.title if i == 0 else f"{card.title} {i + 1}"
             word = target_word(card, problem)
             candidate = Candidate(name, card, dict(preset), word)
-            (firsts if i == 0 else others).append((i, candidate))
+            early = i == 0 or card.need("unlabelled")  # how rows are best compared, few labels have to tell
+            (firsts if early else others).append((i, candidate))
             if i == 0 and log and card.family in LOGGED and "poisson" not in card.name:
                 logs.append((0, Candidate(f"{card.title} (log target)", card, dict(preset), "log")))
     others.sort(key=lambda item: item[0])  # all second presets before any third

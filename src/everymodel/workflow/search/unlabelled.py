@@ -197,7 +197,8 @@ def _verdict(gain: dict[str, Any], problem: Problem) -> str:
     by = f"by cross-validation on the {len(problem.y):,} labelled rows"
     word = problem.metric.replace("_", " ")
     figures = f"{word} {gain['with_unlabelled']:.3g} instead of {gain['labelled_only']:.3g}"
-    between = f"a gain of {gain['difference']:.3g}, {gain['low']:.3g} to {gain['high']:.3g}, {by}"
+    word = "gain" if gain["chosen"] else "difference"
+    between = f"a {word} of {gain['difference']:.3g}, {gain['low']:.3g} to {gain['high']:.3g}, {by}"
     if gain["chosen"]:
         return f"Learning from {count:,} rows without a label as well helped: {figures} ({between})."
     return (

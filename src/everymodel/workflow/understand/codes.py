@@ -32,6 +32,7 @@ CODES: dict[str, str] = {
     "shared-rows": "Rows of the test part occur in the training part as well.",
     # target
     "target-missing": "Rows without a usable target were left out, or learnt from as rows without a label.",
+    "no-gain-from-unlabelled": "Rows without a label did not help, so the model was learnt from labelled rows alone.",
     "task-assumed": "The task was inferred from the target; say task= if it is another.",
     "rare-classes": "Some classes have very few rows, so that little is learned of them.",
     "single-member-classes": "Rows of classes with a single row were left out: it cannot be learned and tested too.",
