@@ -67,7 +67,7 @@ def fit(scores: np.ndarray, seed: int = 0) -> tuple[Tail, list[float]]:
     top 7 % still make these look more than they are.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    tail, drawn = _law(scores, seed)
+    first = tail, drawn = _law(scores, seed)
     for _ in range(ROUNDS):
         ordinary = scores[scores <= tail.threshold()] if tail.scale else scores
         if len(ordinary) in (len(scores), tail.rows):
@@ -78,6 +78,8 @@ def fit(scores: np.ndarray, seed: int = 0) -> tuple[Tail, list[float]]:
         if not next_tail.scale or next_tail.threshold() >= tail.threshold():
             break
         tail, drawn = next_tail, next_drawn
+        if (scores > tail.threshold()).mean() > 1.0 - END:  # the tail itself is being eaten up: it is long, not odd
+            return first
     return tail, drawn
 
 

@@ -122,22 +122,21 @@ def first(n: int, p: int, levels: bool = False) -> list[Plan]:
 def members(n: int, p: int, levels: bool = False) -> list[Plan]:
     """What answers, blended: n rows, p columns, `levels`: there are categories among them.
 
-    With categories hardly any row is left out, for the oddest third would be all that have the rarer levels; and the
-    forest, which cuts one level of one category at a time, does not take part.
+    With categories few rows are left out, for the oddest third would be all that have the rarer levels; and one cloud
+    takes the place of the forest, which cuts one level of one category at a time.
     """
-    little, much, blur = (0.0, 0.02, BLUR) if levels else (0.1, 0.3, 0.0)
+    little, much, blur = (0.05, 0.05, BLUR) if levels else (0.1, 0.3, 0.0)
     forest = Plan("isolation_forest", {"n_estimators": 100}, much)
     if not _clouds_fit(n, p):
         return [forest, *(Plan("pca_reconstruction", {"variance": v}, much) for v in (0.5, 0.9))]
     if n < 50:
         return [forest, Plan("gaussian_mixture", {"n_components": 1}, little, blur=blur)]
     many = {"n_components": int(np.clip(n // (MANY_ROWS * (p + 2)), 1, MANY)), "n_init": 1}
-    clouds = [
-        Plan("gaussian_mixture", many, little, blur=blur),
-        Plan("gaussian_mixture", many, much, blur=blur),
-        Plan("gaussian_mixture", {"n_init": 1}, much, blur=blur),
-    ]
-    return clouds if levels else [forest, *clouds]
+    best = Plan("gaussian_mixture", {"n_init": 1}, much, blur=blur)
+    if levels:
+        return [Plan("gaussian_mixture", {"n_components": 1}, much, blur=blur), best,
+                Plan("gaussian_mixture", many, much, blur=blur)]  # fmt: skip
+    return [forest, best, Plan("gaussian_mixture", many, little), Plan("gaussian_mixture", many, much)]
 
 
 def _clouds_fit(n: int, p: int) -> bool:
