@@ -26,7 +26,7 @@ from everymodel.workflow.types import Problem
 
 SHARE = 0.12  # of a search's seconds, kept for fitting again
 REPEATS, FEW, SOME = 2, 200, 1_000  # divisions into folds beyond the first, with fewer labels than FEW; else 1, or none
-CLEAR = 2.0  # standard errors by which models must be better that learnt from rows without a label
+CLEAR = 2.25  # standard errors, of both figures together, by which what learnt from other rows too must be better
 FOLDS = 5
 
 
@@ -67,6 +67,9 @@ def settle(
     for repeat in range(_repeats(problem)):
         if not _again(problem, sides, repeat, job, crew, until):
             break
+    if len(sides[0].rounds) > 1 and not all(np.isfinite(side.rounds[0]).all() for side in sides):
+        for side in sides:  # not every fold was done; the next division was
+            del side.rounds[0]
     options = {"alone": sides[1].rounds, "both": [(a + b) / 2 for a, b in zip(sides[0].rounds, sides[1].rounds)]}
     compared = {name: _compare(problem, sides[0].rounds, rounds) for name, rounds in options.items()}
     best = max(compared, key=lambda name: compared[name]["difference"])
@@ -159,8 +162,8 @@ def _again(
 def _compare(problem: Problem, few: list[np.ndarray], more: list[np.ndarray]) -> dict[str, Any]:
     """How much better `more` answers than `few`, with its interval, and whether that is clear.
 
-    Clear is what shows in the metric, in the squared error of the probabilities and in the share of right answers;
-    for few labels can favour anything in one of them.
+    Clear is what shows in the metric, in the squared error of the probabilities and in the share of right answers; for
+    few labels can favour anything in one of them.
     """
     gains = np.zeros((len(few), 2))
     losses, squares, rights = np.zeros((len(few), 2)), [], []
@@ -177,7 +180,8 @@ def _compare(problem: Problem, few: list[np.ndarray], more: list[np.ndarray]) ->
     square, right = np.mean(squares, axis=0), np.mean(rights, axis=0)  # (n,)
     gain, noise = gains.mean(axis=0)
     rough = float(square.std() / max(len(y), 1) ** 0.5)
-    clear = gain > CLEAR * noise and square.mean() > CLEAR * rough and right.mean() >= 0
+    sure = gain / max(noise, 1e-12), square.mean() / max(rough, 1e-12)  # standard errors; a figure near 1 has none left
+    clear = min(sure) > 1 and sum(sure) > 2 * CLEAR and right.mean() > 0
     before, after = losses.mean(axis=0)
     if METRICS[problem.metric].better == "higher":
         before, after = 1 - before, 1 - after
@@ -188,6 +192,7 @@ def _compare(problem: Problem, few: list[np.ndarray], more: list[np.ndarray]) ->
         "low": float(gain - 1.96 * noise),
         "high": float(gain + 1.96 * noise),
         "right": float(right.mean()),
+        "sure": [float(s) for s in sure],
         "clear": bool(clear),
     }
 
