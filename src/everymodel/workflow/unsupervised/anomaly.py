@@ -503,7 +503,7 @@ def _headline(odd: int, n: int, how: str, interval: tuple[int | None, int | None
     if how == "contamination":
         told += ", as many as asked for"
     elif how == "extreme values":
-        told += f"; about {extremes.FALSE_ALARMS * n:.2g} would be called so by chance"
+        told += f"; the threshold aims at {extremes.FALSE_ALARMS:.1%} of ordinary rows"
     if metrics:
         m = metrics[0]
         told += f"; ROC AUC {m.value:.3f} ({m.low:.3f} to {m.high:.3f}) against the labels, which it has not seen"

@@ -17,6 +17,7 @@ CELLS = 24  # into which these scores are counted
 ROBUST = 3.5  # robust standard deviations, where there are too few rows (Iglewicz and Hoaglin 1993)
 DRAWS = 200
 ROUNDS = 8
+EXCESS = 5  # times the false alarms above the threshold: there are odd rows
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def fit(scores: np.ndarray, seed: int = 0) -> tuple[Tail, list[float]]:
     """
     scores = np.asarray(scores, dtype=np.float64)
     first = tail, drawn = _law(scores, seed)
+    if not tail.scale or (scores > tail.threshold()).mean() <= EXCESS * FALSE_ALARMS:
+        return first  # no more than a fit may miss: looking again would eat into the ordinary rows
     for _ in range(ROUNDS):
         ordinary = scores[scores <= tail.threshold()] if tail.scale else scores
         if len(ordinary) in (len(scores), tail.rows):
