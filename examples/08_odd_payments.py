@@ -48,8 +48,8 @@ run.tables["anomalies"].head(12)
 # %%
 # No labels were needed for the threshold: it comes from the tail of the scores, aiming at one false alarm in a
 # thousand ordinary rows. Frauds below it are not lost; they are the next in the order. If you know how many rows to
-# expect, say so with contamination=0.01. The detectors that were asked, what each says alone, and how far it agrees with
-# the blend:
+# expect, say so with contamination=0.01. The detectors that were asked, what each says alone, and how far it agrees
+# with the blend:
 run.leaderboard
 
 # %%
