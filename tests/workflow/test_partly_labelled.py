@@ -12,6 +12,15 @@ from sklearn.datasets import load_digits, make_moons
 import everymodel as em
 from everymodel.core.errors import DataError, TargetError
 from everymodel.workflow import partly
+from everymodel.workflow.search import unlabelled
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_repeat():
+    """Fitting again on other folds costs time, and one time shows all that there is to see here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unlabelled, "REPEATS", 1)
+        yield
 
 
 def codes(run):
