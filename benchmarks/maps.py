@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/maps.py
 
-One process, CPU seconds. Trustworthiness looks at 10 neighbours on the rows as they are (1797 x 64). "vote" is the share
-of 597 rows left out of the fit whose 10 nearest places on the map, among the 1,200 drawn, have their digit.
+One process, CPU seconds. Trustworthiness looks at 10 neighbours on the rows as they are (1797 x 64). "vote" is the
+share of 597 rows left out of the fit whose 10 nearest places on the map, among the 1,200 drawn, have their digit.
 """
 
 from __future__ import annotations

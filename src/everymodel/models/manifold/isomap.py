@@ -18,7 +18,7 @@ CARD = {
     "avoid": "Many rows (the file grows with their square), separate groups, and noise that bridges gaps.",
     "gives": ["components"],
     "needs": {"scaling": "standard", "max_rows": 2000},
-    "cost": {"scale": 4e-7, "rows_power": 2.0, "columns_power": 0.1},
+    "cost": {"scale": 2e-7, "rows_power": 2.0, "columns_power": 0.1},
     "references": ["Tenenbaum, de Silva and Langford (2000), A global geometric framework. Science 290."],
     "advice": ["map", "curved", "small_data"],
     "priority": 20,

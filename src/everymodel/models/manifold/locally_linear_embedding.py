@@ -17,7 +17,7 @@ CARD = {
     "avoid": "Separate groups, noise and repeated rows: the map collapses to lines or points.",
     "gives": ["components"],
     "needs": {"scaling": "standard", "max_rows": 5000},
-    "cost": {"scale": 1e-6, "rows_power": 1.8, "columns_power": 0.2},
+    "cost": {"scale": 3e-7, "rows_power": 1.8, "columns_power": 0.2},
     "references": ["Roweis and Saul (2000), Nonlinear dimensionality reduction by locally linear embedding."],
     "advice": ["map", "curved", "small_data"],
     "priority": None,

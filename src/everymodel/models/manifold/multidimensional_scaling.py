@@ -22,7 +22,7 @@ CARD = {
     "avoid": "Many rows: time and memory grow with their square. To tell close groups apart.",
     "gives": ["components"],
     "needs": {"scaling": "standard", "max_rows": 3000},
-    "cost": {"scale": 1e-6, "rows_power": 2.0, "columns_power": 0.1},
+    "cost": {"scale": 2e-6, "rows_power": 2.0, "columns_power": 0.1},
     "references": [
         "Borg and Groenen (2005), Modern multidimensional scaling. Springer.",
         "Gower (1968), Adding a point to vector diagrams in multivariate analysis. Biometrika 55(3).",

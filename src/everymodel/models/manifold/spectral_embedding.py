@@ -22,7 +22,7 @@ CARD = {
     "avoid": "Groups without any row between them: the coordinates then only say which group a row is in.",
     "gives": ["components"],
     "needs": {"scaling": "standard", "max_rows": 10000},
-    "cost": {"scale": 2e-6, "rows_power": 1.5, "columns_power": 0.3},
+    "cost": {"scale": 4e-6, "rows_power": 1.5, "columns_power": 0.3},
     "references": [
         "Belkin and Niyogi (2003), Laplacian eigenmaps for dimensionality reduction. Neural Computation 15."
     ],
