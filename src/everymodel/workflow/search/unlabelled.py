@@ -24,7 +24,7 @@ from everymodel.workflow.split import stratified_folds
 from everymodel.workflow.train import Job, Member
 from everymodel.workflow.types import Problem
 
-SHARE = 0.12  # of a search's seconds, kept for fitting again
+SHARE = 0.2  # of a search's seconds, kept for fitting again
 REPEATS, FEW, SOME = 2, 200, 1_000  # divisions into folds beyond the first, with fewer labels than FEW; else 1, or none
 CLEAR = 2.25  # standard errors, of both figures together, by which what learnt from other rows too must be better
 FOLDS = 5
