@@ -34,6 +34,7 @@ BINARY: dict[str, dict[str, Any]] = {
     "gaussian_nb": {},
     "svm": {},
     "nearest_neighbors": {},
+    "label_spreading": {},
     "multilayer_perceptron": {"width": 8, "layers": 1, "members": 1},
 }
 REGRESSION: dict[str, dict[str, Any]] = {
@@ -41,6 +42,35 @@ REGRESSION: dict[str, dict[str, Any]] = {
     "lightgbm": {"n_estimators": 8, "num_leaves": 70, "min_child_samples": 1},
     "gaussian_process": {},
 }
+
+
+FREE: dict[str, dict[str, dict[str, Any]]] = {
+    "cluster": {
+        "kmeans": {"n_clusters": 3},
+        "agglomerative": {"n_clusters": 3, "linkage": "average"},
+        "dbscan": {"min_samples": 4},
+        "hdbscan": {"min_cluster_size": 6},
+        "optics": {"min_samples": 4},
+        "gaussian_mixture": {"n_components": 2},
+    },
+    "reduce": {"pca": {"n_components": 3}, "kernel_pca": {"n_components": 3}, "nmf": {"n_components": 3}},
+    "embed": {
+        "tsne": {},
+        "isomap": {"n_components": 2},
+        "locally_linear_embedding": {"n_components": 2},
+        "multidimensional_scaling": {},
+        "spectral_embedding": {"n_components": 2},
+    },
+    "anomaly": {
+        "isolation_forest": {"n_estimators": 10},
+        "local_outlier_factor": {"n_neighbors": 8},
+        "neighbor_distance": {},
+        "one_class_svm": {},
+        "robust_covariance": {},
+        "pca_reconstruction": {},
+    },
+}
+KINDS = {"cluster": "clusterer", "reduce": "reducer", "embed": "reducer", "anomaly": "detector"}
 
 
 def frame(rows: int = 80) -> pd.DataFrame:
@@ -76,7 +106,7 @@ def make(name: str, task: str, parameters: dict[str, Any]) -> None:
     everything = np.arange(len(train))
     problem = Problem(schema, task, batch, y, [], "roc_auc")
     member = fit_member(problem, Job(card.name, kind, parameters, everything, everything[:0], seed=0))
-    rows_inside = name in ("svm", "nearest_neighbors", "gaussian_process")
+    rows_inside = any(node.step.holds_rows for node in member.pack().nodes)
     told: dict[str, Any] = {
         "contains_training_rows": rows_inside,
         "name": name,
@@ -84,7 +114,38 @@ def make(name: str, task: str, parameters: dict[str, Any]) -> None:
         "everymodel": "0.1.0",
         "provenance": {"rows": len(train)},
     }
-    model = Model(schema, member.pack(), told)
+    write(Model(schema, member.pack(), told), name, task)
+
+
+def make_free(name: str, task: str, parameters: dict[str, Any]) -> None:
+    """A model without a target, as `fit` makes it of the same table."""
+    from dataclasses import replace
+
+    from everymodel.workflow.unsupervised.material import Fit, Material, prepare
+
+    train = frame().drop(columns=["value", "sells"])
+    schema = understand(train, None).schema
+    batch, _ = table.parse(schema, train, unseen="ignore", bad="missing")
+    material = Material(schema, batch, 0, prepare(schema, batch, 0))
+    fitted = Fit(name, KINDS[task], parameters).run(material)
+    pack = fitted.pack()
+    classes: tuple[Any, ...] = ("normal", "anomaly") if task == "anomaly" else ()
+    if task == "cluster":
+        groups = int(fitted.labels.max()) + 1
+        classes = (*range(groups), *([-1] if fitted.answers.shape[1] > groups else []))
+    told = {
+        "contains_training_rows": any(node.step.holds_rows for node in pack.nodes),
+        "name": name,
+        "created": "2026-11-21",
+        "everymodel": "0.1.0",
+        "provenance": {"rows": len(train)},
+    }
+    write(Model(replace(schema, task=task, classes=classes), pack, told), name, task)
+
+
+def write(model: Model, name: str, task: str) -> None:
+    """The file, and what it says to twelve rows."""
+    schema = model.schema
     stem = FOLDER / f"v{container.FORMAT}-{name}-{task}"
     raw = model.to_bytes()
     rows = probe.rows(schema, 12, seed=99)
@@ -107,6 +168,9 @@ def main() -> int:
                 except Exception as error:  # a missing extra must not hide the others
                     failed += 1
                     print(f"{name} ({task}): {type(error).__name__}: {error}", file=sys.stderr)
+        for task, models in FREE.items():
+            for name, parameters in models.items():
+                make_free(name, task, parameters)
     return 1 if failed else 0
 
 
