@@ -321,7 +321,9 @@ def _discover(
     timing: dict[str, float],
 ) -> Run:
     """A run without a target; `target`, if given, is only compared with what is found."""
-    from everymodel.workflow.unsupervised.discovery import discover
+    from everymodel.workflow.unsupervised.discovery import discover, warm_up
+
+    warm_up(task, [models] if isinstance(models, str) else models)  # while the table is read
 
     with _stage("read", timing, listener):
         source = _read(data)

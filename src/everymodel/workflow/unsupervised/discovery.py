@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 # What may be asked for, beside what every task takes.
 OPTIONS = {"cluster": ("clusters",), "anomaly": ("contamination",), "reduce": ("components",), "embed": ("components",)}
 
+KINDS = {"cluster": "clusterer", "anomaly": "detector", "reduce": "reducer", "embed": "reducer"}
+
+
+def warm_up(task: str, models: list[str] | None) -> None:
+    """Start the fitting process now, so that it loads its libraries while the table is being read."""
+    from everymodel import catalog
+    from everymodel.workflow.search import crew
+
+    wanted = [m.strip().lower() for m in models or []]
+    cards = [c for c in catalog.cards() if c.kind == KINDS[task] and task in c.tasks and catalog.available(c)]
+    cards = [c for c in cards if (c.name in wanted or c.class_name.lower() in wanted if wanted else c.priority)]
+    crew.warm_up([(c.name, c.kind) for c in sorted(cards, key=lambda c: (c.priority or 0, c.name))])
+
 
 def discover(
     source: Table,
