@@ -41,6 +41,7 @@ class Choice:
     needed: float  # evidence that one group alone reaches by chance
     rows: np.ndarray  # (m,) the rows looked at
     labels: np.ndarray  # (m,) the groups found among them, by mode; -1 for rows of none
+    complete: bool = True  # False where time ended the search for mixtures
     shaped: np.ndarray | None = None  # (m,) groups of any shape with empty space between them, where there are some
     width: float = 1.0  # of that space, see `gaps`
     curve: list[dict[str, Any]] = field(default_factory=list)  # per number of groups: indices, criterion
@@ -157,7 +158,7 @@ def mixtures(
     most: int = MOST,
     seed: int = 0,
     shapes: tuple[str, ...] = SHAPES,
-    starts: int = 5,
+    starts: int = 8,
     stop: Callable[[], bool] | None = None,
 ) -> list[Mixture]:
     """The best mixture of each shape and each number of components, from k-means starts."""
@@ -224,7 +225,13 @@ def evidence(mixture: Mixture) -> float:
 
 
 def choose(
-    X: np.ndarray, *, seed: int = 0, most: int = MOST, stop: Callable[[], bool] | None = None, origins: Any = None
+    X: np.ndarray,
+    *,
+    seed: int = 0,
+    most: int = MOST,
+    stop: Callable[[], bool] | None = None,
+    origins: Any = None,
+    most_rows: int = ROWS,
 ) -> Choice:
     """The number of groups among rows (n, p) of balanced columns, from 1 up.
 
@@ -233,11 +240,12 @@ def choose(
     origins : (p,) the table's column behind each; columns of one origin are levels of a category.
     stop : asked between fits; when it says True, what has been found so far decides.
     """
-    rows = sample(len(X), ROWS, seed)
+    rows = sample(len(X), most_rows, seed)
     Z = reduced(blurred(X[rows], origins, seed))
     if not Z.shape[1] or len(Z) < 10:  # nothing differs, or too few rows for anything but chance
         return Choice(1, 1, max(1, min(len(Z) // 2, 2)), 0.0, CHANCE, rows, np.zeros(len(rows), int))
     found = mixtures(Z, most, seed, stop=stop)
+    complete = not (stop and stop())
     best = min(found, key=lambda m: m.bic)
     modes = joined(best)
     sure, needed = evidence(best), CHANCE
@@ -255,7 +263,7 @@ def choose(
     elif groups == 1:  # such as rings, around one centre
         groups = low = int(shaped.max()) + 1
         labels, high = shaped, max(high, groups)
-    return Choice(groups, low, high, sure, needed, rows, labels, shaped, width)
+    return Choice(groups, low, high, sure, needed, rows, labels, complete, shaped, width)
 
 
 def _plausible(found: list[Mixture], best: Mixture, groups: int) -> tuple[int, int]:
@@ -312,6 +320,7 @@ class Choose:
 
     seed: int = 0
     most: int = MOST
+    most_rows: int = ROWS
     card: str = "kmeans"
     kind: str = "clusterer"
     threads: int = 1
@@ -320,7 +329,9 @@ class Choose:
 
     def run(self, material: Any, stop: Callable[[], bool] | None = None) -> Choice:
         matrix = material.balanced
-        found = choose(matrix.X, seed=self.seed, most=self.most, stop=stop, origins=matrix.origins)
+        found = choose(
+            matrix.X, seed=self.seed, most=self.most, stop=stop, origins=matrix.origins, most_rows=self.most_rows
+        )
         Z = reduced(matrix.X[found.rows])
         if Z.shape[1]:
             curve(Z, found, seed=self.seed, stop=stop)

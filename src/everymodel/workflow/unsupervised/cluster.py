@@ -17,12 +17,15 @@ from everymodel.core.settings import Settings
 from everymodel.workflow.search.crew import Crew
 from everymodel.workflow.types import Listener, Metric, Progress
 from everymodel.workflow.unsupervised import drift, group_views, measures
+from everymodel.workflow.unsupervised.choice import ROWS as MANY_ROWS
 from everymodel.workflow.unsupervised.choice import Choice, Choose, sample
 from everymodel.workflow.unsupervised.material import Fit, Fitted, Material, Outcome
 from everymodel.workflow.unsupervised.profile import describe
 from everymodel.workflow.unsupervised.stability import DRAWS, ROWS, Resample, Stability, named
 
 ORDER = ("kmeans", "gaussian_mixture", "agglomerative", "hdbscan", "spectral", "dbscan", "fuzzy_c_means")
+SHORT, FEW = 15.0, 500  # seconds below which the number of groups is looked for among so few rows
+HERE = 3e7  # rows times columns times groups up to which K-means takes less time than sending it away
 QUICK = 4000  # rows of methods whose cost grows with the square, unless they are asked for by name
 SPECTRAL = 1500
 MANY = 2.5  # times more round groups than gaps show: then the gaps are asked whether they are found again more often
@@ -119,7 +122,7 @@ class _Search:
         clean = True
         try:
             crew.preload([(card.name, card.kind) for card in self.cards])
-            self._number(crew)
+            self._number()
             self.tries = self._plan()
             self._fit(crew)
             self._resample(crew)
@@ -132,22 +135,26 @@ class _Search:
 
     # ------------------------------------------------------------------ the three parts
 
-    def _number(self, crew: Crew) -> None:
-        left = self._left()
-        quick = None if left is None else time.monotonic() + 0.35 * left
-        done = self._collect(crew, {crew.submit(Choose(self.seed), quick, self._moment(0.5)): None}, self._moment(0.55))
-        for _, (word, value) in done:
-            if word == "done":
-                self.choice = value
-                self.rows = value.rows
-            else:
-                self._unsure(value)
-        if not done:
-            self._unsure("out of time")
+    def _number(self) -> None:
+        # Here and not in the fitting process, which meanwhile loads its libraries: nothing in it runs for long unasked.
+        until = self._moment(0.4)
+        few = self.clock.limit is not None and self.clock.left() < SHORT
+
+        def stop() -> bool:
+            return until is not None and time.monotonic() > until
+
+        try:
+            self.choice = Choose(self.seed, most_rows=FEW if few else MANY_ROWS).run(self.material, stop)
+            self.rows = self.choice.rows
+            if not self.choice.complete:
+                self._unsure("out of time")
+        except (ValueError, ArithmeticError, MemoryError) as error:
+            self._unsure(str(error))
 
     def _unsure(self, why: str) -> None:
         if not self.clusters:
-            self.choice.groups = min(3, max(self.different, 1))
+            self.choice.groups = min(max(self.choice.groups, 3), max(self.different, 1))
+            self.choice.labels = np.zeros(len(self.choice.rows), int)
             self.findings.append(
                 Finding(
                     "number-of-groups-unknown",
@@ -208,9 +215,19 @@ class _Search:
 
     def _fit(self, crew: Crew) -> None:
         jobs = {}
-        for t in self.tries:
+        for i, t in enumerate(self.tries):
             job = Fit(t.card.name, "clusterer", t.parameters, seed=self.seed, rows=t.rows)
-            jobs[crew.submit(job, self._moment(0.5), self._moment(0.6))] = t
+            if i == 0 and t.card.name == "kmeans" and self.X.size * max(t.parameters.values()) <= HERE:
+                # At once and here, so that there is an answer while the fitting process still loads its libraries.
+                try:
+                    self._fitted(t, ("done", job.run(self.material)))
+                except (EverymodelError, ValueError) as error:
+                    t.status = str(error)
+                continue
+            end = self._moment(0.5)
+            if end is not None and time.monotonic() >= end:
+                break
+            jobs[crew.submit(job, end, self._moment(0.6))] = t
             for number, outcome in self._collect(crew, jobs, self._moment(0.65), room=crew.size):
                 self._fitted(jobs[number], outcome)
         for number, outcome in self._collect(crew, jobs, self._moment(0.65)):
@@ -219,7 +236,7 @@ class _Search:
     def _fitted(self, t: Try, outcome: tuple[str, Any]) -> None:
         word, value = outcome
         if word != "done":
-            t.status = str(value)
+            t.status = "out of time" if value == "not needed any more" else str(value)
             return
         self._take(t, value)
         if self.listener:
@@ -246,7 +263,12 @@ class _Search:
         if self.choice.shaped is not None:
             t.shaped = float(adjusted_rand_score(self.choice.shaped, here))
         seen = self.choice.labels >= 0
-        if self.choice.groups > 1 and not (self.clusters and self.clusters != self.choice.groups) and seen.any():
+        if (
+            self.choice.complete
+            and self.choice.groups > 1
+            and not (self.clusters and self.clusters != self.choice.groups)
+            and seen.any()
+        ):
             t.agreement = float(adjusted_rand_score(self.choice.labels[seen], here[seen]))
 
     def _resample(self, crew: Crew) -> None:
@@ -254,6 +276,9 @@ class _Search:
         jobs = {}
         worth = sorted((t for t in self.tries if t.fitted and t.groups > 1), key=lambda t: -t.score)
         for t in worth:
+            end = self._moment(0.8)
+            if end is not None and time.monotonic() >= end:
+                break
             seconds = (t.fitted.seconds if t.fitted else 0.0) * min(1.0, ROWS / len(self.X))
             draws = DRAWS if seconds < 0.5 else 5
             job = Resample(t.card.name, t.parameters, at, t.labels[at], self.seed, draws)
@@ -290,9 +315,6 @@ class _Search:
 
     # ------------------------------------------------------------------ waiting
 
-    def _left(self) -> float | None:
-        return None if self.end is None else max(self.end - time.monotonic(), 0.0)
-
     def _moment(self, share: float) -> float | None:
         """The moment at which this share of the time for searching is over."""
         if self.end is None:
@@ -310,7 +332,7 @@ class _Search:
             if left is not None and left <= 0:
                 for number in list(crew.running):
                     crew.kill(number)
-                done += [d for d in crew.wait(0.5) if d[0] in jobs]
+                done += [d for d in crew.wait(0.05) if d[0] in jobs]
                 break
             done += [d for d in crew.wait(left if left is not None else 1.0) if d[0] in jobs]
         return done
