@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from everymodel.core.errors import ParameterError
+from everymodel.models._answers import GroupsAndNoise
 from everymodel.models.cluster._density import measurable, neighbours
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.density import NearestGroup
@@ -56,7 +57,7 @@ CARD = {
 _CELLS = 4_000_000  # neighbours that may be held in memory at once
 
 
-class DBSCAN(ClusterMixin, BaseEstimator):
+class DBSCAN(GroupsAndNoise, ClusterMixin, BaseEstimator):
     """Find groups as regions of high density (Ester et al. 1996).
 
     A row is a core row if at least `min_samples` rows, itself counted, lie within `eps`. Core rows within eps of one
@@ -123,16 +124,8 @@ class DBSCAN(ClusterMixin, BaseEstimator):
             self.labels_[~core] = np.where(found == answer.shape[1] - 1, -1, found)
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Confidence (n, groups + 1) in each group, and in noise last."""
-        check_is_fitted(self)
-        return pack(self)(validate_data(self, X, dtype=np.float64, reset=False))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The group of each row, -1 for noise (n,)."""
-        answer = self.predict_proba(X)
-        found = answer.argmax(axis=1)
-        return np.where(found == answer.shape[1] - 1, -1, found)
+    def _step(self) -> Step:
+        return pack(self)
 
 
 def _bend(X: np.ndarray, distance: np.ndarray) -> float:

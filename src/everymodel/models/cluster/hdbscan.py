@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from everymodel.core.errors import ParameterError
+from everymodel.models._answers import GroupsAndNoise
 from everymodel.models.cluster._density import measurable, spanning_tree
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.density import Reachability
@@ -77,7 +78,7 @@ CARD = {
 }
 
 
-class HDBSCAN(ClusterMixin, BaseEstimator):
+class HDBSCAN(GroupsAndNoise, ClusterMixin, BaseEstimator):
     """Find groups that persist over many levels of density (Campello et al. 2013), and place new rows.
 
     Rows i and j are max(reach_i, reach_j, |x_i - x_j|) apart, a row's reach being the distance to its `min_samples`-th
@@ -172,16 +173,8 @@ class HDBSCAN(ClusterMixin, BaseEstimator):
         self.probabilities_[member] = np.where(leave > full, full / np.maximum(leave, 1e-300), 1.0)
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Confidence (n, groups + 1) in each group, and in noise last."""
-        check_is_fitted(self)
-        return pack(self)(validate_data(self, X, dtype=np.float64, reset=False))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The group of each row, -1 for noise (n,)."""
-        answer = self.predict_proba(X)
-        found = answer.argmax(axis=1)
-        return np.where(found == answer.shape[1] - 1, -1, found)
+    def _step(self) -> Step:
+        return pack(self)
 
 
 @dataclass

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import cluster_optics_xi
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from everymodel.core.errors import ParameterError
+from everymodel.models._answers import GroupsAndNoise
 from everymodel.models.cluster._density import measurable, neighbours
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.density import Reachability
@@ -62,7 +63,7 @@ CARD = {
 }
 
 
-class OPTICS(ClusterMixin, BaseEstimator):
+class OPTICS(GroupsAndNoise, ClusterMixin, BaseEstimator):
     """Order rows so that neighbours follow one another, and cut groups out of the order (Ankerst et al. 1999).
 
     The walk begins at the first row and goes on, each time, to the row with the least reachability from the rows
@@ -143,16 +144,8 @@ class OPTICS(ClusterMixin, BaseEstimator):
         np.maximum.at(self._limit, ordered[1:][inner], self.reachability_[self.ordering_[1:]][inner])
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Confidence (n, groups + 1) in each group, and in noise last."""
-        check_is_fitted(self)
-        return pack(self)(validate_data(self, X, dtype=np.float64, reset=False))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The group of each row, -1 for noise (n,)."""
-        answer = self.predict_proba(X)
-        found = answer.argmax(axis=1)
-        return np.where(found == answer.shape[1] - 1, -1, found)
+    def _step(self) -> Step:
+        return pack(self)
 
 
 def walk(X: np.ndarray, core: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

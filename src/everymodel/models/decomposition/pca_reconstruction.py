@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from everymodel.models._answers import Threshold
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.detect import Residual
 
@@ -50,7 +51,7 @@ CARD = {
 }
 
 
-class PCAReconstruction(OutlierMixin, BaseEstimator):
+class PCAReconstruction(Threshold, OutlierMixin, BaseEstimator):
     """Detect rows that lie far from the flat of the main principal components.
 
     The score of a row x is -||(x - mean) - V V' (x - mean)||^2, with V the fewest leading components that hold
@@ -90,14 +91,6 @@ class PCAReconstruction(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return -pack(self)(X)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """`score_samples` less the threshold (n,); below zero is odd."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> np.ndarray:
-        """-1 for odd rows, 1 for the others (n,)."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
 
 
 def pack(model: Any) -> Step:

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.core.errors import ParameterError
+from everymodel.models._answers import Threshold
 from everymodel.models.mixture import _clouds
 from everymodel.scoring.steps.base import Step
 
@@ -216,7 +217,7 @@ class GaussianMixture(ClusterMixin, _Clouds):
         return self.predict_proba(X).argmax(axis=1)
 
 
-class GaussianMixtureDetector(OutlierMixin, _Clouds):
+class GaussianMixtureDetector(Threshold, OutlierMixin, _Clouds):
     """Call rows odd where the density of a Gaussian mixture is low.
 
     Parameters
@@ -262,14 +263,6 @@ class GaussianMixtureDetector(OutlierMixin, _Clouds):
         del self.labels_
         self.offset_ = float(np.quantile(self.score_samples(X), self.contamination))
         return self
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """`score_samples` less the threshold (n,); below zero is odd."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> np.ndarray:
-        """-1 for odd rows, 1 for the others (n,)."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
 
 
 def pack(model: Any) -> Step:

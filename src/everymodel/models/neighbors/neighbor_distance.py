@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from everymodel.models._answers import Threshold
 from everymodel.scoring.steps import detect
 from everymodel.scoring.steps.base import Step
 
@@ -59,7 +60,7 @@ CARD = {
 }
 
 
-class NeighborDistance(OutlierMixin, BaseEstimator):
+class NeighborDistance(Threshold, OutlierMixin, BaseEstimator):
     """Detect rows whose nearest neighbours are far away.
 
     The score of a row is minus the mean (or largest) distance to its `n_neighbors` nearest training rows. A training
@@ -97,14 +98,6 @@ class NeighborDistance(OutlierMixin, BaseEstimator):
         """Minus the distance to the neighbours (n,); lower is odder."""
         check_is_fitted(self)
         return -pack(self)(validate_data(self, X, dtype=np.float64, reset=False))
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """`score_samples` less the threshold (n,); below zero is odd."""
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: Any) -> np.ndarray:
-        """-1 for odd rows, 1 for the others (n,)."""
-        return np.where(self.decision_function(X) < 0, -1, 1)
 
 
 def pack(model: Any) -> Step:
