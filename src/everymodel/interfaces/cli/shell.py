@@ -69,7 +69,9 @@ def this_process_is_one_command() -> None:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, AttributeError, IndexError):
         age = STARTUP
-    _began = time.monotonic() - (age if 0 <= age < 60 else STARTUP)
+    # A shell that ends in this command hands over its process, which may have waited long (for an installation): what
+    # starting took is no more than a busy machine makes of the processor time used so far.
+    _began = time.monotonic() - (age if 0 <= age < 20 * time.process_time() else STARTUP)
 
 
 def began() -> float:
