@@ -12,7 +12,6 @@ import base64
 import contextlib
 import io
 import os
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
@@ -115,15 +114,17 @@ def write_reference() -> None:
 
 def command_help() -> list[str]:
     """The help of every command, as a terminal of 100 columns without colour shows it."""
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-
-    def text(*words: str) -> str:
-        run = [sys.executable, "-m", "everymodel", *words, "--help"]
-        return subprocess.run(run, capture_output=True, text=True, env=environment, check=True).stdout
-
     from typer.main import get_command
+    from typer.testing import CliRunner
 
     from everymodel.interfaces.cli.app import app
+
+    terminal = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+
+    def text(*words: str) -> str:
+        told = CliRunner().invoke(app, [*words, "--help"], env=terminal, prog_name="everymodel")
+        assert told.exit_code == 0, told.output
+        return told.output
 
     names = sorted(get_command(app).commands)  # type: ignore[attr-defined]
     return [f"```\n{text()}\n```", *(f"## {name}\n\n```\n{text(name)}\n```" for name in names)]

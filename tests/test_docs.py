@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
+import re
+import runpy
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from everymodel import catalog
@@ -59,13 +59,10 @@ def test_reference_lists_every_finding_and_command(make_docs, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_every_example_runs(path, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "MPLBACKEND": "agg"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_every_example_runs(path, tmp_path, monkeypatch):
+    """With little time and work, so that it is short; the pages are made from the scripts as they stand."""
+    quick = tmp_path / path.name
+    quick.write_text(re.sub(r'budget="\d+s"', 'budget="5s", trials=1', path.read_text()))
+    monkeypatch.chdir(tmp_path)
+    with pd.option_context("display.max_colwidth", 50):  # examples set it; nothing of theirs stays behind
+        runpy.run_path(str(quick), run_name="__main__")
