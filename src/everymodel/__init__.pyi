@@ -46,6 +46,8 @@ from everymodel.models.neighbors.local_outlier_factor import LocalOutlierFactor 
 from everymodel.models.neighbors.nearest_neighbors import KNeighborsClassifier as KNeighborsClassifier
 from everymodel.models.neighbors.nearest_neighbors import KNeighborsRegressor as KNeighborsRegressor
 from everymodel.models.neighbors.neighbor_distance import NeighborDistance as NeighborDistance
+from everymodel.models.neural.feed_forward import FeedForwardClassifier as FeedForwardClassifier
+from everymodel.models.neural.feed_forward import FeedForwardRegressor as FeedForwardRegressor
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronClassifier as MultilayerPerceptronClassifier
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronRegressor as MultilayerPerceptronRegressor
 from everymodel.models.semi_supervised.label_propagation import LabelPropagation as LabelPropagation

@@ -25,6 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "maps": ("map_neighbors", "map_geodesic", "map_barycenter", "map_average", "map_distances"),
     "mixture": ("mixture", "mixture_density"),
     "neighbors": ("neighbors",),
+    "network": ("network",),
     "prepare": (
         *("numbers", "blank", "sparse_numbers", "dates", "spans", "lookup", "onehot", "impute", "power", "scale"),
         *("join", "text_terms", "project", "text_stats"),

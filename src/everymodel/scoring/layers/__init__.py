@@ -1,0 +1,42 @@
+"""Layers of networks in numpy: what a trained network needs to answer, and nothing of what trained it.
+
+    feed.py          weighted sums, activations, embeddings of numbers and levels, sequences and sums of layers
+    convolution.py   convolutions, pooling, normalisation, resizing
+    recurrence.py    vanilla, LSTM and GRU cells, one- and bidirectional
+    graph.py         message passing
+    attention.py     attention, decoders, conditional random fields
+
+Each layer has a counterpart in `everymodel.training.blocks`, which writes itself down as one of these.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from everymodel.scoring.layers.base import Layer
+
+# The only way from a word in a file to code: an explicit list.
+MODULES: dict[str, tuple[str, ...]] = {
+    "feed": ("dense", "activation", "affine", "normalize", "sequential", "residual", "concat", "columns", "members"),
+}
+_PLACES = {word: module for module, words in MODULES.items() for word in words}
+
+
+def find(word: object) -> type[Layer] | None:
+    """The layer that a file calls by this word; None where there is none."""
+    from everymodel.scoring.layers.base import LAYERS
+
+    if isinstance(word, str) and word in _PLACES and word not in LAYERS:
+        importlib.import_module(f"{__name__}.{_PLACES[word]}")
+    return LAYERS.get(word) if isinstance(word, str) else None
+
+
+def load_all() -> dict[str, type[Layer]]:
+    """Every layer by its word."""
+    from everymodel.scoring.layers.base import LAYERS
+
+    for module in MODULES:
+        importlib.import_module(f"{__name__}.{module}")
+    return LAYERS

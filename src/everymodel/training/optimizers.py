@@ -1,0 +1,160 @@
+"""Optimisers, and which weights they treat in which way.
+
+A parameter may carry a `role` (set by its block): "matrix", "bias", "scale" (gains and slopes), "embedding", "first"
+and "last" (layers that face the data). Roles decide what decays, what Muon orthogonalises, and which factor of the
+learning rate applies, so that a recipe is one table and no network is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from everymodel.core.errors import ParameterError
+
+OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw", "muon")
+_PLAIN = ("bias", "scale", "embedding")  # not pulled towards zero
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How one set of weights moves.
+
+    Parameters
+    ----------
+    name : "sgd", "momentum" (Nesterov), "rmsprop", "adam", "adamw", "muon" (Jordan et al. 2024; matrices alone, all
+        other weights by AdamW at `aside` times the rate).
+    rate : learning rate at the top of the schedule.
+    decay : pull towards zero (decoupled, except for sgd, momentum, rmsprop and adam, where it is an L2 penalty).
+    momentum, betas, eps : as in the papers.
+    factors : factor of the rate by role, such as {"bias": 0.1}.
+    decays : factor of the decay by role; biases, gains and embeddings do not decay by default.
+    aside : factor of the rate for what Muon does not move.
+    """
+
+    name: str = "adam"
+    rate: float = 1e-3
+    decay: float = 0.0
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    factors: Mapping[str, float] = field(default_factory=dict)
+    decays: Mapping[str, float] = field(default_factory=dict)
+    aside: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIMIZERS:
+            raise ParameterError(f"optimizer={self.name!r} is unknown: expected one of {', '.join(OPTIMIZERS)}.")
+
+
+def role_of(parameter: nn.Parameter) -> str:
+    """What the block said, else "matrix" for two or more axes and "bias" for one."""
+    return getattr(parameter, "role", None) or ("matrix" if parameter.ndim > 1 else "bias")
+
+
+class Group:
+    """The optimisers that together move one set of weights, behind one step."""
+
+    def __init__(self, plan: Optimizer, modules: Iterable[nn.Module], device: torch.device):
+        self.plan = plan
+        self.parameters = list(dict.fromkeys(p for m in modules for p in m.parameters() if p.requires_grad))
+        sets: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+        for p in self.parameters:
+            role = role_of(p)
+            muon = plan.name == "muon" and role == "matrix" and p.ndim >= 2
+            rate = plan.rate * plan.factors.get(role, 1.0) * (plan.aside if plan.name == "muon" and not muon else 1.0)
+            decay = plan.decay * plan.decays.get(role, 0.0 if role in _PLAIN else 1.0)
+            sets.setdefault((muon, rate, decay), []).append(p)
+        fused = device.type in ("cpu", "cuda", "mps")
+        slow = [(ps, rate, decay) for (muon, rate, decay), ps in sets.items() if muon]
+        rest = [{"params": ps, "lr": rate, "weight_decay": d} for (muon, rate, d), ps in sets.items() if not muon]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if rest:
+            self.optimizers.append(_make(plan, rest, fused))
+        if slow:
+            groups = [{"params": ps, "lr": rate, "weight_decay": d} for ps, rate, d in slow]
+            self.optimizers.append(Muon(groups, momentum=plan.momentum))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["top"] = group["lr"]
+        self._groups = [g for o in self.optimizers for g in o.param_groups]
+
+    def set_rate(self, factor: float) -> None:
+        for group in self._groups:
+            group["lr"] = group["top"] * factor
+
+    def step(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def clear(self) -> None:
+        for p in self.parameters:
+            p.grad = None
+
+    def state(self) -> list[dict[str, Any]]:
+        return [o.state_dict()["state"] for o in self.optimizers]
+
+    def restore(self, states: list[dict[Any, Any]]) -> None:
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": {int(k): v for k, v in state.items()}, "param_groups": groups})
+
+
+def _make(plan: Optimizer, groups: list[dict[str, Any]], fused: bool) -> torch.optim.Optimizer:
+    if plan.name in ("sgd", "momentum"):
+        speed = plan.momentum if plan.name == "momentum" else 0.0
+        return torch.optim.SGD(groups, momentum=speed, nesterov=speed > 0, fused=fused)
+    if plan.name == "rmsprop":
+        return torch.optim.RMSprop(groups, eps=plan.eps, foreach=True)
+    kind = torch.optim.Adam if plan.name == "adam" else torch.optim.AdamW
+    return kind(groups, betas=plan.betas, eps=plan.eps, fused=fused)
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrices are made orthogonal before each step.
+
+    A weight of more than two axes counts as a matrix (first axis, all others). The orthogonal matrix is scaled by
+    sqrt(max(1, rows / columns)), so that one rate suits all shapes.
+
+    References
+    ----------
+    Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks.
+    """
+
+    def __init__(self, params: Any, lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # pyright: ignore
+        for group in self.param_groups:
+            speed = group["momentum"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                m = state["momentum"]
+                m.lerp_(p.grad, 1 - speed)
+                flat = p.grad.lerp(m, speed).reshape(len(p), -1)  # (rows, columns)
+                step = orthogonal(flat) * max(1.0, flat.shape[0] / flat.shape[1]) ** 0.5
+                if group["weight_decay"]:
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                p.add_(step.view_as(p), alpha=-group["lr"])
+
+
+def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """The nearly orthogonal matrix (r, c) nearest to `matrix`, by a quintic Newton-Schulz iteration."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    tall = x.shape[0] > x.shape[1]
+    x = x.mT if tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrix.dtype)
