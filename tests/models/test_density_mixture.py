@@ -131,6 +131,20 @@ def test_the_eps_found_bends_to_the_data_and_not_to_rows_far_off():
     assert DBSCAN(eps="auto").fit(X).eps_ == near
 
 
+def test_the_eps_found_separates_what_is_apart_and_tells_one_crowd_from_groups(monkeypatch):
+    rows, labels = make_moons(800, noise=0.06, random_state=0)
+    assert adjusted_rand_score(labels, DBSCAN().fit(rows).labels_) > 0.95
+    X, y = blobs(1000, 3, 5, noise=100, cluster_std=0.7)
+    assert adjusted_rand_score(y, DBSCAN().fit(X).labels_) > 0.9
+    X, y = blobs(1000, 20, 5)
+    monkeypatch.setattr(dbscan, "_LOOKED_AT", 400)  # of many rows some are looked at
+    assert adjusted_rand_score(y, DBSCAN().fit(X).labels_) > 0.9
+    random = np.random.default_rng(0)
+    for crowd in (random.normal(size=(800, 2)), random.uniform(size=(800, 3))):
+        found = DBSCAN().fit(crowd).labels_
+        assert np.bincount(found[found >= 0]).max() > 0.85 * len(crowd)  # not a dozen groups by chance
+
+
 def test_dbscan_says_how_near_a_row_is():
     model = DBSCAN(eps=1.0, min_samples=2).fit([[0.0], [0.5], [10.0], [10.5]])
     answer = model.predict_proba([[0.0], [1.0], [1.5], [1.6], [30.0], [10.75]])
@@ -214,12 +228,17 @@ def test_one_cloud_may_be_one_group_and_epsilon_joins_groups():
 @pytest.mark.parametrize("name", ["noisy", "unequal", "moons", "iris"])
 def test_optics_walks_as_scikit_learn_does(name):
     X = SETS[name][::2]
-    ours = OPTICS(8, min_cluster_size=20).fit(X)
+    ours = OPTICS(8, xi=0.05, min_cluster_size=20).fit(X)
     its = sklearn.cluster.OPTICS(min_samples=8, min_cluster_size=20).fit(X)
     np.testing.assert_allclose(np.sort(ours.reachability_), np.sort(its.reachability_), atol=1e-9)
     np.testing.assert_allclose(ours.core_distances_, its.core_distances_, atol=1e-9)
     assert sorted(ours.ordering_) == list(range(len(X)))
     assert adjusted_rand_score(its.labels_, ours.labels_) > 0.97
+
+
+def test_optics_by_default_finds_groups_and_not_every_little_valley():
+    X, y = blobs(600, 5, 5, seed=5)
+    assert adjusted_rand_score(y, OPTICS().fit(X).labels_) > 0.8
 
 
 def test_optics_takes_new_rows_up_to_its_longest_step():

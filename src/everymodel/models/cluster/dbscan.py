@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from math import log
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from everymodel.core.errors import ParameterError
 from everymodel.models._answers import GroupsAndNoise
-from everymodel.models.cluster._density import measurable, neighbours
+from everymodel.models.cluster._density import measurable, neighbours, spanning_tree
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.density import NearestGroup
 
@@ -38,7 +39,7 @@ CARD = {
             "low": 1e-12,
             "high": 1e12,
             "log": True,
-            "text": "Distance up to which rows are neighbours; by default the knee of the distances to neighbours.",
+            "text": "Distance up to which rows are neighbours; by default where groups stay the same longest.",
         },
         "min_samples": {
             "type": "int",
@@ -55,6 +56,9 @@ CARD = {
 }
 
 _CELLS = 4_000_000  # neighbours that may be held in memory at once
+_LOOKED_AT = 10_000  # rows among which eps is looked for
+_LARGE = 0.02  # share of the rows from which on a group counts when eps is looked for
+_LASTING = 1.08  # how much farther rows must reach for groups to change: chance makes groups that stay for less
 
 
 class DBSCAN(GroupsAndNoise, ClusterMixin, BaseEstimator):
@@ -70,9 +74,13 @@ class DBSCAN(GroupsAndNoise, ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    eps : distance up to which rows are neighbours, above zero. None or "auto": the sorted distances of the rows to
-        their `min_samples`-th nearest row form a curve that bends where noise begins; eps is the distance at the
-        bend, where the curve of the logarithms is furthest below its chord.
+    eps : distance up to which rows are neighbours, above zero. None or "auto": as eps grows, groups form, swallow noise
+        and merge. Over each stretch of eps in which the number of large groups (2 % of the rows or more) stays the
+        same, the share of rows in them times the entropy of their sizes is summed up over 1 / eps, as HDBSCAN measures
+        how long a group persists; eps is the end of the stretch with the largest sum. Where half of the rows are never
+        in two such groups for long, the sorted distances of the rows to their `min_samples`-th nearest row form a curve
+        that bends where noise begins; eps is the distance at the bend, where the curve of the logarithms is furthest
+        below its chord.
     min_samples : at least 1.
 
     Attributes
@@ -111,7 +119,7 @@ class DBSCAN(GroupsAndNoise, ClusterMixin, BaseEstimator):
         else:
             # of rows alone the nearest other one tells the scale
             distance = neighbours(X, max(k, min(2, n)))[0]
-            self.eps_ = _bend(X, distance[:, max(k - 1, min(1, n - 1))]) if auto else float(self.eps)
+            self.eps_ = _radius(X, distance[:, max(k - 1, min(1, n - 1))], int(k)) if auto else float(self.eps)
             core = distance[:, k - 1] <= self.eps_
         self.core_sample_indices_ = np.flatnonzero(core)
         self.components_ = X[core]
@@ -126,6 +134,63 @@ class DBSCAN(GroupsAndNoise, ClusterMixin, BaseEstimator):
 
     def _step(self) -> Step:
         return pack(self)
+
+
+def _radius(X: np.ndarray, distance: np.ndarray, k: int) -> float:
+    """The eps for rows X (n, p) whose k-th nearest rows are at `distance` (n,): see `DBSCAN`.
+
+    Of many rows some are looked at. They lie less densely, so what they tell is not a distance, but the share of rows
+    that are core rows.
+    """
+    n = len(X)
+    rows = np.linspace(0, n - 1, min(n, _LOOKED_AT)).astype(np.int64)
+    if n > 2:
+        ends, length, reach, _ = spanning_tree(X[rows], max(min(k, len(rows)), 2))
+        eps = _longest_plateau(ends, length, max(k, int(_LARGE * len(rows)), 2))
+        if eps is not None:
+            return eps if len(rows) == n else float(np.quantile(distance, (reach <= eps).mean()))
+    return _bend(X, distance)
+
+
+def _longest_plateau(ends: np.ndarray, length: np.ndarray, large: int) -> float | None:
+    """The end of the stretch over which groups of `large` rows persist longest; None where none is worth the name.
+
+    That is: half of the rows are in two or more such groups, while eps grows by 8 %. Data without groups fall apart
+    as well, but not for long, or into a few crumbs.
+
+    ends (n - 1, 2), length (n - 1,) : the spanning tree, whose ties up to eps connect the core rows of each group.
+    """
+    order = np.argsort(length, kind="stable")
+    steps = np.maximum(length[order], np.min(length, where=length > 0, initial=np.inf))
+    if not np.isfinite(steps[-1]):
+        return None
+    n = len(length) + 1
+    parent, size = list(range(n)), [1] * n
+    groups, rows, logs = 0, 0, 0.0  # large ones, the rows in them, the sum of their sizes' s log s
+    best, found, total, before, start = 0.0, None, 0.0, 0, 0.0
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for (a, b), step, after in zip(ends[order].tolist(), steps.tolist(), [*steps[1:].tolist(), float(steps[-1])]):
+        a, b = root(a), root(b)
+        parent[a] = b
+        for s, sign in ((size[a], -1), (size[b], -1), (size[a] + size[b], 1)):
+            if s >= large:
+                groups, rows, logs = groups + sign, rows + sign * s, logs + sign * s * log(s)
+        size[b] += size[a]
+        if after == step:  # ties of one length come at once
+            continue
+        if groups != before:
+            total, before, start = 0.0, groups, step
+        if groups > 1:
+            total += (1.0 / step - 1.0 / after) * (rows * log(rows) - logs)  # rows times entropy
+            if total > best and 2 * rows >= n and after >= _LASTING * start:
+                best, found = total, step
+    return found
 
 
 def _bend(X: np.ndarray, distance: np.ndarray) -> float:

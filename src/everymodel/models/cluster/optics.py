@@ -34,7 +34,7 @@ CARD = {
     "parameters": {
         "min_samples": {
             "type": "int",
-            "default": 5,
+            "default": 10,
             "low": 2,
             "high": 1000,
             "log": True,
@@ -42,7 +42,7 @@ CARD = {
         },
         "xi": {
             "type": "float",
-            "default": 0.05,
+            "default": 0.1,
             "low": 0.0001,
             "high": 0.9,
             "log": True,
@@ -54,13 +54,15 @@ CARD = {
             "low": 2,
             "high": 100000,
             "log": True,
-            "text": "Fewest rows that count as a group; by default `min_samples`.",
+            "text": "Fewest rows that count as a group; by default 5 % of all, and at least `min_samples`.",
         },
     },
-    "presets": [{"min_samples": 10, "min_cluster_size": 30}, {"min_samples": 5}],
+    "presets": [{"min_samples": 10}, {"min_samples": 20}],
     "tiny": [{"min_samples": 5, "min_cluster_size": 12}, {"min_samples": 8, "xi": 0.1}],
     "classes": {"clusterer": {"class": "everymodel.models.cluster.optics:OPTICS", "tasks": ["cluster"]}},
 }
+
+_LEAST = 0.05  # share of the rows that counts as a group
 
 
 class OPTICS(GroupsAndNoise, ClusterMixin, BaseEstimator):
@@ -79,7 +81,8 @@ class OPTICS(GroupsAndNoise, ClusterMixin, BaseEstimator):
 
     Parameters
     ----------
-    min_samples : at least 2. xi : between 0 and 1. min_cluster_size : fewest rows of a group; None for `min_samples`.
+    min_samples : at least 2. xi : between 0 and 1. min_cluster_size : fewest rows of a group; None for 5 % of the rows,
+        and at least `min_samples`: of smaller valleys there are many in any walk.
 
     Attributes
     ----------
@@ -95,7 +98,7 @@ class OPTICS(GroupsAndNoise, ClusterMixin, BaseEstimator):
     [-1, 1, 1, 1, 1, 0, 0, 0, 0, -1]
     """
 
-    def __init__(self, min_samples: int = 5, xi: float = 0.05, min_cluster_size: int | None = None):
+    def __init__(self, min_samples: int = 10, xi: float = 0.1, min_cluster_size: int | None = None):
         self.min_samples = min_samples
         self.xi = xi
         self.min_cluster_size = min_cluster_size
@@ -107,14 +110,16 @@ class OPTICS(GroupsAndNoise, ClusterMixin, BaseEstimator):
         ------
         ParameterError : for parameters outside of their range.
         """
-        size = self.min_samples if self.min_cluster_size is None else self.min_cluster_size
-        for name, value in (("min_samples", self.min_samples), ("min_cluster_size", size)):
+        for name, value in (("min_samples", self.min_samples), ("min_cluster_size", self.min_cluster_size)):
+            if name == "min_cluster_size" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 2:
                 raise ParameterError(f"{name}={value!r} is not possible: expected a whole number of at least 2.")
         if not 0 < self.xi < 1:
             raise ParameterError(f"xi={self.xi!r} is not possible: expected a share between 0 and 1.")
         X = measurable(validate_data(self, X, dtype=np.float64))
         n = len(X)
+        size = max(self.min_samples, int(_LEAST * n)) if self.min_cluster_size is None else self.min_cluster_size
         self._rows, self.labels_, self._limit = X, np.full(n, -1), np.zeros(0)
         self.ordering_, self.predecessor_ = np.arange(n), np.full(n, -1)
         self.reachability_, self.core_distances_, self._reach = (np.full(n, np.inf) for _ in range(3))
