@@ -422,6 +422,8 @@ class _Search:
             return float(np.mean([c.fold_seconds for c in same]))
         cost = candidate.card.cost
         rows, columns = len(self._rows(candidate, 0)[0]), max(len(self.problem.batch.columns), 1)
+        if self.problem.unlabelled is not None and unlabelled.learns(candidate):
+            rows += self.problem.unlabelled.n
         seconds = cost.get("scale", 1e-6) * rows ** cost.get("rows_power", 1) * columns ** cost.get("columns_power", 1)
         many = len(self.problem.schema.classes) if self.problem.task == "multiclass" and candidate.graceful else 1
         return 0.05 + seconds * many**0.5
@@ -596,17 +598,19 @@ class _Search:
         if not any(c.card.name != plan.DUMMY for c in ready):
             ready += self._plain()
         self._say_short(ready)
-        tried, gain = ready, None
+        tried, settled = ready, unlabelled.Settled(ready)
         if self.problem.unlabelled is not None and not hurry:
             last = max((self._refit_seconds(c) for c in ready if unlabelled.learns(c)), default=0.0)
             left = self.clock.left() - self._closing_time() - 1.5 * last
             end = time.monotonic() + left if self.timed else None
-            ready, gain = unlabelled.settle(self.final, self.problem, ready, self._job, self.crew, end)
+            settled = unlabelled.settle(self.final, self.problem, ready, self._job, self.crew, end)
+        ready, gain = settled.ready, settled.gain
         final, rows = self.final.finalists(ready)
         judge = Judge(self.problem.metric, self.problem.task, self.problem.y[rows], self.problem.seed)
         answers = [self.final.oof(c)[rows] for c in final]
         losses = [judge.loss(a) for a in answers]
-        weights = self.final.choose(judge, final, answers, losses)
+        judged = settled.weigh(final)  # what was found better than labels alone is what answers, weights and all
+        weights = self.final.choose(judge, final, answers, losses) if judged is None else judged
         best = self.final.best_single(final, losses)
         if (self.forward or gain) and not hurry:  # of few labels, none can be spared
             self._refit([c for c, w in zip(final, weights) if w > 0 and (self.forward or unlabelled.learns(c))])
@@ -623,6 +627,9 @@ class _Search:
                 alone[rows] = single
             if not whole:
                 self.findings.append(_UNNESTED)
+        if judged is not None and settled.answers is not None:  # nor had these rows a say in what answers them
+            alone = settled.answers if weights.max() == 1 else alone
+            oof = settled.answers
         known = {"dummy": next((c for c in tried if c.card.name == plan.DUMMY), None),
                  "simple": next((c for c in tried if c.card.name == plan.SIMPLE[self.problem.task]), None),
                  "best_single": best}  # fmt: skip

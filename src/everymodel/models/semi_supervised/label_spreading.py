@@ -21,7 +21,7 @@ CARD = {
     "avoid": "Classes that do not show in how rows lie, and wherever a model must not carry training rows.",
     "gives": ["probabilities"],
     "needs": {"unlabelled": True, "max_columns": 1000},
-    "cost": {"scale": 2e-6, "rows_power": 1.3, "columns_power": 0.5},
+    "cost": {"scale": 1e-5, "rows_power": 1.3, "columns_power": 0.0},
     "references": [
         "Zhou et al. (2004), Learning with local and global consistency. NIPS 16.",
         "Zelnik-Manor and Perona (2004), Self-tuning spectral clustering. NIPS 17.",

@@ -22,7 +22,7 @@ CARD = {
     "avoid": "A base that is often wrong and sure of it: it then teaches itself its own mistakes.",
     "gives": ["probabilities"],
     "needs": {"scaling": "standard", "unlabelled": True},
-    "cost": {"scale": 1e-6, "rows_power": 1.0, "columns_power": 1.0},
+    "cost": {"scale": 2.3e-3, "rows_power": 0.8, "columns_power": 0.4},
     "references": ["Yarowsky (1995), Unsupervised word sense disambiguation rivaling supervised methods. ACL."],
     "advice": ["unlabelled"],
     "priority": 48,
