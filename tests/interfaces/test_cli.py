@@ -134,6 +134,9 @@ def test_a_wrongly_written_command_is_json_too(words: list[str]) -> None:
     assert done.returncode == 2
     told = json.loads(done.stdout)["error"]
     assert told["type"] == "usage_error" and told["message"] in done.stderr
+
+
+def test_a_rightly_written_command_is_no_usage_error_with_json() -> None:
     assert shell("models", "--json", "ridge").returncode == 0
     assert shell("models", "--json", "rigde").returncode == 1
 

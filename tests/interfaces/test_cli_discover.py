@@ -54,7 +54,7 @@ def files(place: Path) -> dict[str, Path]:
     for task in TASKS:
         made[task] = place / f"{task}.em"
         clusters = {"clusters": 3} if task == "cluster" else {}
-        em.fit(place / "customers.csv", task=task, budget="10s", out=made[task], progress=False, **clusters)
+        em.fit(place / "customers.csv", task=task, trials=1, out=made[task], progress=False, **clusters)
     return made
 
 
@@ -66,7 +66,9 @@ def predicted(file: Path, place: Path, *words: str) -> pd.DataFrame:
 
 def test_fit_without_a_target_says_the_groups_in_words(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    done = call("fit", "customers.csv", "--clusters", "3", "-b", "10s", "--run-folder", "run", "--report", "page.html")
+    done = call(
+        "fit", "customers.csv", "--clusters", "3", "--trials", "1", "--run-folder", "run", "--report", "page.html"
+    )
     assert done.exit_code == 0, done.output
     for word in ("No target was named", "old", "income", "everymodel predict", "page.html"):
         assert word in done.output
@@ -75,7 +77,7 @@ def test_fit_without_a_target_says_the_groups_in_words(place: Path, monkeypatch:
     again = call("report", "run", "-o", "again.html")
     assert again.exit_code == 0, again.output
     told = json.loads(
-        call("fit", "customers.csv", "--clusters", "3", "-b", "10s", "--run-folder", "r2", "--json").stdout
+        call("fit", "customers.csv", "--clusters", "3", "--trials", "1", "--run-folder", "r2", "--json").stdout
     )
     assert told["task"] == "cluster" and [s["rows"] for s in told["segments"]] == [80, 80, 80]
     assert all(s["sentence"] and s["rule"]["f1"] > 0.9 for s in told["segments"])

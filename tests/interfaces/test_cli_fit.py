@@ -7,9 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
+
+from everymodel.interfaces.cli.app import app
 
 FIT = [sys.executable, "-m", "everymodel", "fit"]
 
@@ -20,12 +24,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sklearn.datasets import load_breast_cancer
 
     folder = tmp_path_factory.mktemp("fit")
-    load_breast_cancer(as_frame=True).frame.head(300).to_csv(folder / "cells.csv", index=False)
+    cells = load_breast_cancer(as_frame=True).frame.head(300)
+    cells[[*cells.columns[:8], "target"]].to_csv(folder / "cells.csv", index=False)
     return folder
 
 
-def run(place: Path, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*FIT, *words], cwd=place, capture_output=True, text=True, timeout=200, **more)
+def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*FIT, *words], cwd=place, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture
+def call(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command in the folder, in this process: nothing is loaded anew."""
+    monkeypatch.chdir(place)
+    return lambda *words: CliRunner().invoke(app, words)
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +72,9 @@ def test_the_saved_model_answers_from_the_shell(place: Path, fitted: dict) -> No
     assert lines[0] == "prediction,probability_0,probability_1" and len(lines) == 301
 
 
-def test_report_is_written_anew_from_the_run_folder(place: Path, fitted: dict) -> None:
-    words = [sys.executable, "-m", "everymodel", "report", "run1", "-o", "again.html", "--quiet"]
-    done = subprocess.run(words, cwd=place, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+def test_report_is_written_anew_from_the_run_folder(place: Path, fitted: dict, call: Callable[..., Result]) -> None:
+    done = call("report", "run1", "-o", "again.html", "--quiet")
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
     assert "<html" in (place / "again.html").read_text("utf-8")
 
 
@@ -78,9 +89,9 @@ def test_report_is_written_anew_from_the_run_folder(place: Path, fitted: dict) -
         (["-t", "target", "--group", "patient"], "patient"),
     ],
 )
-def test_mistakes_are_said_in_one_line(place: Path, words: list[str], expected: str) -> None:
-    done = run(place, "cells.csv", *words, "--quiet")
-    assert done.returncode == 1, done.stderr
+def test_mistakes_are_said_in_one_line(call: Callable[..., Result], words: list[str], expected: str) -> None:
+    done = call("fit", "cells.csv", *words, "--quiet")
+    assert done.exit_code == 1, done.stderr
     assert done.stderr.startswith("Error: ") and expected in done.stderr and "Traceback" not in done.stderr
     assert done.stdout == ""
 
@@ -126,7 +137,7 @@ def test_ctrl_c_while_the_model_is_tested_finishes_the_file(place: Path) -> None
     assert (place / "late.em").is_file() and (place / "late" / "story.json").is_file()
 
 
-def test_a_database_url_is_not_printed(place: Path) -> None:
+def test_a_database_url_is_not_printed(place: Path, call: Callable[..., Result]) -> None:
     import sqlite3
 
     import pandas as pd
@@ -135,14 +146,14 @@ def test_a_database_url_is_not_printed(place: Path) -> None:
         pd.read_csv(place / "cells.csv").to_sql("cells", link, index=False)
     url = "sqlite:///cells.db?timeout=54321"  # stands for a password
     words = ["--query", "select * from cells", "-t", "target", "--trials", "1", "-m", "logistic", "-o", "sql.em"]
-    done = run(place, url, *words, "--run-folder", "sql")
-    assert done.returncode == 0, done.stderr
+    done = call("fit", url, *words, "--run-folder", "sql")
+    assert done.exit_code == 0, done.stderr
     assert "everymodel explain sql.em new.csv" in done.stdout
     assert "54321" not in done.stdout + done.stderr
 
 
-def test_columns_to_evaluate_by_are_checked_before_the_search(place: Path) -> None:
+def test_columns_to_evaluate_by_are_checked_before_the_search(call: Callable[..., Result]) -> None:
     for option in ("--segments", "--fairness"):
-        done = run(place, "cells.csv", "-t", "target", option, "regoin", "--budget", "60s")
-        assert done.returncode == 1 and "'regoin'" in done.stderr
+        done = call("fit", "cells.csv", "-t", "target", option, "regoin", "--budget", "60s")
+        assert done.exit_code == 1 and "'regoin'" in done.stderr
         assert "Searching" not in done.stderr
