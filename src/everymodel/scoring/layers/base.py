@@ -40,6 +40,22 @@ class Layer:
         """From d = dLoss/dy to dLoss/dx, and to the gradients of the arrays by their names."""
         raise NotImplementedError(f"the layer {self.word!r} has no backward pass in numpy")
 
+    def pull(self, x: Any, d: np.ndarray, watch: Any = None, path: str = "", otherwise: Any = None) -> Any:
+        """From d = dLoss/dy at the input x to dLoss/dx, through the layers inside.
+
+        `watch(path, layer, d, dx, gradients)` is told of each layer, the last one first. Where a layer has no backward
+        pass in numpy, `otherwise(layer, x, d)` gives (dx, gradients); without it NotImplementedError is raised.
+        """
+        try:
+            dx, gradients = self.backward(x, self(x), d)
+        except NotImplementedError:
+            if otherwise is None:
+                raise
+            dx, gradients = otherwise(self, x, d)
+        if watch is not None:
+            watch(path, self, d, dx, gradients)
+        return dx
+
     def check(self) -> None:
         """Raise ModelFileError unless the arrays fit together."""
 

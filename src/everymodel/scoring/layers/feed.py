@@ -159,8 +159,8 @@ class Activation(Layer):
         bend = slope_of(x, a, self.kind, self.slope)
         if self.amount is None:
             return d * bend, {}
-        grad = (d * (a - x)).sum(axis=0)
-        return d * (1.0 + self.amount * (bend - 1.0)), {"amount": grad.reshape(self.amount.shape)}
+        grad = _summed(d * (a - x), self.amount.shape)
+        return d * (1.0 + self.amount * (bend - 1.0)), {"amount": grad}
 
     def check(self) -> None:
         need(self.kind in ACTIVATIONS and isinstance(self.slope, float | int), f"unknown activation {self.kind!r}")
@@ -212,6 +212,19 @@ class Normalize(Layer):
         y = y if self.scale is None else y * self.scale
         return y if self.shift is None else y + self.shift
 
+    def backward(self, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        even = x - x.mean(axis=-1, keepdims=True)
+        root = np.sqrt((even * even).mean(axis=-1, keepdims=True) + x.dtype.type(self.eps))
+        even = even / root
+        grads = {}
+        if self.scale is not None:
+            grads["scale"] = _summed(d * even, self.scale.shape)
+        if self.shift is not None:
+            grads["shift"] = _summed(d, self.shift.shape)
+        d = d if self.scale is None else d * self.scale
+        pulled = d - d.mean(axis=-1, keepdims=True) - even * (d * even).mean(axis=-1, keepdims=True)
+        return pulled / root, grads
+
 
 @layer("sequential")
 class Sequential(Layer):
@@ -228,6 +241,14 @@ class Sequential(Layer):
         for i, part in enumerate(self.layers):
             x = part.run(x, watch, f"{path}.{i}" if path else str(i))
         return x
+
+    def pull(self, x: Any, d: np.ndarray, watch: Any = None, path: str = "", otherwise: Any = None) -> Any:
+        inputs = [x]
+        for part in self.layers[:-1]:
+            inputs.append(part(inputs[-1]))
+        for i in reversed(range(len(self.layers))):
+            d = self.layers[i].pull(inputs[i], d, watch, f"{path}.{i}" if path else str(i), otherwise)
+        return d
 
     def parts(self) -> list[Layer]:
         return list(self.layers)
@@ -255,6 +276,13 @@ class Residual(Layer):
             watch(path, self, x, y)
         return y
 
+    def pull(self, x: Any, d: np.ndarray, watch: Any = None, path: str = "", otherwise: Any = None) -> Any:
+        dx = d if self.shortcut is None else self.shortcut.pull(x, d, watch, f"{path}.shortcut", otherwise)
+        dx = dx + self.body.pull(x, d, watch, f"{path}.body", otherwise)
+        if watch is not None:
+            watch(path, self, d, dx, {})
+        return dx
+
     def parts(self) -> list[Layer]:
         return [self.body] if self.shortcut is None else [self.body, self.shortcut]
 
@@ -271,6 +299,14 @@ class Concat(Layer):
     def run(self, x: Any, watch: Any = None, path: str = "") -> Any:
         made = [part.run(x, watch, f"{path}.{i}" if path else str(i)) for i, part in enumerate(self.layers)]
         return np.concatenate(made, axis=-1)
+
+    def pull(self, x: Any, d: np.ndarray, watch: Any = None, path: str = "", otherwise: Any = None) -> Any:
+        ends = np.cumsum([part(x).shape[-1] for part in self.layers])[:-1]
+        slopes = np.split(d, ends, axis=-1)
+        return sum(
+            part.pull(x, slope, watch, f"{path}.{i}" if path else str(i), otherwise)
+            for i, (part, slope) in enumerate(zip(self.layers, slopes, strict=True))
+        )
 
     def parts(self) -> list[Layer]:
         return list(self.layers)
@@ -290,6 +326,11 @@ class Columns(Layer):
         need(not len(self.take) or int(self.take.max()) < x.shape[-1], "a layer takes columns that do not exist")
         return x[..., self.take]
 
+    def backward(self, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        dx = np.zeros(x.shape, dtype=d.dtype)
+        np.add.at(dx, (..., self.take), d)  # a column may be taken twice
+        return dx, {}
+
     def check(self) -> None:
         need(self.take.ndim == 1 and self.take.dtype.kind in "iu", "columns are no numbers")
         need(not len(self.take) or int(self.take.min()) >= 0, "columns are below zero")
@@ -304,6 +345,10 @@ class Members(Layer):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         need(x.ndim == 3, "there are no members to average")
         return activate(x, self.kind).mean(axis=1)
+
+    def backward(self, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        spread = np.repeat(d[:, None] / x.shape[1], x.shape[1], axis=1)
+        return Activation(self.kind).backward(x, activate(x, self.kind), spread)
 
     def check(self) -> None:
         need(self.kind in ACTIVATIONS, f"unknown activation {self.kind!r}")
