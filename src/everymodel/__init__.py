@@ -21,6 +21,7 @@ _VERBS = {
     "look": "everymodel.workflow.run:look",
     "advise": "everymodel.workflow.run:advise",
     "read": "everymodel.workflow.read:read",
+    "neuron": "everymodel.scoring.neuron:neuron",
     "Run": "everymodel.workflow.run:Run",
     "Model": "everymodel.workflow.model:Model",
     "EverymodelError": "everymodel.core.errors:EverymodelError",
