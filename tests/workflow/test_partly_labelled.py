@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -44,7 +45,8 @@ def digits(tmp_path_factory):
     few, _ = partly_labelled(X[:700], y[:700], 6)
     _, new = partly_labelled(X[700:], y[700:], 6)
     out = tmp_path_factory.mktemp("digits")
-    run = em.fit(few, target="kind", trials=1, test_size=0, out=out, progress=False)
+    models = ["logistic", "label_spreading"]
+    run = em.fit(few, target="kind", models=models, trials=2, test_size=0, out=out, progress=False)
     return run, few, new
 
 
@@ -155,3 +157,50 @@ def test_many_rows_without_a_label_are_sampled_and_said(monkeypatch, tmp_path):
                  progress=False)  # fmt: skip
     found = next(f for f in run.findings if f.code == "target-missing")
     assert found.data["used"] == 100 and "100 of them" in found.message
+
+
+def judged(n, classes, few_right, more_right, sharp, seed):
+    """What `_decide` says of made-up answers: shares of right ones, and how sure the second ones are."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, classes, n)
+
+    def answers(right, sure):
+        said = np.where(rng.random(n) < right, y, (y + rng.integers(1, classes, n)) % classes)
+        P = np.full((n, classes), (1 - sure) / (classes - 1))
+        P[np.arange(n), said] = sure
+        return P
+
+    problem = SimpleNamespace(metric="log_loss", task="multiclass", y=y, seed=seed)
+    return unlabelled._decide(problem, [answers(few_right, 0.7)], [answers(more_right, sharp)])
+
+
+def test_what_is_far_more_often_right_answers_alone():
+    best, gain = judged(60, 5, 0.6, 0.95, 0.9, 0)
+    assert best == "alone" and gain["chosen"] and not gain["mean"]
+
+
+def test_what_is_surer_but_hardly_more_often_right_answers_in_a_mean_at_most():
+    kinds = [judged(50, 3, 0.93, 0.99, 0.99, seed) for seed in range(20)]
+    assert all(best == "both" for best, gain in kinds if gain["chosen"] and gain["right"] < 0.04)
+    assert any(gain["mean"] for _, gain in kinds)
+
+
+def test_equal_answers_hardly_ever_take_the_place_of_the_others():
+    kinds = [judged(20, 4, 0.7, 0.7, 0.7, seed) for seed in range(60)]
+    assert sum(gain["chosen"] and best == "alone" for best, gain in kinds) <= 5
+    worse = [judged(20, 4, 0.8, 0.4, 0.7, seed) for seed in range(40)]
+    assert sum(gain["chosen"] for _, gain in worse) <= 2
+
+
+def test_a_mean_of_both_kinds_is_what_answers_where_it_was_judged_better(tmp_path, monkeypatch):
+    def decide(problem, few, more):
+        gain = unlabelled._compare(problem, few, more) | {"chosen": True, "mean": True}
+        gain.pop("clear")
+        return "both", gain
+
+    monkeypatch.setattr(unlabelled, "_decide", decide)
+    few, _ = partly_labelled(*make_moons(200, noise=0.1, random_state=0), 10)
+    run = em.fit(few, target="kind", models=["logistic", "label_spreading"], trials=2, test_size=0, out=tmp_path,
+                 progress=False)  # fmt: skip
+    assert {m["card"]: m["weight"] for m in run.search.members} == {"logistic": 0.5, "label_spreading": 0.5}
+    assert "in a mean with what labelled rows alone teach" in run.headline and np.isfinite(run.search.oof).all()
