@@ -14,7 +14,7 @@ from everymodel import scoring
 from everymodel.core.errors import ModelFileError
 from everymodel.scoring.steps.detect import Excess
 from everymodel.scoring.tails import beyond
-from everymodel.workflow.unsupervised import extremes, oddness
+from everymodel.workflow.unsupervised import clumps, extremes, oddness
 
 
 def fit(frame, folder, **options):
@@ -124,6 +124,41 @@ def test_a_small_crowd_of_odd_rows_does_not_vouch_for_itself(tmp_path):
     # a detector that learns from all rows finds the crowd ordinary
     neighbours = em.NeighborDistance(n_neighbors=5).fit(frame.to_numpy())
     assert -neighbours.score_samples(crowd).min() < np.median(-neighbours.score_samples(X))
+
+
+def test_a_crowd_of_equal_rows_far_away_is_odd_beside_categories_too(tmp_path):
+    r = np.random.default_rng(0)
+    g = np.arange(240) % 3
+    frame = pd.DataFrame(
+        {
+            "age": np.array([30, 45, 70])[g] + r.normal(0, 3, 240).round(),
+            "income": np.array([20, 90, 40])[g] + r.normal(0, 4, 240),
+            "country": np.array(["Germany", "Italy", "Spain"])[g],
+        }
+    )
+    frame.loc[frame.index[:60:3], ["age", "income"]] = [400.0, -900.0]  # 8 % of the rows
+    run = fit(frame, tmp_path)
+    assert set(np.flatnonzero(np.asarray(run.model.predict(frame)) == "anomaly")) >= set(range(0, 60, 3))
+    assert set(run.tables["anomalies"].row[:20]) == set(range(0, 60, 3))
+    assert "anomalies-far-crowd" in {f.code for f in run.findings}
+
+
+def test_only_small_crowds_far_from_all_others_are_far(monkeypatch):
+    r = np.random.default_rng(0)
+    X, random = r.normal(size=(950, 4)), np.random.default_rng(1)
+    measures = np.array([True, True, True, False])
+    crowd = np.r_[X, np.full((50, 4), [60.0, 0.0, 0.0, 0.0])]
+    assert np.flatnonzero(clumps.far(crowd, measures, random)).tolist() == list(range(950, 1000))
+    monkeypatch.setattr(clumps, "LOOKED_AT", 300)
+    assert np.flatnonzero(clumps.far(crowd, measures, random)).tolist() == list(range(950, 1000))
+    for other in (
+        X,
+        r.standard_t(2, size=(1000, 4)),  # long tails hold rows far away, but here fewer than a crowd
+        np.r_[X[:700], X[:300] + 60],  # too many
+        np.r_[X, np.full((50, 4), [0.0, 0.0, 0.0, 60.0])],  # far as levels are
+        np.ones((40, 4)),
+    ):
+        assert clumps.far(other, measures, random).mean() < 0.02
 
 
 def test_the_share_that_is_asked_for_is_called_odd(tmp_path):

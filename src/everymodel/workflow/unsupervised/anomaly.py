@@ -18,7 +18,7 @@ from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
 from everymodel.scoring.tails import beyond
 from everymodel.workflow.types import Listener, Metric, Progress
-from everymodel.workflow.unsupervised import extremes, oddness
+from everymodel.workflow.unsupervised import clumps, extremes, oddness
 from everymodel.workflow.unsupervised.material import Fitted, Material, Matrix, Outcome
 from everymodel.workflow.unsupervised.oddness import Detect, Plan
 from everymodel.workflow.unsupervised.reasons import Reasons
@@ -48,6 +48,7 @@ class _Search:
     asked: list[_Asked]
     fits: list[Fitted] = field(default_factory=list)
     crossed: np.ndarray | None = None  # (m,) scores by detectors that have not learnt from the row
+    near: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # rows not in a crowd far away
     stopped: str = "finished"
 
     @property
@@ -80,8 +81,8 @@ def discover(
     findings: list[Finding] = []
     learnt, rows = _sample(material, seed, findings)
     found = _search(learnt, models, trials, clock, listener, seed, findings)
-    pack, scores = oddness.blend(found.fits, learnt)
-    ordinary = scores if found.crossed is None else found.crossed
+    pack, scores = oddness.blend(found.fits, learnt, found.near)
+    ordinary = (scores if found.crossed is None else found.crossed)[found.near]
     if rows is not None:
         scores = _all(pack, material.batch)
     tail, drawn = extremes.fit(ordinary, seed)
@@ -164,6 +165,7 @@ def _search(
     asked += [_Asked(_titled(plan), True) for plan in plans[: trials or None]]
     found = _Search(material, asked)
     random = np.random.default_rng(seeds.derive(seed, "anomaly"))
+    found.near = np.arange(n) if models else _near(material, seed, findings)
     crew = Crew(material, size=Settings.load().cores())
     try:
         crew.preload(list(dict.fromkeys((a.plan.card, "detector") for a in asked)))
@@ -176,12 +178,15 @@ def _search(
             suspect = oddness.suspicion(heard) if heard else suspect
         last = [a for a in asked if a.answers_ask]
         own = bool(models)
-        whole = [_job(a.plan, seed, _fewer(a.plan, oddness.kept(suspect, a.plan.left_out), random), own) for a in last]
+        whole = [
+            _job(a.plan, seed, _fewer(a.plan, oddness.kept(suspect, a.plan.left_out, found.near), random), own)
+            for a in last
+        ]
         started = time.monotonic()
         _run(crew, last, whole, clock, 0.8, listener, asked)
         found.fits = [a.fitted for a in found.good if a.fitted is not None]
         if found.fits and n >= 2 * extremes.FEWEST and clock.left() > 1.5 * (time.monotonic() - started) + 0.2:
-            found.crossed = _crossed(crew, found.good, suspect, random, clock, seed, own)
+            found.crossed = _crossed(crew, found, suspect, random, clock, seed, own)
     except KeyboardInterrupt:
         found.stopped = "interrupted"
     finally:
@@ -200,6 +205,24 @@ def _search(
     if any(a.reason == "no time was left" or a.reason == "out of time" for a in asked):
         found.stopped = "budget" if found.stopped == "finished" else found.stopped
     return found
+
+
+def _near(material: Material, seed: int, findings: list[Finding]) -> np.ndarray:
+    """Numbers of the rows that are not in a small crowd far away; those are odd, and nothing is learnt from them."""
+    assert material.balanced is not None
+    random = np.random.default_rng(seeds.derive(seed, "clumps"))
+    far = clumps.far(material.balanced.X, ~oddness.levels(material, material.balanced), random)
+    if far.any():
+        findings.append(
+            Finding(
+                "anomalies-far-crowd",
+                "info",
+                f"{int(far.sum())} of {len(far):,} rows lie far from all others, some of them close together; what is "
+                "ordinary was not learnt from them.",
+                "Look whether they are errors, or a kind of rows of their own.",
+            )
+        )
+    return np.flatnonzero(~far)
 
 
 def _plans(models: list[str] | None, n: int, p: int, levels: bool) -> tuple[list[Plan], list[Plan]]:
@@ -261,10 +284,10 @@ def _run(
 
 
 def _crossed(
-    crew: Any, good: list[_Asked], suspect: np.ndarray, random: np.random.Generator, clock: Clock, seed: int, own: bool
+    crew: Any, found: _Search, suspect: np.ndarray, random: np.random.Generator, clock: Clock, seed: int, own: bool
 ) -> np.ndarray | None:
     """Scores as new rows would get them: by detectors fitted on the half that the row is not in."""
-    order = random.permutation(len(suspect))
+    good, order = found.good, random.permutation(found.near)
     halves = [np.sort(order[: len(order) // 2]), np.sort(order[len(order) // 2 :])]
     jobs = [
         _job(a.plan, seed, _fewer(a.plan, oddness.kept(suspect, a.plan.left_out, half), random), own)
@@ -279,7 +302,7 @@ def _crossed(
             return None
         made[i] = answer
     fits = [[made[h * len(good) + i] for i in range(len(good))] for h in (0, 1)]
-    return oddness.crossed(halves, fits)
+    return oddness.crossed(halves, fits, len(suspect))
 
 
 def _all(pack: Pack, batch: Batch, size: int = 16384) -> np.ndarray:

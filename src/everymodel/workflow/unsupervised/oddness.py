@@ -30,7 +30,8 @@ REFERENCE = 2000  # rows that first opinions on neighbours are asked of
 NEIGHBORS = 0.1  # share of them: fewer odd rows than that cannot vouch for each other
 MANY = 10  # clouds of the mixtures that do not choose their number,
 MANY_ROWS = 8  # with at least so many rows for each number of a cloud's centre
-BLUR = 1.0  # variance added to clouds along levels, in units of a column's: else a rare level outweighs all figures
+BLUR = 0.3  # variance added to clouds along levels, in units of a column's: with none a rare level outweighs all
+# figures, with 1 a level where it does not belong is not seen
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Detect(Fit):
             model = make(card, self.parameters, seeds.derive(self.seed, "model", card.name), self.threads)
             model.fit(X)
             if self.blur and card.name == "gaussian_mixture":
-                step = blurred(model, self.blur * _levels(material, matrix))
+                step = blurred(model, self.blur * levels(material, matrix))
             else:
                 step = module.pack(model)
             answers = in_slices(step, matrix.X)
@@ -78,13 +79,13 @@ class Detect(Fit):
         return Fitted(spec, arrays, answers, None, {"shared": shared}, time.perf_counter() - started, notes)
 
 
-def _levels(material: Material, matrix: Matrix) -> np.ndarray:
-    """(p,) 1 for columns of the matrix that stand for a level or a missing cell, 0 for those that measure."""
+def levels(material: Material, matrix: Matrix) -> np.ndarray:
+    """(p,) bool: columns of the matrix that stand for a level or a missing cell, not those that measure."""
     kinds = {c.name: c.kind for c in material.schema.features}
     marks = [
         kinds.get(o) in ("category", "boolean") or n.endswith(":missing") for n, o in zip(matrix.names, matrix.origins)
     ]
-    return np.array(marks, dtype=np.float64)
+    return np.array(marks, dtype=bool)
 
 
 def blurred(model: Any, blur: np.ndarray) -> Step:
@@ -189,8 +190,11 @@ def run_all(crew: Any, jobs: Sequence[Fit], end: float) -> Iterator[tuple[int, F
             return
 
 
-def blend(fits: Sequence[Fitted], material: Material) -> tuple[Pack, np.ndarray]:
-    """One pack that answers with the mean of the fits' scores on the common scale, and its answers for the material."""
+def blend(fits: Sequence[Fitted], material: Material, among: np.ndarray) -> tuple[Pack, np.ndarray]:
+    """One pack that answers with the mean of the fits' scores on the common scale, and its answers for the material.
+
+    among : (m,) numbers of the rows that the scale is taken from.
+    """
     assert material.balanced is not None
     nodes: list[Node] = []
     ends: list[str] = []
@@ -207,7 +211,7 @@ def blend(fits: Sequence[Fitted], material: Material) -> tuple[Pack, np.ndarray]
                 Node(name[node.name], node.step, tuple(name.get(one, one) for one in node.inputs))
                 for node in pack.nodes
             ]
-        scale = standing(fit.answers)
+        scale = standing(fit.answers[among])
         nodes += [*own, Node(f"e{i}", scale, (own[-1].name,))]
         ends.append(f"e{i}")
         answers += scale(fit.answers)
@@ -215,12 +219,13 @@ def blend(fits: Sequence[Fitted], material: Material) -> tuple[Pack, np.ndarray]
     return Pack(nodes), answers / len(fits)
 
 
-def crossed(halves: Sequence[np.ndarray], fits: Sequence[Sequence[Fitted]]) -> np.ndarray:
-    """(n,) the score that each row gets from detectors which have not learnt from its half of the rows.
+def crossed(halves: Sequence[np.ndarray], fits: Sequence[Sequence[Fitted]], n: int) -> np.ndarray:
+    """(n,) the score that each row gets from detectors which have not learnt from its half of the rows; 0 for rows that
+    are in neither.
 
     halves : row numbers of both halves. fits : of the detectors that learnt from the first, and from the second.
     """
-    out = np.zeros(len(halves[0]) + len(halves[1]))
+    out = np.zeros(n)
     for learnt, asked, made in ((halves[0], halves[1], fits[0]), (halves[1], halves[0], fits[1])):
         out[asked] = np.mean([standing(f.answers[learnt])(f.answers[asked]) for f in made], axis=0)
     return out
