@@ -108,9 +108,10 @@ def compare(name: str, frame: pd.DataFrame, n: int, draws: int, budget: str, tri
     few, more = np.mean(found, axis=0)
     gap = 100 * (more - few)
     beside = f"   spreading {np.mean(reference):.3f}" if reference else ""
+    beside_alone = f"alone {few:.3f}  points {gap:+5.1f}  " if alone else ""
     by_draw = " ".join(f"{m:.3f}" for _, m in found)
     print(
-        f"{name:22} {n:4} labels  alone {few:.3f}  with the others {more:.3f}  points {gap:+5.1f}  "
+        f"{name:22} {n:4} labels  {beside_alone}with the others {more:.3f}  "
         f"used in {took} of {len(found)}{beside}   [{by_draw}]",
         flush=True,
     )
@@ -166,7 +167,8 @@ def main() -> None:
         for n in numbers:
             draws = given.draws or (5 if name == "digits" else 2)
             gaps.append(compare(name, sets[name], n, draws, given.budget, given.trials, not given.skip_alone))
-    print(f"worst difference to labels alone: {np.nanmin(gaps):+.1f} points; mean {np.nanmean(gaps):+.1f}")
+    if not given.skip_alone:
+        print(f"worst difference to labels alone: {np.nanmin(gaps):+.1f} points; mean {np.nanmean(gaps):+.1f}")
 
 
 if __name__ == "__main__":
