@@ -3,13 +3,15 @@
 No single index answers this well, and most of them cannot say "one". Here mixtures of 1 to `MOST` Gaussians of four
 shapes are fitted; the Bayesian information criterion (Fraley and Raftery 2002) chooses among them; components between
 which the density has no valley are joined (Hennig 2010), so that a skewed or heavy-tailed population stays one group;
-and a valley counts only where chance does not make one as deep.
+a valley counts only where chance does not make one as deep; and the number must be one that k-means, which knows
+nothing of densities, can find again in halves of the rows, or else gives way to one that it finds (`disputed`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import lgamma
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,12 @@ DEPTH = 0.9  # a density that falls to less than this share between two centres 
 SMALLEST = 0.02  # share of the rows below which a mode is not called a group
 CHANCE, SURE = 15.0, 40.0  # evidence that noise of any kind tried reaches, and that none reaches
 DRAWS = 3  # populations of one group of each kind that evidence between the two is held against
+FAINT = 6.0  # evidence from which on categories are held against the same ones, shuffled
+SLIGHT = 1.05  # width of a gap that is looked at where groups are there anyway
 EMPTY = 1.8  # width of a gap that noise of no kind tried reaches (its largest: 1.6)
+WIDER = 3.0  # times as wide as the groups whose centres it covers, a component is a background and no group
+WEAKER = 0.17  # by so much worse found again, a number gives way to one that indices of compactness agree on
+HALVES = 6  # times that rows are halved for that
 NEAR = 20.0  # difference of the criterion up to which a mixture stays plausible (10 is "very strong": Kass and Raftery)
 
 
@@ -41,6 +48,7 @@ class Choice:
     needed: float  # evidence that one group alone reaches by chance
     rows: np.ndarray  # (m,) the rows looked at
     labels: np.ndarray  # (m,) the groups found among them, by mode; -1 for rows of none
+    crossed: bool = False  # whether compactness and finding groups again have overruled the density
     complete: bool = True  # False where time ended the search for mixtures
     shaped: np.ndarray | None = None  # (m,) groups of any shape with empty space between them, where there are some
     width: float = 1.0  # of that space, see `gaps`
@@ -59,6 +67,25 @@ class Mixture:
     memberships: np.ndarray  # (n, k)
     loglik: float
     bic: float  # lower is better
+
+    @property
+    def cost(self) -> float:
+        """The criterion with the evidence of all k! orders of the components, which are as many modes; lower is better.
+
+        The criterion approximates the integral around one mode of the likelihood alone, and so says too few groups
+        where there are many.
+        """
+        return self.bic - 2.0 * lgamma(len(self.weights) + 1)
+
+    def backgrounds(self) -> np.ndarray:
+        """(k,) whether a component is noise that groups lie in: far wider than two or more whose centres it covers."""
+        k, d = self.means.shape
+        if self.shape not in ("sized", "stretched") or k < 3:
+            return np.zeros(k, bool)
+        width = np.exp(-0.5 * np.log(self.precision).mean(axis=1))
+        off = ((self.means[:, None] - self.means[None]) ** 2 * self.precision[:, None]).sum(axis=2) / d
+        covered = (width[:, None] > WIDER * width[None]) & (off < 4.0)
+        return covered.sum(axis=1) >= 2
 
     def logs(self, X: np.ndarray) -> np.ndarray:
         """Log of weight times density, (n, k)."""
@@ -160,8 +187,12 @@ def mixtures(
     shapes: tuple[str, ...] = SHAPES,
     starts: int = 8,
     stop: Callable[[], bool] | None = None,
+    cuts: dict[int, tuple[float, np.ndarray]] | None = None,
 ) -> list[Mixture]:
-    """The best mixture of each shape and each number of components, from k-means starts."""
+    """The best mixture of each shape and each number of components, from k-means starts.
+
+    `cuts`, where given, takes for each number the best of these starts: its spread inside groups, and its labels.
+    """
     from sklearn.cluster import KMeans
 
     found: list[Mixture] = []
@@ -172,6 +203,8 @@ def mixtures(
             KMeans(k, n_init=1, random_state=derive(seed, "start", k, i)).fit(X) for i in range(1 if k == 1 else starts)
         ]
         firsts.sort(key=lambda m: m.inertia_)
+        if cuts is not None:
+            cuts[k] = float(firsts[0].inertia_ or 0.0), np.asarray(firsts[0].labels_)
         differ = [
             firsts[0],
             *[m for m in firsts[1:] if float(m.inertia_ or 0) > 1.001 * float(firsts[0].inertia_ or 0)][:2],
@@ -187,17 +220,19 @@ def mixtures(
 
 
 def joined(mixture: Mixture, depth: float = DEPTH, smallest: float = SMALLEST) -> np.ndarray:
-    """(k,) number of the mode that each component belongs to, -1 for those too small to be called groups.
+    """(k,) number of the mode that each component belongs to, -1 for backgrounds and what is too small for a group.
 
     Components are joined while the density between them falls to no less than `depth` of the lower end.
     """
-    valleys = mixture.valleys()
+    valleys, apart = mixture.valleys(), mixture.backgrounds()
+    valleys[apart], valleys[:, apart] = 0.0, 0.0
     parent = np.arange(len(valleys))
     for i, j in zip(*np.nonzero(np.triu(valleys >= depth, 1))):
         parent[parent == parent[j]] = parent[i]
     names, codes = np.unique(parent, return_inverse=True)
     share = np.bincount(codes, weights=mixture.weights, minlength=len(names))
     keep = share >= smallest
+    keep[codes[apart]] = False
     if not keep.any():
         keep = share == share.max()
     return np.where(keep, np.cumsum(keep) - 1, -1)[codes]
@@ -244,33 +279,111 @@ def choose(
     Z = reduced(blurred(X[rows], origins, seed))
     if not Z.shape[1] or len(Z) < 10:  # nothing differs, or too few rows for anything but chance
         return Choice(1, 1, max(1, min(len(Z) // 2, 2)), 0.0, CHANCE, rows, np.zeros(len(rows), int))
-    found = mixtures(Z, most, seed, stop=stop)
+    cuts: dict[int, tuple[float, np.ndarray]] = {}
+    found = mixtures(Z, most, seed, stop=stop, cuts=cuts)
     complete = not (stop and stop())
-    best = min(found, key=lambda m: m.bic)
-    modes = joined(best)
-    sure, needed = evidence(best), CHANCE
-    groups = int(modes.max()) + 1
-    if groups > 1 and CHANCE <= sure < SURE:
+    strict = min(found, key=lambda m: m.bic)
+    sure, needed = evidence(strict), CHANCE
+    if len(strict.weights) > 1 and CHANCE <= sure < SURE:
         needed = max(needed, _by_chance(Z, sure, seed, stop))
-    if sure < needed:
-        groups = 1
+    elif FAINT <= sure < CHANCE and complete and _categories(X):
+        needed = max(FAINT, _unrelated(X[rows], origins, sure, seed))
+    best = min(found, key=lambda m: m.cost)
+    modes = joined(best)
+    groups = int(modes.max()) + 1 if sure >= needed else 1
     low, high = _plausible(found, best, groups)
-    member = best.memberships.argmax(axis=1)
-    labels = modes[member] if groups > 1 else np.zeros(len(Z), int)
+    labels = modes[best.memberships.argmax(axis=1)] if groups > 1 else np.zeros(len(Z), int)
     shaped, width = gaps(Z, seed)
-    if width < EMPTY:
-        shaped = None
-    elif groups == 1:  # such as rings, around one centre
+    crossed = False
+    if groups == 1 and width >= EMPTY:  # such as rings, around one centre
         groups = low = int(shaped.max()) + 1
         labels, high = shaped, max(high, groups)
-    return Choice(groups, low, high, sure, needed, rows, labels, complete, shaped, width)
+    elif groups > 1 and complete:
+        preferred = _compact(Z, cuts)
+        if groups < preferred <= high and not (labels < 0).any():
+            groups, labels = preferred, cuts[preferred][1]
+        elif 1 < preferred < groups and disputed(Z, labels, cuts, preferred, groups, seed):
+            high = max(preferred, int(joined(best, 0.5).max()) + 1)
+            groups, low, labels, crossed = preferred, preferred, cuts[preferred][1], True
+    return Choice(
+        groups, low, high, sure, needed, rows, labels, crossed, complete,
+        shaped if width >= (EMPTY if groups == 1 else SLIGHT) else None, width,
+    )  # fmt: skip
 
 
 def _plausible(found: list[Mixture], best: Mixture, groups: int) -> tuple[int, int]:
     """Numbers of groups by mixtures that are hardly worse, and by a stricter and a milder idea of what a valley is."""
-    near = [m for m in found if m.bic <= best.bic + NEAR]
+    near = [m for m in found if m.cost <= best.cost + NEAR]
     counts = [groups] + [int(joined(m, depth).max()) + 1 for m in near for depth in (DEPTH, 0.99)]
     return (1 if groups == 1 else min(counts)), max(counts)
+
+
+def _compact(Z: np.ndarray, cuts: dict[int, tuple[float, np.ndarray]]) -> int:
+    """The number that the index of Calinski and Harabasz prefers among the k-means cuts; 0 where it is the last."""
+    total = cuts[1][0]
+    index = {k: (total / max(w, 1e-12) - 1.0) * (len(Z) - k) / (k - 1) for k, (w, _) in cuts.items() if k > 1}
+    top = max(index, key=lambda k: index[k], default=0)
+    return 0 if top == max(cuts) else top
+
+
+def disputed(
+    Z: np.ndarray,
+    labels: np.ndarray,
+    cuts: dict[int, tuple[float, np.ndarray]],
+    preferred: int,
+    groups: int,
+    seed: int = 0,
+) -> bool:
+    """Whether `preferred`, compact groups, are clearly more real than the more `groups` by density.
+
+    The silhouette must prefer the same number. A number by density is worth the lesser of two agreements: of its groups
+    with those of k-means of that number, and of k-means on one half of the rows with k-means on the other.
+    """
+    from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+    at = sample(len(Z), 1000, seed)
+    widths = {k: silhouette_score(Z[at], cut[at]) for k, (_, cut) in cuts.items() if 1 < len(np.unique(cut[at])) < 1000}
+    if max(widths, key=lambda k: widths[k]) != preferred:
+        return False
+    worth = float(adjusted_rand_score(labels, cuts[groups][1]))
+    return min(worth, _again(Z, groups, seed)) < _again(Z, preferred, seed) - WEAKER
+
+
+def _again(Z: np.ndarray, k: int, seed: int) -> float:
+    """Agreement between what k-means makes of one half of the rows and of the other, on all rows."""
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import adjusted_rand_score
+
+    agreed = []
+    for draw in range(HALVES):
+        order = np.random.default_rng(derive(seed, "halves", draw)).permutation(len(Z))
+        halves = order[: len(Z) // 2], order[len(Z) // 2 :]
+        if min(map(len, halves)) < k:
+            return 0.0
+        one, two = (KMeans(k, n_init=2, random_state=derive(seed, "half", draw)).fit(Z[half]) for half in halves)
+        agreed.append(adjusted_rand_score(one.predict(Z), two.predict(Z)))
+    return float(np.mean(agreed))
+
+
+def _categories(X: np.ndarray) -> bool:
+    """Whether every column is a level of a category, or of two values."""
+    return all(len(np.unique(x)) <= 2 for x in X[:ROWS].T)
+
+
+def _unrelated(X: np.ndarray, origins: Any, sure: float, seed: int) -> float:
+    """The evidence that columns with the same levels show where nothing ties them: groups of categories are ties."""
+    names = np.asarray(origins if origins is not None else range(X.shape[1]))
+    most = 0.0
+    for draw in range(2 * DRAWS):
+        random, made = np.random.default_rng(derive(seed, "unrelated", draw)), X.copy()
+        for name in np.unique(names):
+            made[:, names == name] = X[random.permutation(len(X))][:, names == name]
+        Z = reduced(blurred(made, origins, derive(seed, draw)))
+        found = mixtures(Z, 6, derive(seed, draw), ("equal", "tilted"), starts=2)
+        most = max(most, 1.3 * evidence(min(found, key=lambda m: m.bic)))
+        if most >= sure:
+            break
+    return most
 
 
 def curve(Z: np.ndarray, choice: Choice, most: int = 12, seed: int = 0, stop: Callable[[], bool] | None = None) -> None:
