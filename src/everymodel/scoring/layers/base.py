@@ -25,6 +25,7 @@ class Layer:
     """Base of all layers. Rows are the first axis of what comes in and goes out."""
 
     word: ClassVar[str]
+    formula: ClassVar[str] = "a = f(x)"
 
     def __call__(self, x: Any) -> Any:
         raise NotImplementedError

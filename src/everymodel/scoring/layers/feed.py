@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -144,6 +144,8 @@ class Activation(Layer):
     slope : of leaky_relu below zero. amount (p,) or (k, p): a parametric activation, z + amount (phi(z) - z).
     """
 
+    formula: ClassVar[str] = "a = φ(x)"
+
     kind: str = "relu"
     slope: float = LEAK
     amount: np.ndarray | None = None
@@ -169,6 +171,8 @@ class Activation(Layer):
 @layer("affine")
 class Affine(Layer):
     """x * scale + shift, by the last axis (or whatever axes the arrays have): scalings, folded batch normalisation."""
+
+    formula: ClassVar[str] = "a = scale · x + shift"
 
     scale: np.ndarray | None = None
     shift: np.ndarray | None = None
@@ -201,6 +205,8 @@ def _summed(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 @layer("normalize")
 class Normalize(Layer):
     """Layer normalisation over the last axis: (x - mean) / sqrt(variance + eps) * scale + shift."""
+
+    formula: ClassVar[str] = "a = scale · (x - mean(x)) / √(var(x) + ε) + shift"
 
     scale: np.ndarray | None = None
     shift: np.ndarray | None = None
@@ -262,6 +268,8 @@ class Sequential(Layer):
 class Residual(Layer):
     """body(x) + shortcut(x); the shortcut is x itself by default."""
 
+    formula: ClassVar[str] = "a = body(x) + shortcut(x)"
+
     body: Layer
     shortcut: Layer | None = None
 
@@ -320,6 +328,8 @@ class Concat(Layer):
 class Columns(Layer):
     """Some of the columns of the last axis, in the given order."""
 
+    formula: ClassVar[str] = "a = x[take]"
+
     take: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -339,6 +349,8 @@ class Columns(Layer):
 @layer("members")
 class Members(Layer):
     """The mean over members: (n, k, p) -> (n, p), of x or of an activation of x."""
+
+    formula: ClassVar[str] = "a = 1/k Σ φ(x_m)"
 
     kind: str = "identity"
 
