@@ -9,6 +9,7 @@ from sklearn.datasets import load_wine, make_blobs, make_circles, make_moons
 from sklearn.metrics import adjusted_rand_score
 
 import everymodel as em
+from everymodel import catalog
 from everymodel.core.clock import Clock
 from everymodel.core.errors import CapabilityError, DataError
 from everymodel.scoring import table
@@ -114,11 +115,12 @@ def test_an_interruption_keeps_the_best_so_far(blobs):
     assert adjusted_rand_score(blobs[1], found.fitted.answers.argmax(axis=1)) > 0.9
 
 
-def test_a_method_that_takes_few_rows_is_fitted_on_a_sample_and_it_is_said(blobs):
-    X = np.repeat(blobs[0].to_numpy(), 20, axis=0) + np.random.default_rng(0).normal(0, 0.01, (14000, 4))
+def test_a_method_that_takes_few_rows_is_fitted_on_a_sample_and_it_is_said(blobs, monkeypatch):
+    monkeypatch.setitem(catalog.find("mean_shift", kind="clusterer").needs, "max_rows", 1000)
+    X = np.repeat(blobs[0].to_numpy(), 3, axis=0) + np.random.default_rng(0).normal(0, 0.01, (2100, 4))
     found = cluster.discover(material(framed(X)), models=["mean_shift"], clock=Clock(60))
     assert "groups-sampled" in {f.code for f in found.findings}
-    assert len(found.fitted.answers) == 14000
+    assert len(found.fitted.answers) == 2100
 
 
 def test_mixed_and_categorical_tables():
