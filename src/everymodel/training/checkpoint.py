@@ -1,11 +1,13 @@
 """The state of a run in one file, so that a killed run goes on as if nothing had happened.
 
-Tensors in the safetensors format, everything else as JSON in one tensor of bytes; nothing in it is executed on load.
+Tensors in the safetensors format, everything else as JSON in one tensor of bytes, and a checksum at the end; nothing in
+it is executed on load.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +33,20 @@ def write(path: Path, state: dict[str, Any]) -> None:
     arrays: dict[str, np.ndarray] = {}
     told = _lift(state, "", arrays)
     arrays[_JSON] = np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
+    body = tensors.write(arrays)
     with atomic_write(path) as stream:
-        stream.write(tensors.write(arrays))
+        stream.write(body)
+        stream.write(zlib.crc32(body).to_bytes(4, "little"))
 
 
 def read(path: Path) -> dict[str, Any]:
     """The inverse of `write`; ModelFileError when the file is damaged."""
-    arrays = tensors.read(path.read_bytes())
+    raw = path.read_bytes()
+    if len(raw) < 12 or zlib.crc32(raw[:-4]).to_bytes(4, "little") != raw[-4:]:
+        raise ModelFileError("It is damaged, or no checkpoint of a training run.")
+    arrays = tensors.read(raw[:-4])
     if _JSON not in arrays:
-        raise ModelFileError(f"{path} is no checkpoint of a training run. Remove it to start anew.")
+        raise ModelFileError("It is no checkpoint of a training run.")
     return _lower(tensors.load_json(arrays[_JSON].tobytes(), "checkpoint"), arrays)
 
 

@@ -41,6 +41,9 @@ def settings(device: torch.device, threads: int | None, precision: str) -> Itera
     precision: "float32"; "bfloat16" (mixed: weights stay float32); "medium" lets float32 products lose digits (TF32,
     or bfloat16 units of the CPU); "auto" is "bfloat16" on CUDA and "float32" elsewhere.
     """
+    digits_of = {"float32": "highest", "medium": "medium", "bfloat16": "high"}
+    if precision not in (*digits_of, "auto"):
+        raise ParameterError(f"precision={precision!r} is unknown: expected auto, {', '.join(digits_of)}.")
     if precision == "auto":
         precision = "bfloat16" if device.type == "cuda" else "float32"
     before, digits = torch.get_num_threads(), torch.get_float32_matmul_precision()
@@ -48,8 +51,7 @@ def settings(device: torch.device, threads: int | None, precision: str) -> Itera
     try:
         if threads:
             torch.set_num_threads(threads)
-        if precision != "float32":
-            torch.set_float32_matmul_precision("medium" if precision == "medium" else "high")
+        torch.set_float32_matmul_precision(digits_of[precision])
         with torch.random.fork_rng(devices=indices):
             mixed = precision == "bfloat16"
             yield torch.autocast(device.type, torch.bfloat16) if mixed else contextlib.nullcontext()

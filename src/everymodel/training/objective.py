@@ -27,9 +27,13 @@ class Objective:
     ----------
     members : k where every weight has a leading axis of k independent members (folds, seeds) whose best weights are
         then kept each by itself; None for one model.
+    falls : whether the loss of a run that goes well stays near or below that of the first step, as in supervised
+        learning. An epoch far above it then counts as diverged, though its loss is a number; losses of games between
+        networks, or of values that an agent learns to expect, may grow.
     """
 
     members: int | None = None
+    falls: bool = False
 
     def __init__(self, **nets: nn.Module):
         self.nets = nn.ModuleDict(nets)

@@ -91,6 +91,12 @@ class Group:
         for optimizer in self.optimizers:
             optimizer.step()
 
+    def divide(self, rows: int) -> None:
+        """Gradients that were summed over rows become their mean."""
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        if grads and rows > 1:
+            torch._foreach_div_(grads, float(rows))  # pyright: ignore
+
     def clear(self) -> None:
         for p in self.parameters:
             p.grad = None

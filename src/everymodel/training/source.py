@@ -17,9 +17,16 @@ from everymodel.training.device import to
 
 
 class Source:
-    """Base of all sources. `batch` rows a step; the loop halves it when memory runs out."""
+    """Base of all sources.
+
+    Attributes
+    ----------
+    batch : rows a step.
+    fixed : whether the data lie there, rather than being made batch by batch.
+    """
 
     batch: int = 1
+    fixed: bool = True
 
     def move(self, device: torch.device) -> None:
         """Put the data on the device, once."""
@@ -36,6 +43,13 @@ class Source:
         """All rows once, in their order (validation)."""
         raise NotImplementedError
 
+    def halve(self) -> bool:
+        """Half as many rows a step, because memory ran out; False where a step cannot get smaller."""
+        if self.batch <= 1:
+            return False
+        self.batch //= 2
+        return True
+
 
 class Arrays(Source):
     """Tensors of equal length (n, ...); a batch is the tuple of their chosen rows.
@@ -46,7 +60,8 @@ class Arrays(Source):
     batch : rows per step.
     shuffle : a new order each epoch.
     drop_last : leave out the last rows of an order when they do not fill a batch (they come in another epoch).
-    augment : called with each batch of an epoch (not of `ordered`) on the device, with a generator; gives the batch.
+    augment : called with each batch of an epoch (not of `ordered`) on the device, with a generator that all its draws
+        must come from, so that a resumed run draws the same; gives the batch.
     members : k: each member sees an order of its own, and batches are (k, b, ...).
     rows : (k, m) row numbers that each member may see (folds), with `members`; all rows by default.
     """
@@ -70,10 +85,15 @@ class Arrays(Source):
         self.tensors, self.batch, self.shuffle, self.drop_last = tensors, int(batch), shuffle, drop_last
         self.augment, self.members, self.rows = augment, members, rows
         self.n = len(tensors[0]) if rows is None else rows.shape[1]
+        self.wide = 4096  # rows of a table at once in `ordered`
 
     def move(self, device: torch.device) -> None:
         self.tensors = tuple(to(list(self.tensors), device))
         self.rows = None if self.rows is None else self.rows.to(device)
+
+    def halve(self) -> bool:
+        self.wide //= 2
+        return super().halve()
 
     def steps(self) -> int:
         size = min(self.batch, self.n)
@@ -91,14 +111,12 @@ class Arrays(Source):
             order = order if self.rows is None else self.rows.gather(1, order)  # (k, n)
         elif self.shuffle:
             order = torch.randperm(n, generator=generator, device=device)
-        for i in range(self.steps()):
-            low, high = i * size, min((i + 1) * size, n)
-            if i < start:
-                if self.augment is not None:  # its draws are made again, so that the next batches are the same
-                    self.augment(self._take(order, low, high), generator)
-                continue
-            batch = self._take(order, low, high)
-            yield batch if self.augment is None else self.augment(batch, generator)
+        for i in range(start, self.steps()):
+            batch = self._take(order, i * size, min((i + 1) * size, n))
+            if self.augment is not None:
+                generator.manual_seed(derive(seed, "augment", number, i))
+                batch = self.augment(batch, generator)
+            yield batch
 
     def _take(self, order: torch.Tensor | None, low: int, high: int) -> tuple[torch.Tensor, ...]:
         if order is None:
@@ -111,7 +129,7 @@ class Arrays(Source):
         return tuple(t.index_select(0, rows) for t in self.tensors)
 
     def ordered(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        size = max(self.batch, 4096 // max(self.members or 1, 1)) if self.tensors[0].ndim <= 2 else self.batch
+        size = max(self.batch, self.wide // (self.members or 1)) if self.tensors[0].ndim <= 2 else self.batch
         for low in range(0, len(self.tensors[0]), size):
             yield tuple(t[low : low + size] for t in self.tensors)
 
@@ -190,9 +208,20 @@ class Ragged(Source):
             yield self.take(rows)
 
     def ordered(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        n = len(self._sizes)
-        for low in range(0, n, self.batch):
-            yield self.take(list(range(low, min(low + self.batch, n))))
+        rows: list[int] = []
+        longest = 0
+        for row, size in enumerate(self._sizes):
+            longest = max(longest, size)
+            if rows and (len(rows) == self.batch or (self.tokens and longest * (len(rows) + 1) > self.tokens)):
+                yield self.take(rows)
+                rows, longest = [], size
+            rows.append(row)
+        yield self.take(rows)
+
+    def halve(self) -> bool:
+        if self.tokens:
+            self.tokens = max(self.tokens // 2, 1)
+        return super().halve()
 
     def take(self, rows: list[int]) -> tuple[torch.Tensor, ...]:
         """The batch of these rows."""
@@ -236,6 +265,8 @@ class Drawn(Source):
 
     draw(number, generator) -> batch, `steps_` times an epoch.
     """
+
+    fixed = False
 
     def __init__(self, draw: Callable[[int, torch.Generator], Any], steps: int, device: str | torch.device = "cpu"):
         self.draw, self.steps_, self.device = draw, steps, torch.device(device)
