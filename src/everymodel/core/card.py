@@ -32,6 +32,7 @@ NEEDS: dict[str, Any] = {
     "missing": False,  # True: takes NaN itself; False: impute first
     "categories": "onehot",  # "onehot" "codes" (target means) "native" (level codes) "none" (no column is read)
     "sparse": False,  # takes a CSR matrix
+    "inputs": "matrix",  # or the cells of the one column of that kind: "image" (n, h, w, c), "sequence", "text"
     "non_negative": False,
     "unlabelled": False,  # learns from rows without a label too; tried by itself only where there are some
     "package": None,  # import name of an optional package

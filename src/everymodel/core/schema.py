@@ -8,7 +8,8 @@ from typing import Any
 from everymodel.core.errors import ModelFileError
 
 # What a column holds. "constant" and "identifier" columns are described but never features.
-COLUMN_KINDS = ("number", "boolean", "category", "date", "text", "identifier", "constant")
+# An "image" is bytes (height, width, channels), a "sequence" (steps, width) numbers.
+COLUMN_KINDS = ("number", "boolean", "category", "date", "text", "image", "sequence", "identifier", "constant")
 # What a column is for.
 ROLES = ("feature", "target", "group", "time", "split", "segment", "ignored")
 TASKS = ("regression", "binary", "multiclass", "multilabel")
@@ -33,6 +34,7 @@ class Column:
     percent: bool = False  # cells carry a percent sign and were divided by 100
     date_format: str | None = None  # strptime format; None: ISO 8601 or a real date type
     reason: str = ""  # why the role is "ignored"
+    shape: tuple[int, ...] = ()  # images: (height, width, channels); sequences: (usual steps, width)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -94,7 +96,8 @@ class Schema:
         """Rebuild from JSON; raises ModelFileError when it is not a schema."""
         try:
             columns = tuple(
-                Column(**{k: tuple(v) if k == "levels" else v for k, v in c.items()}) for c in data["columns"]
+                Column(**{k: tuple(v) if k in ("levels", "shape") else v for k, v in c.items()})
+                for c in data["columns"]
             )
             schema = cls(
                 columns,
@@ -111,4 +114,9 @@ class Schema:
         for c in schema.columns:
             if c.kind not in COLUMN_KINDS or c.role not in ROLES or not isinstance(c.name, str):
                 raise ModelFileError(f"The file's schema has a column {c.name!r} of kind {c.kind!r}, role {c.role!r}.")
+            if c.kind in ("image", "sequence"):
+                sides = 3 if c.kind == "image" else 2
+                whole = all(type(s) is int and 0 < s <= 16_384 for s in c.shape)
+                if len(c.shape) != sides or not whole or (c.kind == "image" and c.shape[2] not in (1, 3)):
+                    raise ModelFileError(f"The file's schema gives the {c.kind} column {c.name!r} no possible shape.")
         return schema

@@ -20,6 +20,7 @@ from everymodel.preprocessing.text import TextProfile, TextScores, TextTopics, T
 from everymodel.preprocessing.text import remember as remember_text
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
+from everymodel.scoring.steps.cells import Cells, ImageFeatures, SequenceFeatures
 from everymodel.scoring.steps.prepare import Blank, Join, Lookup, Numbers, OneHot, Project, SparseNumbers
 
 SCALINGS = ("none", "standard", "range", "robust")
@@ -55,6 +56,8 @@ class Preparation:
         more from a text's main directions and its score than from thousands of terms.
     non_negative : bool
         Every number must be at least 0 (scaling is then "range").
+    inputs : {"matrix", "image", "sequence", "text"}
+        Anything but "matrix": the cells of the one column of that kind, as they are.
     task : {"regression", "binary", "multiclass", "multilabel"}, optional
         Default the schema's.
     seed : int
@@ -78,6 +81,7 @@ class Preparation:
         categories: str = "onehot",
         sparse: bool = False,
         non_negative: bool = False,
+        inputs: str = "matrix",
         task: str | None = None,
         seed: int = 0,
     ):
@@ -91,13 +95,14 @@ class Preparation:
         self.categories = categories
         self.sparse = sparse and categories != "native"
         self.non_negative = non_negative
+        self.inputs = inputs
         self.task = task or schema.task
         self.seed = seed
 
     @classmethod
     def for_card(cls, card: Card, schema: Schema, task: str | None = None, seed: int = 0) -> Preparation:
         """What the card says that the model needs."""
-        words = {w: card.need(w) for w in ("scaling", "missing", "categories", "sparse", "non_negative")}
+        words = {w: card.need(w) for w in ("scaling", "missing", "categories", "sparse", "non_negative", "inputs")}
         return cls(schema, task=task, seed=seed, **words)
 
     @property
@@ -106,6 +111,8 @@ class Preparation:
         # Words that make no difference to these columns are left out, so that more models can share a matrix.
         if self.categories == "none":
             return ("none",)
+        if self.inputs != "matrix":
+            return (self.inputs,)
         categories = self.categories if "category" in kinds else "any"
         sparse = self.sparse and (bool(kinds & {"category", "text"}) or len(self._of("number")) >= SPARSE_NUMBERS)
         features = "\x1f".join(f"{c.name}\x1e{c.kind}\x1e{len(c.levels)}" for c in self.schema.features)
@@ -144,12 +151,22 @@ class Preparation:
             self._nodes, self.native_ = [Node("blank", Blank())], []
             self.feature_names_, self.origins_ = ["nothing"], [""]
             return self.transform(batch)
+        if self.inputs != "matrix":
+            found = self._of(self.inputs)
+            if len(found) != 1:
+                raise DataError(
+                    f"A model of {self.inputs} cells came to a table with {len(found)} such columns; expected one."
+                )
+            self._nodes, self.native_ = [Node("cells", Cells(found[0].name, self.inputs))], []
+            self.feature_names_, self.origins_ = [found[0].name], [found[0].name]
+            return self.transform(batch)
         targets, words = target_columns(y, self.task) if y is not None else (None, [])
 
         thin = self._numbers(batch)
         self._dates(batch)
         levels = self._categories(batch, targets, words)
         terms = self._text(batch, targets, words)
+        self._arrays()
         native = [n.name for n in self._nodes if n.name == "native"]
         dense = self._join(
             "dense", [n.name for n in self._nodes if n.name in self._value and n.name not in {*thin, *native, *terms}]
@@ -297,6 +314,17 @@ class Preparation:
         limit = SPARSE_LEVELS if self.sparse else DENSE_LEVELS
         return LevelColumns([c.name for c in hot], [len(c.levels) for c in hot], limit).fit(batch)
 
+    def _arrays(self) -> None:
+        """Add nodes that describe images and sequences in numbers."""
+        for i, column in enumerate(self._of("image", "sequence")):
+            step: ImageFeatures | SequenceFeatures
+            if column.kind == "image":
+                step = ImageFeatures(column.name, *column.shape)
+            else:
+                step = SequenceFeatures(column.name, column.shape[1])
+            names = [(f"{column.name}: {word}", column.name) for word in step.names()]
+            self._add(f"{column.kind}{i}", step, (TABLE,), names)
+
     def _text(self, batch: Batch, targets: np.ndarray | None, words: list[str]) -> list[str]:
         """Add nodes for text columns, and return those that stay sparse."""
         columns = [c.name for c in self._of("text")]
@@ -351,7 +379,9 @@ class Preparation:
     # ------------------------------------------------------------------ answering
 
     def transform(self, batch: Batch) -> Any:
-        """Run the emitted steps on other rows -> (n, p)."""
+        """Run the emitted steps on other rows -> (n, p), or the cells themselves where `inputs` says so."""
+        if self.inputs != "matrix" and self.categories != "none":
+            return self._run(batch)
         if batch.n <= ROWS:
             return as_training_matrix(self._run(batch))
         first = self._run(_rows(batch, 0, ROWS))

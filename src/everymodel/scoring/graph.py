@@ -47,6 +47,11 @@ class Pack:
         """What the answer is: "value", "probabilities", "scores" or "matrix"."""
         return self._plan[self._answer - 1][0].output
 
+    @property
+    def tolerance(self) -> float:
+        """How far answers may differ from machine to machine, relative to their size: the loosest of the steps'."""
+        return max(node.step.tolerance for node in self.nodes)
+
     def __call__(self, batch: Batch) -> np.ndarray:
         values: list[Any] = [batch]
         for step, places in self._plan[: self._answer]:

@@ -52,6 +52,12 @@ def batch(schema: Schema, n: int = ROWS, seed: int = 0) -> Batch:
             made[column.name] = codes
         elif column.kind == "boolean":
             made[column.name] = np.where(missing[:, i], np.nan, (draw[:, i] >= 0.5).astype(np.float64))
+        elif column.kind == "image":
+            values = _uniform(2 * seed + 2 * i + 3, n, *column.shape) * 256.0
+            values[missing[:, i]] = 0.0
+            made[column.name] = values.astype(np.uint8)
+        elif column.kind == "sequence":
+            made[column.name] = _series(column, missing[:, i], draw[:, i], 2 * seed + 2 * i + 3)
         elif column.kind == "text":
             made[column.name] = _texts(missing[:, i], draw[:, i], _uniform(2 * seed + 2 * i + 3, n, 12))
     return Batch({c.name: made[c.name] for c in features}, n)
@@ -94,6 +100,18 @@ def _texts(missing: np.ndarray, draw: np.ndarray, words: np.ndarray) -> np.ndarr
     return out
 
 
+def _series(column: Column, missing: np.ndarray, draw: np.ndarray, stream: int) -> np.ndarray:
+    """Sequences (n,) of one to the usual number of steps, within the column's range; missing ones are one NaN step."""
+    low, high = (0.0 if column.low is None else column.low), (1.0 if column.high is None else column.high)
+    most, width = min(column.shape[0], 64), column.shape[1]
+    values = low + (high - low) * _uniform(stream, len(missing), most, width)
+    out = np.empty(len(missing), dtype=object)
+    for row, length in enumerate((1 + draw * most).astype(int).tolist()):
+        own = values[row, : min(length, most)].astype(np.float32)
+        out[row] = np.full((1, width), np.nan, dtype=np.float32) if missing[row] else own
+    return out
+
+
 def rows(schema: Schema, n: int = ROWS, seed: int = 0) -> dict[str, list[Any]]:
     """The rows of `batch` as columns of cells, as a user would write them."""
     made = batch(schema, n, seed).columns
@@ -101,6 +119,8 @@ def rows(schema: Schema, n: int = ROWS, seed: int = 0) -> dict[str, list[Any]]:
 
 
 def _cell(column: Column, value: Any) -> Any:
+    if column.kind in ("image", "sequence"):
+        return np.asarray(value).tolist()
     if column.kind == "text":
         return value or None
     if column.kind == "category":
@@ -115,9 +135,16 @@ def _cell(column: Column, value: Any) -> Any:
 
 def make(schema: Schema, pack: Any) -> dict[str, Any]:
     """What a file holds: how many rows were made, by which MADE, and what the pack says to them."""
-    n = min(ROWS, max(1, MAX_CELLS // max(len(schema.features), 1)))
+    n = min(ROWS, max(1, MAX_CELLS // max(_cells(schema), 1)))
     answers = _answers(pack, batch(schema, n))
     return {"made": MADE, "n": n, "answers": [[_plain(v) for v in row] for row in answers.tolist()]}
+
+
+def _cells(schema: Schema) -> int:
+    """Numbers in one row."""
+    return sum(
+        int(np.prod(c.shape)) if c.kind == "image" else 64 * c.shape[1] if c.shape else 1 for c in schema.features
+    )
 
 
 def _answers(pack: Any, asked: Batch) -> np.ndarray:
@@ -144,7 +171,7 @@ def replay(schema: Schema, pack: Any, probe: dict[str, Any]) -> None:
             asked, _ = table.parse(schema, probe["rows"], unseen="ignore")
         else:
             n = len(expected)
-            if probe["made"] != MADE or probe["n"] != n or not 0 < n * len(schema.features or "1") <= MAX_CELLS:
+            if probe["made"] != MADE or probe["n"] != n or not 0 < n * max(_cells(schema), 1) <= MAX_CELLS:
                 raise ModelFileError("The probe rows of the file are made in a way that this version does not know.")
             asked = batch(schema, n)
         wanted = np.array([[np.nan if v is None else v for v in row] for row in expected], dtype=np.float64)
@@ -158,7 +185,7 @@ def replay(schema: Schema, pack: Any, probe: dict[str, Any]) -> None:
     both = np.isnan(wanted) == ~np.isfinite(answers)
     size = np.maximum(1e-3, np.nanmax(np.abs(np.where(np.isnan(wanted), 0.0, wanted)), axis=1, initial=0.0))[:, None]
     with np.errstate(invalid="ignore"):
-        off = ~both | (np.abs(answers - wanted) > RELATIVE * size)
+        off = ~both | (np.abs(answers - wanted) > max(RELATIVE, pack.tolerance) * size)
     if off.any():
         row, column = np.argwhere(off)[0].tolist()
         raise ModelFileError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from everymodel.core.errors import ParameterError, SchemaError, TargetError
 from everymodel.core.schema import Column, Schema
-from everymodel.scoring import cells
+from everymodel.scoring import cells, images, sequences
 from everymodel.scoring.steps.base import Batch
 
 MAX_FIELDS = 100  # offences listed in an error; a million-row file with a wrong column must not make a giant message
@@ -39,6 +39,12 @@ def allowed(column: Column) -> Any:
     if column.kind == "number":
         seen = "" if column.low is None else f" (seen: {column.low:g} to {column.high:g})"
         return f"a {'whole ' if column.integer else ''}number{seen}"
+    if column.kind == "image":
+        height, width, channels = column.shape
+        return f"an image (file, bytes, base64 text or array; read as {height} x {width} x {channels})"
+    if column.kind == "sequence":
+        wide = f" steps of {column.shape[1]} numbers" if column.shape[1] > 1 else " numbers"
+        return f"a list of{wide}"
     return "text"
 
 
@@ -52,11 +58,14 @@ class _Reader:
         self.numeric: list[tuple[str, Callable[[Any], float]]] = []
         self.levels: list[tuple[str, dict[str, int]]] = []
         self.texts: list[str] = []
+        self.arrays = False  # images or sequences, which are read the long way
         for c in self.columns:
             if c.kind == "category":
                 self.levels.append((c.name, self.codes[c.name]))
             elif c.kind in ("number", "boolean", "date"):
                 self.numeric.append((c.name, _cell_reader(c)))
+            elif c.kind in ("image", "sequence"):
+                self.arrays = True
             else:
                 self.texts.append(c.name)
         self.by_name = {c.name: c for c in self.columns}
@@ -160,7 +169,7 @@ def parse(
     if hasattr(row, "iloc") and hasattr(row, "columns") and len(row) == 1:  # pandas: one cut across, not one a column
         across = dict(zip(map(str, row.columns), row.iloc[0].tolist()))
         row = across if len(across) == len(row.columns) else row  # columns of one name must be told apart below
-    if row.__class__ is dict:
+    if row.__class__ is dict and not reader.arrays:
         found = reader.row(row, policy)
         if found is not None:
             return found
@@ -194,6 +203,10 @@ def _nothing(column: Column, n: int) -> np.ndarray:
         return np.full(n, -1, dtype=np.int32)
     if column.kind in ("number", "boolean", "date"):
         return np.full(n, np.nan)
+    if column.kind == "image":
+        return np.zeros((n, *column.shape), dtype=np.uint8)
+    if column.kind == "sequence":
+        return sequences.stack([[[np.nan] * column.shape[1]]] * n, column.shape[1])[0]
     out = np.empty(n, dtype=object)
     out[:] = ""
     return out
@@ -209,6 +222,8 @@ def _read_column(
     offences: list[dict[str, Any]],
 ) -> np.ndarray:
     values = _plain(values)
+    if column.kind in ("image", "sequence"):
+        return _read_arrays(column, values, bad, notes, offences)
     if column.kind == "category":
         codes = cells.encode_levels(values, reader.codes[column.name])
         if policy != "ignore":
@@ -235,6 +250,20 @@ def _read_column(
             notes.extend(_count(column, values, rows, "treated as missing", None))
             read = np.where(wrong, np.nan, read)
     return read
+
+
+def _read_arrays(
+    column: Column, values: Any, bad: str, notes: list[dict[str, Any]], offences: list[dict[str, Any]]
+) -> np.ndarray:
+    """Images (n, h, w, c) or sequences (n,); cells that cannot be read are refused, or black (a NaN step) and noted."""
+    listed = values.tolist() if hasattr(values, "iloc") else values
+    stack, extent = (images.stack, column.shape) if column.kind == "image" else (sequences.stack, column.shape[1])
+    made, wrong = stack(listed, extent)  # type: ignore[operator]
+    for row, why in wrong[:MAX_FIELDS]:
+        told = f"{_short(listed[row])} ({why})"
+        into, action = (offences, "refused") if bad == "error" else (notes, "treated as missing")
+        into.append(_note(row, column.name, told, allowed(column), action))
+    return made
 
 
 def _count(
@@ -336,7 +365,9 @@ def is_column(value: Any) -> bool:
     if isinstance(value, str | bytes | Mapping):
         return False
     if isinstance(value, np.ndarray):
-        return value.ndim == 1
+        return value.ndim in (1, 3, 4)  # many numbers, or many images
+    if hasattr(value, "getbands"):  # a Pillow image
+        return False
     return isinstance(value, list | tuple) or (hasattr(value, "__len__") and hasattr(value, "__getitem__"))
 
 

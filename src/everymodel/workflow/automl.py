@@ -92,6 +92,7 @@ def warm_up(models: list[str] | None = None) -> None:
         cards = [c for c in cards if c.name in wanted or c.class_name.lower() in wanted or c.name == plan.DUMMY]
     else:
         cards = [c for c in cards if c.priority is not None and c.priority <= 40 and not c.need("unlabelled")]
+        cards = [c for c in cards if c.need("inputs") == "matrix"]
     _warm_up([(c.name, c.kind) for c in sorted(cards, key=lambda c: (c.priority or 0, c.name))])
 
 

@@ -351,7 +351,7 @@ def _verify(pack: Pack, batch: Any, answers: np.ndarray, card: Card, single: boo
         raise PackError(f"{card.title}: the pack answers with shape {packed.shape}, its source with {expected.shape}.")
     gap = np.abs(packed - expected) / (1 + np.abs(expected))
     worst = float(gap.max(initial=0.0))
-    if not worst <= (_TOLERANCE_SINGLE if single else _TOLERANCE):
+    if not worst <= max(_TOLERANCE_SINGLE if single else _TOLERANCE, pack.tolerance):
         raise PackError(
             f"{card.title}: the packed model's answers differ from its source by {worst:.3g} "
             f"(allowed: {_TOLERANCE:g}), so it is not used. Please report this with the data's shape."

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # The only way from a word in a file to code. An explicit list: nothing in a file, and nothing installed, can add to it.
 MODULES: dict[str, tuple[str, ...]] = {
     "bayes": ("gaussian_bayes", "bernoulli_bayes", "categorical_bayes"),
+    "cells": ("cells", "image_features", "sequence_features"),
     "combine": ("blend", "mean", "calibrate", "transform", "clip", "columns", "stack", "place", "bands"),
     "components": ("components", "kernel_components", "nonnegative_parts"),
     "constant": ("constant", "constant_probabilities"),
@@ -19,6 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor", "excess"),
     "discriminant": ("quadratic_discriminant",),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
+    "graph_nodes": ("node_rows", "node_answers", "graph_nodes"),
     "groups": ("centers", "linkage"),
     "kernel": ("support_vectors", "support_vector_scores"),
     "linear": ("linear", "linear_log", "linear_scores", "linear_probabilities", "polynomial"),

@@ -29,6 +29,7 @@ class Step:
 
     word: ClassVar[str]
     output: ClassVar[str] = "matrix"
+    tolerance: ClassVar[float] = 0.0  # of answers from machine to machine, where they are computed in short floats
     holds_rows: ClassVar[bool] = False  # rows of the training data are among its arrays; the file then says so
 
     def __call__(self, *inputs: Any) -> Any:

@@ -34,6 +34,10 @@ class Network(_Gives):
     precision: str = "float32"
     squeeze: bool = True
 
+    @property
+    def tolerance(self) -> float:  # type: ignore[override]
+        return 1e-4 if self.precision == "float32" else 0.0
+
     def __call__(self, x: Any) -> np.ndarray:
         out = self.root()(self.inputs(x))
         return self.answered(np.asarray(out, dtype=np.float64))

@@ -58,7 +58,8 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     rng = np.random.default_rng(derive(seed, "explain"))
     y = np.asarray(y)
     told: dict[str, Any] = {"rows": 0, "columns_tested": 0, "columns": len(model.schema.features)}
-    if batch.n < 2 or not model.schema.features:
+    columns = [c for c in model.schema.features if c.kind not in ("image", "sequence")]  # no column tells by itself
+    if batch.n < 2 or not columns:
         return told
     metric = m.resolve(model.manifest.get("metric"), model.task).name
     told["metric"] = metric
@@ -66,13 +67,12 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     first = np.asarray(model.answers(batch.take(np.arange(min(batch.n, ROWS)))))
     if bool((first == first[:1]).all()):  # the baseline, say: columns that do nothing need no ranking
         return {**told, "constant": True, "seconds": round(clock.elapsed(), 3)}
-    count = len(model.schema.features)
+    count = len(columns)
     # Rows so that one pass over all columns takes about a quarter of the time.
     rows = int(np.clip(0.25 * seconds / max(cost * count, 1e-12), 200, ROWS))
     chosen = _sample(batch.n, rows, rng)
     part, truth = batch.take(chosen), y[chosen]
     told["rows"] = part.n
-    columns = list(model.schema.features)
     told["importance"] = _importance(model, part, truth, columns, metric, Clock(0.35 * seconds), seed)
     told["columns_tested"] = len(told["importance"])
     told["outputs"] = truth.shape[1] if truth.ndim == 2 else 1  # the metric is their mean, as in scikit-learn

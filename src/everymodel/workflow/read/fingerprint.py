@@ -57,11 +57,17 @@ def _column(series: Any) -> bytes:
     parts = []
     for j, cell in enumerate(series.tolist()):
         missing = cell is None or cell != cell if isinstance(cell, float | str | type(None)) else _missing(cell)
-        part = b"" if missing else str(cell).encode("utf-8", "surrogatepass")
+        part = b"" if missing else _bytes_of(cell)
         lengths[j] = -1 if missing else len(part)
         parts.append(part)
     body = b"".join(parts)
     return digest(lengths, np.int64) + _pieced(len(body), [np.frombuffer(body, dtype=np.uint8)])
+
+
+def _bytes_of(cell: Any) -> bytes:
+    if isinstance(cell, np.ndarray) and cell.dtype != object:  # an image or a sequence: its text would be cut short
+        return f"{cell.shape}{cell.dtype.str}".encode() + np.ascontiguousarray(cell).tobytes()
+    return str(cell).encode("utf-8", "surrogatepass")
 
 
 def digest(values: np.ndarray, wide: Any) -> bytes:

@@ -15,11 +15,13 @@ from typing import Any
 from everymodel.core.errors import NotInstalledError, ReadError
 from everymodel.core.finding import Finding
 from everymodel.core.optional import installed, require
+from everymodel.scoring.images import is_path
 from everymodel.workflow import samples
 from everymodel.workflow.read.codes import finding
 from everymodel.workflow.read.content import Buffer, content_of, is_excel, kind_of, packed_as, unpack
 from everymodel.workflow.read.delimited import read_delimited, to_utf8, unique_names
 from everymodel.workflow.read.fingerprint import fingerprint
+from everymodel.workflow.read.folders import beside, read_folder
 from everymodel.workflow.types import Table
 
 # What a file's name promises; where the content is something else, it is read as what it is, and that is said.
@@ -57,6 +59,7 @@ _MEANT: dict[str, tuple[str, tuple[str, ...]]] = {
     "sql": ("a database", ("query",)),
     "sample": ("a sample", ()),
     "object": ("a table in memory", ()),
+    "folder": ("a folder", ()),
 }
 _HOPELESS = {
     "excel 97": "a workbook of Excel 97. Save it as .xlsx or CSV",
@@ -116,6 +119,7 @@ def read(
     findings: list[Finding] = []
     if isinstance(source, str | os.PathLike):
         frame, name, kind, details = _named(os.fspath(source), sheet, query, options, findings)
+        frame = beside(frame, os.path.dirname(os.path.abspath(os.fspath(source))))
     elif hasattr(source, "read"):
         data = source.read()
         data = data.encode() if isinstance(data, str) else bytes(data)
@@ -192,9 +196,9 @@ def _named(
         return frame, shown, "sql", {}
     path = Path(source).expanduser()
     if path.is_dir():
-        inside = sorted(p.name for p in path.iterdir())[:5]
-        shown = f" It holds {', '.join(inside)}." if inside else ""
-        raise ReadError(f"{source!r} is a folder; expected one file.{shown} Name the file.")
+        _refuse(given, "folder", source)
+        frame, kind = read_folder(path, findings)
+        return frame, source, kind, {"folder": True}
     if not path.exists():
         near = []
         if path.parent.is_dir():
@@ -203,6 +207,9 @@ def _named(
             near = difflib.get_close_matches(path.name, os.listdir(path.parent), n=2, cutoff=0.6)
         hint = f" Did you mean {' or '.join(near)}?" if near else f" The current folder is {os.getcwd()}."
         raise ReadError(f"There is no file {source!r}.{hint}")
+    if is_path(path) and path.is_file():
+        _refuse(given, "folder", source)
+        return _frame({"image": [str(path)]}), source, "images", {}
     try:
         data = content_of(str(path)) if path.is_file() else path.read_bytes()
     except OSError as error:
@@ -612,6 +619,18 @@ def _frame(rows: Any, names: list[str] | None = None) -> Any:
         raise ReadError(f"The values do not make a table: {_why(error)}. Give rows of one length.") from error
 
 
+def _listed(value: Any) -> Any:
+    """An array of more axes as a column whose cells are arrays."""
+    import numpy as np
+
+    if not isinstance(value, np.ndarray) or value.ndim < 2:
+        return value
+    cells = np.empty(len(value), dtype=object)
+    for i, part in enumerate(value):
+        cells[i] = part
+    return cells
+
+
 def _object(source: Any) -> tuple[Any, str, str]:
     """(frame, name, format) of something in memory."""
     import numpy as np
@@ -637,6 +656,8 @@ def _object(source: Any) -> tuple[Any, str, str]:
         table = source if isinstance(source, pa.Table) else pa.Table.from_batches([source])
         return _from_arrow(table), "<Arrow>", "arrow-table"
     if isinstance(source, Mapping):
+        if any(isinstance(value, np.ndarray) and value.ndim > 1 for value in source.values()):  # images, sequences
+            source = {name: _listed(value) for name, value in source.items()}
         if not source:
             raise ReadError("An empty dict is no table: expected columns such as {'age': [30, 40]}.")
         single = all(isinstance(value, str | bytes) or not hasattr(value, "__len__") for value in source.values())

@@ -106,6 +106,11 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
         cards = []
         for name in models:
             card = catalog.find(name, kind=kind) if _named(name, kind) else catalog.find(name, task)
+            if not reads(card, problem):
+                raise ParameterError(
+                    f"The model {name!r} learns from one column of {card.need('inputs')} cells, and the table has "
+                    f"{_count(card, problem)} of them. Choose other models (everymodel models)."
+                )
             if not able(card, task):
                 raise ParameterError(f"The model {name!r} cannot do {task}; it does {', '.join(card.tasks)}.")
             catalog.load(card)  # NotInstalledError now, not after a minute
@@ -116,6 +121,7 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
         c
         for c in catalog.cards()
         if c.kind == kind and c.priority is not None and able(c, task) and c.name != DUMMY and catalog.available(c)
+        if reads(c, problem)
         if problem.unlabelled is not None or not c.need("unlabelled")
     ]
     if prefer == "simple":
@@ -124,6 +130,15 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
         cards = [c for c in cards if c.family in ("linear", "tree", "ensemble") and "slow" not in c.advice]
     # Boosters and networks most likely help; plain models come cheap but are seldom the best of a table.
     return sorted(cards, key=lambda c: (*_turn(c, problem), c.name))
+
+
+def _count(card: Card, problem: Problem) -> int:
+    return sum(c.kind == card.need("inputs") for c in problem.schema.features)
+
+
+def reads(card: Card, problem: Problem) -> bool:
+    """Whether the table holds what the model learns from: a matrix is made of anything, images must be there."""
+    return card.need("inputs") == "matrix" or _count(card, problem) == 1
 
 
 def _turn(card: Card, problem: Problem) -> tuple[bool, float]:

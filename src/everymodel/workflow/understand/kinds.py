@@ -83,7 +83,12 @@ def examine_all(frame: Any, names: Sequence[str], kinds: dict[str, str]) -> list
         several = _finish_many("number", values, bad, [Column(known[i], "number") for i in places])
         for i, seen in zip(places, several):
             found[known[i]] = _number_or_code(seen, lambda place=i: frame.iloc[:, place], kinds.get(known[i]))
-    return [found[name] if name in found else examine(name, frame[name], kinds.get(name)) for name in names]
+    from everymodel.workflow.understand.arrays import arrays
+
+    for name in names:
+        if name not in found:
+            found[name] = arrays(name, frame[name], kinds.get(name)) or examine(name, frame[name], kinds.get(name))
+    return [found[name] for name in names]
 
 
 def examine(name: str, series: Any, kind: str | None = None) -> Seen:

@@ -58,7 +58,7 @@ def guard(
     if len(rows) > SAMPLE:
         rows = np.sort(np.random.default_rng(derive(seed, "leaks")).choice(rows, SAMPLE, replace=False))
     findings: list[Finding] = []
-    features = [one for one in seen if one.column.role == "feature"]
+    features = [one for one in seen if one.column.role == "feature" and one.column.kind not in ("image", "sequence")]
     future = _future(seen, features, time, rows)
     findings += future
     blamed = {name for f in future for name in f.columns}
