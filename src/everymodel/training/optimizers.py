@@ -65,7 +65,7 @@ class Group:
         sets: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
         for p in self.parameters:
             role = role_of(p)
-            muon = plan.name == "muon" and role == "matrix" and p.ndim >= 2
+            muon = plan.name == "muon" and role == "matrix" and p.ndim >= (3 if getattr(p, "members", False) else 2)
             rate = plan.rate * plan.factors.get(role, 1.0) * (plan.aside if plan.name == "muon" and not muon else 1.0)
             decay = plan.decay * plan.decays.get(role, 0.0 if role in _PLAIN else 1.0)
             sets.setdefault((muon, rate, decay), []).append(p)
@@ -123,8 +123,9 @@ def _make(plan: Optimizer, groups: list[dict[str, Any]], fused: bool) -> torch.o
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are made orthogonal before each step.
 
-    A weight of more than two axes counts as a matrix (first axis, all others). The orthogonal matrix is scaled by
-    sqrt(max(1, rows / columns)), so that one rate suits all shapes.
+    A weight of more than two axes counts as a matrix (first axis, all others); with an attribute `members` that is true,
+    its first axis counts independent matrices. The orthogonal matrix is scaled by sqrt(max(1, rows / columns)), so that
+    one rate suits all shapes.
 
     References
     ----------
@@ -146,20 +147,21 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"]
                 m.lerp_(p.grad, 1 - speed)
-                flat = p.grad.lerp(m, speed).reshape(len(p), -1)  # (rows, columns)
-                step = orthogonal(flat) * max(1.0, flat.shape[0] / flat.shape[1]) ** 0.5
+                keep = 2 if getattr(p, "members", False) else 1
+                flat = p.grad.lerp(m, speed).reshape(*p.shape[:keep], -1)  # (rows, columns), or (k, rows, columns)
+                step = orthogonal(flat) * max(1.0, flat.shape[-2] / flat.shape[-1]) ** 0.5
                 if group["weight_decay"]:
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.add_(step.view_as(p), alpha=-group["lr"])
 
 
 def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """The nearly orthogonal matrix (r, c) nearest to `matrix`, by a quintic Newton-Schulz iteration."""
+    """The nearly orthogonal matrices (..., r, c) nearest to `matrix`, by a quintic Newton-Schulz iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
-    tall = x.shape[0] > x.shape[1]
+    tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    x = x / (x.norm() + 1e-7)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
