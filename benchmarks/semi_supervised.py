@@ -3,6 +3,7 @@
     python benchmarks/semi_supervised.py                        # digits with 20, 50 and 100 labels, five draws of them
     python benchmarks/semi_supervised.py --sets all             # ten sets with 50 labels: never far below labels alone
     python benchmarks/semi_supervised.py --sets all --folder F  # and parquet tables of F (adult, letter, ...)
+    python benchmarks/semi_supervised.py --sets all --trials 3 --models logistic,svm,extra_trees  # on a busy machine
     python benchmarks/semi_supervised.py --graph 200000         # seconds and memory of the sparse graph
 
 A third of the rows is the test part, labels are drawn from the rest (digits: as many of each class), all other cells of
@@ -87,7 +88,9 @@ def accuracy(frame: pd.DataFrame, y: np.ndarray, rows: np.ndarray, test: np.ndar
     return float((np.asarray(told) == y[test]).mean()), bool(run.search.gain and run.search.gain["chosen"])
 
 
-def compare(name: str, frame: pd.DataFrame, n: int, draws: int, budget: str, trials: int, alone: bool) -> float:
+def compare(
+    name: str, frame: pd.DataFrame, n: int, draws: int, budget: str, trials: int, models: list[str] | None, alone: bool
+) -> float:
     """Print one line; the difference in points of accuracy."""
     y, found, took = frame["label"].to_numpy(), [], 0
     reference = []
@@ -98,7 +101,11 @@ def compare(name: str, frame: pd.DataFrame, n: int, draws: int, budget: str, tri
         partly = frame.copy()
         partly.loc[loose, "label"] = None
         # Label spreading is two candidates more; with so many trials, both have the same others on any machine.
-        limits = [{"trials": trials + 2}, {"trials": trials}] if trials else [{"budget": budget}] * 2
+        limits: list[dict] = [{"trials": trials + 2}, {"trials": trials}] if trials else [{"budget": budget}] * 2
+        if models:
+            limits = [
+                {"models": named, **limit} for named, limit in zip(([*models, "label_spreading"], models), limits)
+            ]
         more, used = accuracy(partly, y, np.concatenate([labelled, loose]), test, limits[0])
         few, _ = accuracy(frame, y, labelled, test, limits[1]) if alone else (np.nan, False)
         found.append((few, more))
@@ -153,12 +160,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int)
     parser.add_argument("--budget", default="30s")
     parser.add_argument("--trials", type=int, default=0, help="so many candidates beside the baselines, not seconds")
+    parser.add_argument("--models", help="the others of the search, by name: with --trials the same on a busy machine")
     parser.add_argument("--skip-alone", action="store_true", help="do not fit on labelled rows alone")
     parser.add_argument("--graph", type=int)
     given = parser.parse_args()
     if given.graph:
         large(given.graph)
         return
+    models = given.models.split(",") if given.models else None
     sets = {**bundled(), **(tables(given.folder) if given.folder else {})}
     wanted = list(sets) if given.sets == "all" else given.sets.split(",")
     numbers = given.labels or ([20, 50, 100] if wanted == ["digits"] else [50])
@@ -166,7 +175,7 @@ def main() -> None:
     for name in wanted:
         for n in numbers:
             draws = given.draws or (5 if name == "digits" else 2)
-            gaps.append(compare(name, sets[name], n, draws, given.budget, given.trials, not given.skip_alone))
+            gaps.append(compare(name, sets[name], n, draws, given.budget, given.trials, models, not given.skip_alone))
     if not given.skip_alone:
         print(f"worst difference to labels alone: {np.nanmin(gaps):+.1f} points; mean {np.nanmean(gaps):+.1f}")
 
