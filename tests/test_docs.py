@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import runpy
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import everymodel
 from everymodel import catalog
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,21 @@ def test_every_model_has_a_page_with_its_parameters(make_docs, tmp_path, monkeyp
         assert all(f"`{p.name}`" in page for p in card.parameters)
 
 
+def test_every_finding_that_the_code_makes_has_a_meaning():
+    from everymodel.workflow import read, understand
+
+    known, asked = {**read.CODES, **understand.CODES}, set()
+    for path in sorted(Path(everymodel.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            if node.func.id in ("Finding", "finding") and node.args:
+                words = {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
+                asked |= {(path.name, word) for word in words}
+    assert len(asked) > 60
+    assert not sorted((file, word) for file, word in asked if word not in known)
+
+
 def test_reference_lists_every_finding_and_command(make_docs, tmp_path, monkeypatch):
     from everymodel.workflow.understand import CODES
 
@@ -54,6 +71,7 @@ def test_reference_lists_every_finding_and_command(make_docs, tmp_path, monkeypa
         "inspect",
         "serve",
         "doctor",
+        "drift",
     ]:
         assert f"## {name}\n" in commands
 

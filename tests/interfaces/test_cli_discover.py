@@ -166,6 +166,57 @@ def test_known_oddities_are_counted(place: Path, tmp_path: Path) -> None:
     assert told["roc_auc"] > 0.95 and told["recall"] > 0.5
 
 
+def test_drift_says_what_moved(files: dict[str, Path], place: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(place / "customers.csv")
+    still = call("drift", str(files["cluster"]), str(place / "customers.csv"))
+    assert still.exit_code == 0 and "No drift in 240 rows" in still.output and "before" in still.output
+    frame.loc[::3, "age"] += 12
+    frame.to_csv(tmp_path / "new.csv", index=False)
+    told = call("drift", str(files["cluster"]), str(tmp_path / "new.csv"))
+    assert told.exit_code == 0 and "The centre of group" in told.output and "changed" in told.output
+    answer = json.loads(call("drift", str(files["cluster"]), str(tmp_path / "new.csv"), "--json").stdout)
+    assert answer["drifted"] is True and {s["what"] for s in answer["shifts"]} >= {"shares", "moved", "far"}
+    refused = call("drift", str(files["reduce"]), str(place / "customers.csv"))
+    assert refused.exit_code == 1 and "keeps no figures of groups" in refused.output
+    few = tmp_path / "few.csv"
+    frame.head(5).to_csv(few, index=False)
+    assert "at least 20" in call("drift", str(files["cluster"]), str(few)).output
+
+
+def _full(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """The disk is full for files of these names."""
+    from everymodel.core import files as places
+
+    write = places.tempfile.mkstemp
+
+    def refuse(*args: Any, prefix: str = "", **more: Any) -> Any:
+        if any(prefix == f".{name}." for name in names):
+            raise OSError(28, "No space left on device")
+        return write(*args, prefix=prefix, **more)
+
+    monkeypatch.setattr(places.tempfile, "mkstemp", refuse)
+
+
+def test_a_full_disk_says_what_is_saved_and_what_is_not(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = str(place / "customers.csv")
+    words = ("fit", table, "--task", "reduce", "-b", "8s", "--run-folder", str(tmp_path / "run"))
+    _full(monkeypatch, "page.html", "story.json")
+    done = call(*words, "--report", str(tmp_path / "page.html"))
+    assert done.exit_code == 1
+    told = " ".join(done.output.split())
+    assert "The report could not be written to" in told and "page.html: No space left on device" in told
+    assert f"The model is saved in {tmp_path / 'run' / 'model.em'}" in told
+    assert (tmp_path / "run" / "model.em").is_file() and not (tmp_path / "page.html").exists()
+    _full(monkeypatch, "model.em", "story.json")
+    run = em.fit(table, task="reduce", budget="8s", out=tmp_path / "again", progress=False)
+    lost = [f for f in run.findings if f.code == "not-saved"]
+    assert [f.data["file"] for f in lost] == ["model.em", "story.json"]
+    run.model.save(tmp_path / "elsewhere.em")
+    assert scoring.load(tmp_path / "elsewhere.em").task == "reduce"
+
+
 def test_advice_and_lists_without_a_target(place: Path) -> None:
     told = json.loads(call("advise", str(place / "customers.csv"), "--json").stdout)
     assert told[0]["model"] and all(em_card.task_ok for em_card in map(_Card, told))

@@ -255,11 +255,7 @@ def fit(
         if result.gain:
             structure = {"gain": result.gain, "labelled": len(rows), "unlabelled": unlabelled}
             told["structure"] = plain(structure)
-        try:
-            with atomic_write(folder / "story.json") as stream:
-                stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
-        except OSError as error:
-            findings.append(_unsaved("the story of the run", folder / "story.json", error))
+        _save_story(told, folder, findings)
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)
 
 
@@ -694,6 +690,15 @@ def _save(model: Model, folder: Path, model_path: Path | None, findings: list[Fi
     if model_path is not None:
         with atomic_write(model_path) as stream:
             stream.write(path.read_bytes())
+
+
+def _save_story(told: dict[str, Any], folder: Path, findings: list[Finding]) -> None:
+    """What the report is drawn from, in the run folder; a finding where there is no room for it."""
+    try:
+        with atomic_write(folder / "story.json") as stream:
+            stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
+    except OSError as error:
+        findings.append(_unsaved("the story of the run", folder / "story.json", error))
 
 
 def _unsaved(what: str, path: Path, error: OSError) -> Finding:

@@ -215,13 +215,16 @@ def command(
         lost = next((f for f in run.findings if f.code == "not-saved" and f.data.get("file") == "model.em"), None)
         if lost and not out:
             raise ParameterError(f"{lost.message} Make room, or name another disk with --out, and go on with --resume.")
-        if lost:
-            run.model.save(out)
-        elif out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
-            with atomic_write(out) as stream:
-                stream.write((Path(run.folder) / "model.em").read_bytes())
+        saved = [] if lost else [str(Path(run.folder) / "model.em")]
+        with _writing("the model", out, saved):
+            if lost:
+                run.model.save(out)
+            elif out:  # the run has saved and proven it; making it once more would cost seconds on wide tables
+                with atomic_write(out) as stream:
+                    stream.write((Path(run.folder) / "model.em").read_bytes())
         if report:
-            run.report(report)
+            with _writing("the report", report, [out] if out else saved):
+                run.report(report)
     took = clocks.monotonic() - started
     files = {"model": out or str(Path(run.folder) / "model.em"), "report": report, "run_folder": str(run.folder)}
     if as_json:
@@ -235,6 +238,20 @@ def command(
     if run.search.stopped == "interrupted" or stop.asked:
         say(f"Stopped on request; the best so far is kept in {files['model']}.", as_json)
         raise typer.Exit(130)
+
+
+@contextmanager
+def _writing(what: str, path: str | None, saved: list[str]) -> Iterator[None]:
+    """What to do when `path` cannot be written, such as on a full disk, and what is safe already."""
+    try:
+        yield
+    except OSError as error:
+        kept = f"The model is saved in {saved[0]}" if saved else "The model is not saved either"
+        again = "draw the report again with everymodel report" if what == "the report" else "copy it from there"
+        raise ParameterError(
+            f"{what[:1].upper()}{what[1:]} could not be written to {path}: {error.strerror or error}. {kept}. "
+            f"Make room{f' and {again}' if saved else ', and run the same once more'}."
+        ) from error
 
 
 class _Stop:

@@ -1,4 +1,4 @@
-"""Every finding that reading and understanding can make. A code never changes its meaning."""
+"""Every finding but those of reading (`read/codes.py`). A code never changes its meaning."""
 
 from __future__ import annotations
 
@@ -49,6 +49,40 @@ CODES: dict[str, str] = {
     "leak-partial": "The column tells a part of the target exactly, as a leak does, or an honest column; it is kept.",
     "leak-future": "The column is known only later: dates after the outcome, or the target's own future.",
     "leak-kept": "Suspect columns were kept, on request or because nothing else was left: the score is suspect.",
+    # search and files
+    "little-time": "The time left for the search was too short for what was planned.",
+    "blend-not-nested": "No time was left to judge the blend on rows that its weights have not seen.",
+    "models-failed": "Models did not come to an end; what answers instead is said.",
+    "run-folder": "Something could not be kept in the run folder; the run went on without it.",
+    "not-saved": "A file could not be written, such as on a full disk; what is missing is said.",
+    # without a target
+    "labels-not-compared": "The column to compare with does not hold what the task can be compared with.",
+    "no-structure": "No groups were found: the rows are one crowd, or too few.",
+    "number-of-groups-unknown": "The number of groups could not be found in the time; the one shown is a guess.",
+    "groups-sampled": "Groups were looked for among some of the rows; all rows were assigned.",
+    "unstable-group": "A group is seldom found again when rows are drawn anew.",
+    "anomalies-sampled": "What is ordinary was learnt from some of the rows; all rows were scored.",
+    "anomalies-far-crowd": "Some rows lie far from all others, some of them together; nothing was learnt from them.",
+    "anomalies-few-rows": "Too few different scores to learn how far ordinary rows reach; a rule of thumb decides.",
+    "anomalies-very-few-rows": "So few rows that they say little on what is ordinary.",
+    "anomalies-tied": "Rows with equal scores cannot be parted, so more or fewer than asked for are called odd.",
+    "anomalies-all-alike": "All rows get the same score.",
+    "anomalies-duplicates": "Many rows are repeated, which makes them look ordinary and all others odd.",
+    "anomalies-alike": "The odd rows resemble each other: they may be a small group rather than accidents.",
+    "components-sampled": "Some figures of the components were found from some of the rows.",
+    "components-few-rows": "Few rows for the columns: other rows would give other components.",
+    "components-beyond-rank": "More components were asked for than the rows have directions.",
+    "components-unstable": "Components come out differently when some rows are left out.",
+    "component-of-one-column": "A component stands for little more than one column.",
+    "columns-not-held": "Columns of which the components hold next to nothing.",
+    "no-components": "The columns are not related more than chance would have it.",
+    "map-few-rows": "So few rows that the map keeps the main directions rather than neighbourhoods.",
+    "map-one-column": "There is one column, so the map is a line.",
+    "map-not-tried": "A way to draw the map was left out for want of time.",
+    "map-sampled": "The map was drawn from some of the rows; the others were placed on it.",
+    "map-rows-left-out": "Rows have no place on the map for want of time; the model places them.",
+    "map-note": "What the method that drew the map has to say.",
+    "map-untrustworthy": "The map keeps neighbourhoods badly; do not read groups off it.",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 
 from everymodel.core.clock import Clock
 from everymodel.core.errors import DataError, ParameterError
-from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
 from everymodel.scoring import cells, table
 from everymodel.workflow.model import Model
@@ -63,7 +61,7 @@ def discover(
     labels : a column that is compared with what is found, and never learnt from.
     options : `clusters`, `contamination` or `components`.
     """
-    from everymodel.workflow.run import Run, _frame, _stage
+    from everymodel.workflow.run import Run, _frame, _save, _save_story, _stage
 
     with _stage("understand", timing, listener):
         material, schema, findings, truth = _understand(source, task, labels, unseen, seed)
@@ -88,15 +86,11 @@ def discover(
         schema = replace(schema, task=task, classes=outcome.classes)
         result = _result(outcome)
         model = _model(result, outcome, schema, material, source, findings, task, seed)
-        model.save(folder / "model.em")
-        if model_path:
-            with atomic_write(model_path) as stream:
-                stream.write((folder / "model.em").read_bytes())
+        _save(model, folder, model_path, findings)
         evaluation = Evaluation(task, "all rows", outcome.metrics, outcome.headline, [])
         told = _story(source, findings, material, schema, result, outcome, evaluation, labels, timing, clock, seed,
                       model_path or folder / "model.em")  # fmt: skip
-        with atomic_write(folder / "story.json") as stream:
-            stream.write(json.dumps(told, allow_nan=False, indent=1).encode())
+        _save_story(told, folder, findings)
     return Run(model, _frame(outcome.leaderboard), findings, evaluation, told, folder, result, tables=outcome.tables)
 
 
