@@ -32,7 +32,7 @@ FAINT = 6.0  # evidence from which on categories are held against the same ones,
 SLIGHT = 1.05  # width of a gap that is looked at where groups are there anyway
 EMPTY = 1.8  # width of a gap that noise of no kind tried reaches (its largest: 1.6)
 WIDER = 3.0  # times as wide as the groups whose centres it covers, a component is a background and no group
-WEAKER = 0.17  # by so much worse found again, a number gives way to one that indices of compactness agree on
+WEAKER = 0.2  # by so much worse found again, a number gives way to one that indices of compactness agree on
 HALVES = 6  # times that rows are halved for that
 NEAR = 20.0  # difference of the criterion up to which a mixture stays plausible (10 is "very strong": Kass and Raftery)
 
@@ -275,6 +275,8 @@ def choose(
     origins : (p,) the table's column behind each; columns of one origin are levels of a category.
     stop : asked between fits; when it says True, what has been found so far decides.
     """
+    from sklearn.metrics import adjusted_rand_score
+
     rows = sample(len(X), most_rows, seed)
     Z = reduced(blurred(X[rows], origins, seed))
     if not Z.shape[1] or len(Z) < 10:  # nothing differs, or too few rows for anything but chance
@@ -305,10 +307,11 @@ def choose(
         elif 1 < preferred < groups and disputed(Z, labels, cuts, preferred, groups, seed):
             high = max(preferred, int(joined(best, 0.5).max()) + 1)
             groups, low, labels, crossed = preferred, preferred, cuts[preferred][1], True
-    return Choice(
-        groups, low, high, sure, needed, rows, labels, crossed, complete,
-        shaped if width >= (EMPTY if groups == 1 else SLIGHT) else None, width,
-    )  # fmt: skip
+    clear = EMPTY
+    if groups > 1 and not crossed and complete and adjusted_rand_score(labels, cuts[groups][1]) < 0.8:
+        clear = SLIGHT  # not round: perhaps pieces of bent groups
+    gap = shaped if width >= clear else None
+    return Choice(groups, low, high, sure, needed, rows, labels, crossed, complete, gap, width)
 
 
 def _plausible(found: list[Mixture], best: Mixture, groups: int) -> tuple[int, int]:
@@ -336,8 +339,8 @@ def disputed(
 ) -> bool:
     """Whether `preferred`, compact groups, are clearly more real than the more `groups` by density.
 
-    The silhouette must prefer the same number. A number by density is worth the lesser of two agreements: of its groups
-    with those of k-means of that number, and of k-means on one half of the rows with k-means on the other.
+    The silhouette must prefer the same number. A number by density is worth the product of two agreements: of its
+    groups with those of k-means of that number, and of k-means on one half of the rows with k-means on the other.
     """
     from sklearn.metrics import adjusted_rand_score, silhouette_score
 
@@ -346,7 +349,7 @@ def disputed(
     if max(widths, key=lambda k: widths[k]) != preferred:
         return False
     worth = float(adjusted_rand_score(labels, cuts[groups][1]))
-    return min(worth, _again(Z, groups, seed)) < _again(Z, preferred, seed) - WEAKER
+    return worth * _again(Z, groups, seed) < _again(Z, preferred, seed) - WEAKER
 
 
 def _again(Z: np.ndarray, k: int, seed: int) -> float:
@@ -422,7 +425,7 @@ def curve(Z: np.ndarray, choice: Choice, most: int = 12, seed: int = 0, stop: Ca
         if one["gap"] >= two["gap"] - two["gap_error"]:
             choice.votes["gap"] = one["clusters"]
             break
-    choice.votes["density"] = choice.groups
+    choice.votes["found again" if choice.crossed else "density"] = choice.groups
     for told in choice.curve:
         told["votes"] = sum(vote == told["clusters"] for vote in choice.votes.values())
 

@@ -31,6 +31,7 @@ SPECTRAL = 1500
 MANY = 2.5  # times more round groups than gaps show: then the gaps are asked whether they are found again more often
 SURER = 0.1  # by so much
 CLOSE = 0.03  # difference of scores that says nothing: the simpler method, which comes first in ORDER, then answers
+NOISE = 0.03  # share of rows that belong to no group, by density, from which on methods are asked for them
 RELIABLE = 0.75  # share of resamples in which a group should be found again
 
 
@@ -114,6 +115,7 @@ class _Search:
         kept = min(1.5 + 4e-8 * X.size, 0.3 * clock.limit) if clock.limit else 0.0
         self.end = time.monotonic() + max(clock.left() - kept, 0.5) if clock.limit else None
         self.choice = Choice(clusters or 1, 1, 1, 0.0, 0.0, self.rows, np.zeros(len(self.rows), int))
+        self.choice.complete = False
         self.different = len(np.unique(X[self.rows], axis=0)) if len(X) <= 2000 else len(X)
 
     def run(self) -> None:
@@ -152,6 +154,7 @@ class _Search:
             self._unsure(str(error))
 
     def _unsure(self, why: str) -> None:
+        self.choice.complete = False
         if not self.clusters:
             self.choice.groups = min(max(self.choice.groups, 3), max(self.different, 1))
             self.choice.labels = np.zeros(len(self.choice.rows), int)
@@ -191,6 +194,10 @@ class _Search:
         """Whether empty space shows far fewer groups than round ones need."""
         shaped = self.choice.shaped
         return shaped is not None and self.choice.groups >= MANY * (int(shaped.max()) + 1)
+
+    def _background(self) -> bool:
+        """Whether the density shows groups on a background of rows that belong to none."""
+        return float((self.choice.labels < 0).mean()) > NOISE
 
     def _sampled(self, card: Card) -> np.ndarray | None:
         """Rows to fit on where the table has more than the method can take; it is said where it was asked for."""
@@ -261,8 +268,11 @@ class _Search:
         here = t.labels[self.rows]
         t.silhouette = measures.silhouette(self.X[self.rows], here, self.seed)
         if self.choice.shaped is not None:
-            t.shaped = float(adjusted_rand_score(self.choice.shaped, here))
+            inside = self.choice.shaped >= 0
+            t.shaped = float(adjusted_rand_score(self.choice.shaped[inside], here[inside]))
         seen = self.choice.labels >= 0
+        if self._background():
+            seen[:] = True  # a method should tell groups and background apart
         if (
             self.choice.complete
             and self.choice.groups > 1
@@ -345,8 +355,13 @@ class _Search:
         if self.clusters:
             right = [t for t in able if t.groups == self.clusters]
             able = right or able
-        top = max(t.score for t in able)
-        best = next(t for t in able if t.score >= top - CLOSE)
+        plausible = [t for t in able if self.choice.low <= t.groups <= self.choice.high]
+        within = (plausible if self.choice.complete and not self.clusters else []) or able
+        if self.choice.complete and not self.clusters and self._background():
+            apart = [t for t in within if t.groups == self.choice.groups and (t.labels < 0).any()]
+            within = [t for t in apart if t.stability is None or t.stability.mean >= RELIABLE] or within
+        top = max(t.score for t in within)
+        best = next(t for t in within if t.score >= top - CLOSE)
         if self._differs() and not self.clusters and best.stability is not None:
             for t in sorted((t for t in able if t.shaped >= 0.9), key=lambda t: -t.shaped):
                 if t.stability is not None and t.stability.mean > best.stability.mean + SURER:
@@ -374,7 +389,7 @@ class _Search:
             "votes": self.choice.votes,
             "stability": self._stabilities(),
             "dendrogram": group_views.dendrogram(self.X, self.seed),
-            "interval": {"low": self.choice.low, "high": self.choice.high},
+            "interval": dict(zip(("low", "high"), self._interval(best) or (None, None))),
             "evidence": {"value": self.choice.evidence, "needed": self.choice.needed},
         }
         metrics = self._metrics(best, truth)
@@ -400,19 +415,39 @@ class _Search:
 
     def _headline(self, best: Try, stability: Stability | None) -> str:
         k = best.groups
-        if k == 1:
+        if k == 1 and (self.clusters or self.choice.complete):
             return "No groups: the rows are one crowd without gaps." if not self.clusters else "1 group, as asked for."
-        words = f"{k} groups"
-        if self.clusters is None and self.choice.low <= k <= self.choice.high > self.choice.low:
-            words += f" ({self.choice.low} to {self.choice.high} are plausible)"
+        words = f"{k} groups" if k > 1 else "1 group"
+        told, other = self._interval(best), ""
+        if told is None:
+            words += "" if self.clusters else " (how many there are is not known)"
+        elif told[0] <= k <= told[1]:
+            words += f" ({told[0]} to {told[1]} are plausible)" if told[0] < told[1] and not self.clusters else ""
+        else:
+            one = (
+                "no groups at all" if told[1] == 1 else f"{told[0]} to {told[1]}" if told[0] < told[1] else f"{told[0]}"
+            )
+            other = f"; the rows themselves speak for {one}"
         words += f" by {best.card.title}, silhouette {best.silhouette[0]:.2f}"
         if stability is not None and np.isfinite(stability.mean):
             words += f", agreement on resamples {stability.mean:.2f}"
+        words += other
         away = float((best.labels < 0).mean())
         return words + (f"; {away:.0%} of the rows belong to none." if away >= 0.005 else ".")
 
+    def _interval(self, best: Try) -> tuple[int, int] | None:
+        """The plausible numbers of groups; None where the search for them was not over."""
+        if not self.choice.complete:
+            return None
+        k = best.groups
+        if self._differs() and not self.clusters and best.shaped >= 0.9 and k == int(self.choice.shaped.max()) + 1:
+            return k, k  # the choice's numbers are those of round pieces
+        return self.choice.low, self.choice.high
+
     def _warn(self, best: Try, segments: list[dict[str, Any]]) -> None:
-        if best.groups == 1 and self.clusters is None and not self.named:
+        if not self.choice.complete:
+            pass  # whether there are any is not known, and has been said
+        elif best.groups == 1 and self.clusters is None and not self.named:
             self.findings.append(
                 Finding(
                     "no-structure",
