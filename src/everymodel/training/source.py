@@ -15,6 +15,8 @@ from everymodel.core.errors import DataError
 from everymodel.core.seeds import derive
 from everymodel.training.device import to
 
+_BLUR = 0.05  # share of its length by which a sequence may be sorted wrongly
+
 
 class Source:
     """Base of all sources.
@@ -170,6 +172,11 @@ class Ragged(Source):
         self.values, self.lengths = values, lengths
         self.starts = torch.cumsum(lengths, 0) - lengths  # (n,)
         self.rest = tuple(r if isinstance(r, tuple) else (r, "rows") for r in rest)
+        for tensor, kind in self.rest:
+            if len(tensor) != len(values if kind == "steps" else lengths):
+                raise DataError(
+                    f"A tensor of length {len(tensor)} came for {len(lengths)} sequences of {len(values)} steps in all."
+                )
         self.batch, self.tokens, self.pad, self.pad_rest = int(batch), tokens, pad, pad_rest
         self.shuffle, self.window = shuffle, window
         self._sizes = lengths.tolist()  # on the host: shapes of batches must be known here
@@ -178,17 +185,22 @@ class Ragged(Source):
         self.values, self.lengths, self.starts = to([self.values, self.lengths, self.starts], device)
         self.rest = tuple((t.to(device), kind) for t, kind in self.rest)
 
-    def _plan(self, order: list[int]) -> list[list[int]]:
-        """Row numbers of each batch: windows of the order, sorted by length, cut into batches."""
+    def _plan(self, order: list[int], noise: list[float] | None = None) -> list[list[int]]:
+        """Row numbers of each batch: windows of the order, sorted by length, cut into batches.
+
+        Lengths are blurred by `noise` (n,) in [0, 1], else rows of rare lengths would share a batch in every epoch.
+        """
         plan, sizes = [], self._sizes
+        blurred = [s * (1 + _BLUR * u) for s, u in zip(sizes, noise, strict=True)] if noise else sizes
         wide = max(self.batch * self.window, 1)
         for low in range(0, len(order), wide):
-            rows = sorted(order[low : low + wide], key=lambda r: -sizes[r])
+            rows = sorted(order[low : low + wide], key=lambda r: -blurred[r])
             at = 0
             while at < len(rows):
                 size = self.batch
-                if self.tokens:
-                    size = max(1, min(size, self.tokens // sizes[rows[at]]))
+                if self.tokens:  # the first need not be the longest
+                    longest = max(sizes[r] for r in rows[at : at + size])
+                    size = max(1, min(size, self.tokens // longest))
                 plan.append(rows[at : at + size])
                 at += size
         return plan
@@ -201,7 +213,7 @@ class Ragged(Source):
         generator.manual_seed(derive(seed, "epoch", number))
         n = len(self._sizes)
         order = torch.randperm(n, generator=generator).tolist() if self.shuffle else list(range(n))
-        plan = self._plan(order)
+        plan = self._plan(order, torch.rand(n, generator=generator).tolist() if self.shuffle else None)
         if self.shuffle:
             plan = [plan[i] for i in torch.randperm(len(plan), generator=generator).tolist()]
         for rows in plan[start:]:
