@@ -153,7 +153,7 @@ def trace(
     batch: Batch,
     y: Any = None,
     *,
-    lr: float | None = 0.1,
+    lr: float | None = 0.01,
     member: int = 0,
     otherwise: Otherwise | None = None,
 ) -> Trace:

@@ -10,6 +10,7 @@ from everymodel.core.errors import TargetError
 from everymodel.core.schema import FREE_TASKS
 
 if TYPE_CHECKING:
+    from everymodel.workflow.evaluate.trace_page import Trace
     from everymodel.workflow.types import Evaluation
     from everymodel.workflow.unsupervised.drift import Drift
 
@@ -66,6 +67,43 @@ class Model(scoring.Model):
             threshold=self.manifest.get("threshold"),
         )
 
+    def trace(self, data: Any, y: Any = None, *, lr: float | None = 0.01, member: int = 0) -> Trace:
+        """Every number of one row's way through a network: preparation, z, a, loss, delta, gradients, new weights.
+
+        For feed-forward networks, and for linear and logistic models, which are networks of one layer.
+
+        Parameters
+        ----------
+        data : one row: a dict, a Series, or a frame of one row.
+        y : its target; by default taken from the target column(s) of `data`. Without one there is no loss.
+        lr : length of the step of plain gradient descent whose new weights are shown; None for none.
+        member : which network, where the model averages several; the trace lists them all.
+
+        Returns
+        -------
+        A trace: print it, or take `frame()` (a long table), `html(path)` (a page), or its attributes.
+
+        Raises
+        ------
+        CapabilityError
+            for models that do not answer by weighted sums.
+        """
+        from everymodel.scoring import table
+        from everymodel.scoring.trace import trace
+        from everymodel.workflow.evaluate.trace_page import Trace
+
+        batch, _ = table.parse(self.schema, data)
+        names = [c.name for c in self.schema.columns if c.role == "target"]
+        if y is None:
+            y = _held(data, names)
+        code = None
+        if y is not None:
+            one = [y] if len(names) <= 1 else {n: [y[n]] for n in names} if hasattr(y, "keys") else [list(y)]
+            code = table.parse_target(self.schema, one)[0]
+        made = Trace.of(trace(self, batch, code, lr=lr, member=member))
+        made.target = y
+        return made
+
     def drift(self, data: Any) -> Drift:
         """How groups have changed in new rows: shares, distances, centres, a new group; task "cluster" only.
 
@@ -77,6 +115,20 @@ class Model(scoring.Model):
         from everymodel.workflow.unsupervised.drift import drift
 
         return drift(self, data)
+
+
+def _held(data: Any, names: list[str]) -> Any:
+    """The target of one row that holds it, else None: a value, or a dict of several."""
+    if not names or not hasattr(data, "__getitem__") or not hasattr(data, "keys"):
+        return None
+    try:
+        found = {n: data[n] for n in names}
+    except (KeyError, IndexError):
+        return None
+    found = {n: v.iloc[0] if hasattr(v, "iloc") else v for n, v in found.items()}
+    if any(v is None or v != v for v in found.values()):
+        return None
+    return found[names[0]] if len(names) == 1 else found
 
 
 def load(path: str | os.PathLike[str]) -> Model:
