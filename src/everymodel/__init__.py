@@ -24,6 +24,7 @@ _VERBS = {
     "neuron": "everymodel.scoring.neuron:neuron",
     "Run": "everymodel.workflow.run:Run",
     "Model": "everymodel.workflow.model:Model",
+    "Graph": "everymodel.core.graph:Graph",
     "EverymodelError": "everymodel.core.errors:EverymodelError",
 }
 _MODULES = ("catalog", "scoring", "testing", "core", "workflow", "preprocessing", "models", "interfaces")

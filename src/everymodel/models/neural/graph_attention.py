@@ -1,0 +1,248 @@
+"""Graph attention networks (Velickovic et al. 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from everymodel.models.neural._graph import GraphClassifier, GraphEstimator, GraphRegressor, fit, pack
+from everymodel.training.blocks.graph import GraphAttention
+
+__all__ = ["GraphAttentionClassifier", "GraphAttentionRegressor", "fit", "pack"]
+
+CARD = {
+    "name": "graph_attention",
+    "title": "Graph attention network",
+    "summary": "Each node sums itself and its neighbours by shares that are learnt from both.",
+    "choose": "Graphs in which some neighbours matter more than others.",
+    "avoid": "Very large graphs and quick answers: it takes several times as long as a graph convolution.",
+    "gives": ["probabilities"],
+    "needs": {"scaling": "standard", "package": "torch"},
+    "cost": {"scale": 0.3, "rows_power": 0.3, "columns_power": 0.2},
+    "references": ["Velickovic et al. (2018), Graph attention networks. ICLR."],
+    "advice": ["smooth"],
+    "parameters": {
+        "heads": {
+            "type": "int",
+            "default": 8,
+            "low": 1,
+            "high": 64,
+            "text": "Ways of attending side by side in hidden layers.",
+        },
+        "dropout": {
+            "type": "float",
+            "default": 0.6,
+            "low": 0.0,
+            "high": 0.95,
+            "text": "Share of numbers left out in each step.",
+        },
+        "epochs": {
+            "type": "int",
+            "default": 200,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Passes over the graph.",
+        },
+        "batch_size": {
+            "type": "int",
+            "default": None,
+            "low": 1,
+            "high": 1000000,
+            "tune": False,
+            "text": "Nodes (or graphs) per step, with a sample of what they hear; none: the whole graph.",
+        },
+        "neighbors": {
+            "type": "int",
+            "default": None,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Neighbours drawn of each node where batch_size is given; none: 10.",
+        },
+        "scaling": {
+            "type": "choice",
+            "default": "auto",
+            "choices": ["auto", "rows", "standard", "none"],
+            "tune": False,
+            "text": "Features as shares of their row, by column to mean 0 and spread 1, or as they are.",
+        },
+        "activation": {
+            "type": "choice",
+            "default": "elu",
+            "choices": ["relu", "elu", "tanh", "gelu", "silu", "leaky_relu", "identity"],
+            "tune": False,
+            "text": "The bend between layers.",
+        },
+        "pooling": {
+            "type": "choice",
+            "default": "mean",
+            "choices": ["mean", "max", "attention"],
+            "tune": False,
+            "text": "How nodes become one row, where whole graphs are judged.",
+        },
+        "learning_rate": {
+            "type": "float",
+            "default": 0.005,
+            "low": 1e-05,
+            "high": 1.0,
+            "log": True,
+            "text": "Length of the longest step.",
+        },
+        "weight_decay": {
+            "type": "float",
+            "default": 0.0005,
+            "low": 0.0,
+            "high": 1.0,
+            "text": "Pull of weights towards zero.",
+        },
+        "optimizer": {
+            "type": "choice",
+            "default": "adam",
+            "choices": ["sgd", "momentum", "rmsprop", "adam", "adamw", "muon"],
+            "tune": False,
+            "text": "How weights move.",
+        },
+        "schedule": {
+            "type": "choice",
+            "default": "constant",
+            "choices": ["constant", "linear", "cosine", "one_cycle", "warm_cosine", "flat_cosine"],
+            "tune": False,
+            "text": "Shape of the learning rate over the run.",
+        },
+        "patience": {
+            "type": "int",
+            "default": None,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Epochs without gain on the validation part before it ends; none: to the end.",
+        },
+        "validation_fraction": {
+            "type": "float",
+            "default": 0.0,
+            "low": 0.0,
+            "high": 0.9,
+            "tune": False,
+            "text": "Share of labelled nodes that choose the best epoch and teach nothing.",
+        },
+        "device": {
+            "type": "choice",
+            "default": "auto",
+            "choices": ["auto", "cpu", "cuda", "mps"],
+            "tune": False,
+            "text": "Where to train.",
+        },
+    },
+    "classes": {
+        "classifier": {
+            "class": "everymodel.models.neural.graph_attention:GraphAttentionClassifier",
+            "tasks": ["binary", "multiclass", "multilabel"],
+            "presets": [{}],
+            "tiny": [
+                {"hidden": [8], "heads": 2, "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}
+            ],
+        },
+        "regressor": {
+            "class": "everymodel.models.neural.graph_attention:GraphAttentionRegressor",
+            "tasks": ["regression"],
+            "gives": ["multioutput"],
+            "presets": [{}],
+            "tiny": [
+                {"hidden": [8], "heads": 2, "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}
+            ],
+        },
+    },
+}
+
+
+class _Attention(GraphEstimator):
+    _how = "self"
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (8,),
+        heads: int = 8,
+        activation: str = "elu",
+        dropout: float = 0.6,
+        scaling: str = "auto",
+        pooling: str = "mean",
+        neighbors: int | None = None,
+        epochs: int = 200,
+        batch_size: int | None = None,
+        learning_rate: float = 0.005,
+        weight_decay: float = 5e-4,
+        optimizer: str = "adam",
+        schedule: str = "constant",
+        patience: int | None = None,
+        validation_fraction: float = 0.0,
+        budget: Any = None,
+        device: str = "auto",
+        checkpoint: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.hidden = hidden
+        self.heads = heads
+        self.activation = activation
+        self.dropout = dropout
+        self.scaling = scaling
+        self.pooling = pooling
+        self.neighbors = neighbors
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.budget = budget
+        self.device = device
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _layer(self, inputs: int, outputs: int, last: bool) -> nn.Module:
+        heads, merge = (1, "mean") if last else (int(self.heads), "concat")
+        return GraphAttention(inputs, outputs, heads, merge, self.dropout)
+
+    def _width(self, outputs: int) -> int:
+        return outputs * int(self.heads)
+
+
+class GraphAttentionClassifier(GraphClassifier, _Attention):
+    """A graph attention network for classes: neighbours are summed by learnt shares, in several heads.
+
+    Of nodes (fit a Graph and labels of some of its nodes), of whole graphs (fit a list of Graphs), or of rows of a
+    table, which are nodes without edges.
+
+    Parameters
+    ----------
+    hidden : neurons of each head of each hidden layer.
+    heads : ways of attending side by side in hidden layers; the last layer has one.
+    Others as in GraphConvolutionClassifier; see the card.
+
+    Attributes
+    ----------
+    classes_, net_, network_, history_, graph_, n_features_in_
+
+    Raises
+    ------
+    DataError, TargetError, ParameterError
+
+    Examples
+    --------
+    >>> from everymodel.core.graph import Graph
+    >>> graph = Graph([(0, 1), (1, 2), (3, 4), (4, 5)])
+    >>> y = ["a", None, None, "b", None, None]
+    >>> model = GraphAttentionClassifier(dropout=0.0, epochs=50, random_state=0).fit(graph, y)
+    >>> model.predict([1, 4]).tolist()
+    ['a', 'b']
+    """
+
+
+class GraphAttentionRegressor(GraphRegressor, _Attention):
+    """The same for numbers; parameters as GraphAttentionClassifier."""

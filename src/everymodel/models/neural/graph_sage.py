@@ -1,0 +1,242 @@
+"""GraphSAGE networks (Hamilton, Ying and Leskovec 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from everymodel.core.errors import ParameterError
+from everymodel.models.neural._graph import GraphClassifier, GraphEstimator, GraphRegressor, fit, pack
+from everymodel.training.blocks.graph import GraphSAGE
+
+__all__ = ["GraphSAGEClassifier", "GraphSAGERegressor", "fit", "pack"]
+
+CARD = {
+    "name": "graph_sage",
+    "title": "GraphSAGE",
+    "summary": "Each node joins its own numbers with the mean or the largest of its neighbours.",
+    "choose": "Large graphs (it learns from samples of neighbours), new nodes later, edges between unlike nodes.",
+    "avoid": "Few labels on nodes that resemble their neighbours: a graph convolution has fewer weights to learn.",
+    "gives": ["probabilities"],
+    "needs": {"scaling": "standard", "package": "torch"},
+    "cost": {"scale": 0.06, "rows_power": 0.3, "columns_power": 0.2},
+    "references": ["Hamilton, Ying and Leskovec (2017), Inductive representation learning on large graphs. NeurIPS."],
+    "advice": ["smooth"],
+    "parameters": {
+        "combine": {
+            "type": "choice",
+            "default": "mean",
+            "choices": ["mean", "max"],
+            "text": "Neighbours by their mean, or by the largest of what a layer makes of them.",
+        },
+        "dropout": {
+            "type": "float",
+            "default": 0.5,
+            "low": 0.0,
+            "high": 0.95,
+            "text": "Share of numbers left out in each step.",
+        },
+        "epochs": {
+            "type": "int",
+            "default": 200,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Passes over the graph.",
+        },
+        "batch_size": {
+            "type": "int",
+            "default": None,
+            "low": 1,
+            "high": 1000000,
+            "tune": False,
+            "text": "Nodes (or graphs) per step, with a sample of what they hear; none: the whole graph.",
+        },
+        "neighbors": {
+            "type": "int",
+            "default": None,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Neighbours drawn of each node where batch_size is given; none: 10.",
+        },
+        "scaling": {
+            "type": "choice",
+            "default": "auto",
+            "choices": ["auto", "rows", "standard", "none"],
+            "tune": False,
+            "text": "Features as shares of their row, by column to mean 0 and spread 1, or as they are.",
+        },
+        "activation": {
+            "type": "choice",
+            "default": "relu",
+            "choices": ["relu", "elu", "tanh", "gelu", "silu", "leaky_relu", "identity"],
+            "tune": False,
+            "text": "The bend between layers.",
+        },
+        "pooling": {
+            "type": "choice",
+            "default": "mean",
+            "choices": ["mean", "max", "attention"],
+            "tune": False,
+            "text": "How nodes become one row, where whole graphs are judged.",
+        },
+        "learning_rate": {
+            "type": "float",
+            "default": 0.01,
+            "low": 1e-05,
+            "high": 1.0,
+            "log": True,
+            "text": "Length of the longest step.",
+        },
+        "weight_decay": {
+            "type": "float",
+            "default": 0.0005,
+            "low": 0.0,
+            "high": 1.0,
+            "text": "Pull of weights towards zero.",
+        },
+        "optimizer": {
+            "type": "choice",
+            "default": "adam",
+            "choices": ["sgd", "momentum", "rmsprop", "adam", "adamw", "muon"],
+            "tune": False,
+            "text": "How weights move.",
+        },
+        "schedule": {
+            "type": "choice",
+            "default": "constant",
+            "choices": ["constant", "linear", "cosine", "one_cycle", "warm_cosine", "flat_cosine"],
+            "tune": False,
+            "text": "Shape of the learning rate over the run.",
+        },
+        "patience": {
+            "type": "int",
+            "default": None,
+            "low": 1,
+            "high": 10000,
+            "tune": False,
+            "text": "Epochs without gain on the validation part before it ends; none: to the end.",
+        },
+        "validation_fraction": {
+            "type": "float",
+            "default": 0.0,
+            "low": 0.0,
+            "high": 0.9,
+            "tune": False,
+            "text": "Share of labelled nodes that choose the best epoch and teach nothing.",
+        },
+        "device": {
+            "type": "choice",
+            "default": "auto",
+            "choices": ["auto", "cpu", "cuda", "mps"],
+            "tune": False,
+            "text": "Where to train.",
+        },
+    },
+    "classes": {
+        "classifier": {
+            "class": "everymodel.models.neural.graph_sage:GraphSAGEClassifier",
+            "tasks": ["binary", "multiclass", "multilabel"],
+            "presets": [{}],
+            "tiny": [{"hidden": [16], "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}],
+        },
+        "regressor": {
+            "class": "everymodel.models.neural.graph_sage:GraphSAGERegressor",
+            "tasks": ["regression"],
+            "gives": ["multioutput"],
+            "presets": [{}],
+            "tiny": [{"hidden": [16], "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}],
+        },
+    },
+}
+
+
+class _SAGE(GraphEstimator):
+    _how = "mean"
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (32,),
+        combine: str = "mean",
+        activation: str = "relu",
+        dropout: float = 0.5,
+        scaling: str = "auto",
+        pooling: str = "mean",
+        neighbors: int | None = None,
+        epochs: int = 200,
+        batch_size: int | None = None,
+        learning_rate: float = 0.01,
+        weight_decay: float = 5e-4,
+        optimizer: str = "adam",
+        schedule: str = "constant",
+        patience: int | None = None,
+        validation_fraction: float = 0.0,
+        budget: Any = None,
+        device: str = "auto",
+        checkpoint: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.hidden = hidden
+        self.combine = combine
+        self.activation = activation
+        self.dropout = dropout
+        self.scaling = scaling
+        self.pooling = pooling
+        self.neighbors = neighbors
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.budget = budget
+        self.device = device
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _layer(self, inputs: int, outputs: int, last: bool) -> nn.Module:
+        if self.combine not in ("mean", "max"):
+            raise ParameterError(f"combine={self.combine!r} is unknown: expected mean or max.")
+        return GraphSAGE(inputs, outputs, self.combine)
+
+
+class GraphSAGEClassifier(GraphClassifier, _SAGE):
+    """A GraphSAGE network for classes: a node's own numbers, and its neighbours' combined, each with own weights.
+
+    Of nodes (fit a Graph and labels of some of its nodes), of whole graphs (fit a list of Graphs), or of rows of a
+    table, which are nodes without edges.
+
+    Parameters
+    ----------
+    combine : "mean" of the neighbours, weighted by their edges, or "max" of relu(x W + b).
+    batch_size, neighbors : nodes per step and neighbours drawn of each; without them the whole graph is one step.
+    Others as in GraphConvolutionClassifier; see the card.
+
+    Attributes
+    ----------
+    classes_, net_, network_, history_, graph_, n_features_in_
+
+    Raises
+    ------
+    DataError, TargetError, ParameterError
+
+    Examples
+    --------
+    >>> from everymodel.core.graph import Graph
+    >>> graph = Graph([(0, 1), (1, 2), (3, 4), (4, 5)])
+    >>> y = ["a", None, None, "b", None, None]
+    >>> model = GraphSAGEClassifier(dropout=0.0, epochs=50, random_state=0).fit(graph, y)
+    >>> model.predict([1, 4]).tolist()
+    ['a', 'b']
+    """
+
+
+class GraphSAGERegressor(GraphRegressor, _SAGE):
+    """The same for numbers; parameters as GraphSAGEClassifier."""

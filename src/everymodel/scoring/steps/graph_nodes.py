@@ -1,0 +1,178 @@
+"""Nodes of a graph by their ids: the graph lies in the file, and what is known of a node is looked up or computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.graph import Rows
+from everymodel.scoring.layers.base import Layer
+from everymodel.scoring.layers.graph import Signal
+from everymodel.scoring.steps.base import Batch, Step, need, step
+from everymodel.scoring.steps.network import Network
+
+COLUMN = "node"
+
+
+def places(batch: Any, column: str, n: int) -> np.ndarray:
+    """Numbers of nodes, n for those that are not there; of a batch, from the codes of its column of ids."""
+    at = np.asarray(batch.columns[column] if isinstance(batch, Batch) else batch).astype(np.int64)
+    return np.where((at >= 0) & (at < n), at, n)
+
+
+def rows_of(prefix: str, arrays: dict[str, np.ndarray | None], shape: tuple[int, int]) -> Rows:
+    """A matrix in compressed rows from three arrays of a file, with validation."""
+    values, columns, starts = (arrays[f"{prefix}_{part}"] for part in ("values", "columns", "starts"))
+    whole = all(isinstance(a, np.ndarray) and a.ndim == 1 for a in (values, columns, starts))
+    need(whole, "a matrix in compressed rows is damaged")
+    assert values is not None and columns is not None and starts is not None
+    need(columns.dtype.kind in "iu" and starts.dtype.kind in "iu", "a matrix in compressed rows is damaged")
+    fits = len(starts) == shape[0] + 1 and starts[0] == 0 and starts[-1] == len(columns) == len(values)
+    need(bool(fits) and bool((np.diff(starts.astype(np.int64)) >= 0).all()), "compressed rows overlap")
+    inside = not len(columns) or (int(columns.min()) >= 0 and int(columns.max()) < shape[1])
+    need(inside and values.dtype.kind == "f", "compressed rows lead outside of their matrix")
+    return Rows(values, columns, starts, shape)
+
+
+@step("node_rows")
+class NodeRows(Step):
+    """What is known of each node as a row of a matrix (n + 1, p); the last row is for nodes that are not there.
+
+    column : the column of the batch that holds the ids.
+    """
+
+    holds_rows = True
+    rows: np.ndarray
+    column: str = COLUMN
+
+    def __call__(self, batch: Any) -> np.ndarray:
+        return self.rows[places(batch, self.column, len(self.rows) - 1)].astype(np.float64)
+
+    def check(self) -> None:
+        good = self.rows.ndim == 2 and len(self.rows) > 1 and self.rows.dtype.kind == "f"
+        need(good and bool(np.isfinite(self.rows).all()), "what is known of nodes is damaged")
+        need(isinstance(self.column, str), "the column of nodes has no name")
+
+
+@step("node_answers", output="probabilities")
+class NodeAnswers(Step):
+    """Answers (n + 1, k) for each node, found once and for all (labels that flow through a graph); the last row is for
+    nodes that are not there."""
+
+    rows: np.ndarray
+    column: str = COLUMN
+
+    def __call__(self, batch: Any) -> np.ndarray:
+        return self.rows[places(batch, self.column, len(self.rows) - 1)].astype(np.float64)
+
+    def check(self) -> None:
+        need(self.rows.ndim == 2 and len(self.rows) > 1 and self.rows.dtype.kind == "f", "answers of nodes are damaged")
+        sums = self.rows.sum(axis=1)
+        need(bool(np.isfinite(self.rows).all()) and np.allclose(sums, 1, atol=1e-6), "answers of nodes are damaged")
+
+
+@step("graph_nodes", output="value")
+class GraphNodes(Network):
+    """A graph network and its graph: the answer for nodes by number; a node that is not there counts as one without
+    edges, whose features are those of the mean node.
+
+    edges_values, edges_columns, edges_starts : the adjacency (n, n) without self-loops.
+    features : (n, p), or in compressed rows features_values, features_columns, features_starts with `width` columns;
+        none of these where each node is a feature of its own.
+    """
+
+    holds_rows = True
+    column: str = COLUMN
+    nodes: int = 0
+    width: int = 0
+    edges_values: np.ndarray | None = None
+    edges_columns: np.ndarray | None = None
+    edges_starts: np.ndarray | None = None
+    features: np.ndarray | None = None
+    features_values: np.ndarray | None = None
+    features_columns: np.ndarray | None = None
+    features_starts: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, network: Layer, features: Any, adjacency: Rows, column: str = COLUMN, **settings: Any) -> GraphNodes:
+        arrays: dict[str, Any] = _arrays("edges", adjacency)
+        width = 0
+        if isinstance(features, Rows):
+            arrays |= _arrays("features", Rows(np.nan_to_num(features.values), features.columns, features.starts,
+                                               features.shape))  # fmt: skip
+            width = features.shape[1]
+        elif features is not None:
+            filled = features
+            if np.isnan(features).any():  # a file holds finite numbers: the network's own filling is done before
+                filled = network.layers[0](features)  # type: ignore[attr-defined]
+            arrays["features"], width = np.ascontiguousarray(filled), features.shape[1]
+        return cls(network, precision="float64", column=column, nodes=len(adjacency), width=width, **arrays, **settings)
+
+    def __call__(self, x: Any) -> np.ndarray:
+        if isinstance(x, Signal):  # another graph
+            return super().__call__(x)
+        return self.known()[places(x, self.column, self.nodes)]
+
+    def known(self) -> np.ndarray:
+        """(n + 1, ...) answers for every node, and for one that is not there; made once."""
+        made = self.__dict__.get("_known")
+        if made is None:
+            x, adjacency = self._matrices()
+            made = self.answered(np.asarray(self.root()(Signal(x, adjacency)), dtype=np.float64))
+            object.__setattr__(self, "_known", made)
+        return made
+
+    def _matrices(self) -> tuple[Any, Rows]:
+        """Features and adjacency with one more node, which has no edges."""
+        n, held = self.nodes, self.__dict__
+        edges = rows_of("edges", held, (n, n))
+        adjacency = Rows(edges.values, edges.columns, np.append(edges.starts, edges.starts[-1]), (n + 1, n + 1))
+        if self.features is not None:
+            x: Any = np.vstack([self.features, self.features.mean(axis=0)])
+        elif self.features_values is not None:
+            known = rows_of("features", held, (n, self.width))
+            x = Rows(known.values, known.columns, np.append(known.starts, known.starts[-1]), (n + 1, self.width))
+        else:
+            x = Rows(np.ones(n), np.arange(n), np.append(np.arange(n + 1), n), (n + 1, n))
+        return x, adjacency
+
+    def spec(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        settings, arrays = super().spec()
+        settings |= {"column": self.column, "nodes": self.nodes, "width": self.width}
+        return settings, arrays | {k: v for k, v in self.__dict__.items() if k in _ARRAYS and v is not None}
+
+    @classmethod
+    def build(cls, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> GraphNodes:
+        settings, arrays = dict(settings), dict(arrays)
+        own: dict[str, Any] = {k: settings.pop(k) for k in ("column", "nodes", "width") if k in settings}
+        own |= {k: arrays.pop(k) for k in _ARRAYS if k in arrays}
+        plain = Network.build(settings, arrays)
+        kept = {k: v for k, v in plain.__dict__.items() if not k.startswith("_")}
+        made = cls(**kept, **own)
+        made.check()
+        return made
+
+    def check(self) -> None:
+        Network.check(self)
+        counts = all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in (self.nodes, self.width))
+        need(counts and self.nodes > 0 and isinstance(self.column, str), "the nodes of a graph are described wrongly")
+        rows_of("edges", self.__dict__, (self.nodes, self.nodes))
+        if self.features is not None:
+            good = self.features.shape == (self.nodes, self.width) and self.features.dtype.kind == "f"
+            need(good and bool(np.isfinite(self.features).all()), "features of nodes are damaged")
+        if self.features_values is not None:
+            rows_of("features", self.__dict__, (self.nodes, self.width))
+
+
+_PARTS = ("values", "columns", "starts")
+_ARRAYS = ("features", *(f"{prefix}_{part}" for prefix in ("edges", "features") for part in _PARTS))
+
+
+def _arrays(prefix: str, rows: Rows) -> dict[str, np.ndarray]:
+    kind = np.int32 if max(len(rows.columns), rows.shape[1]) < 2**31 else np.int64
+    return {
+        f"{prefix}_values": rows.values,
+        f"{prefix}_columns": rows.columns.astype(kind),
+        f"{prefix}_starts": rows.starts.astype(kind),
+    }
