@@ -1,0 +1,307 @@
+"""Plumbing of networks for tables: what columns look like to a network, the network, and its objective."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from everymodel.scoring.layers import feed
+from everymodel.scoring.layers.base import Layer
+from everymodel.scoring.layers.embeddings import Spread, Tabular
+from everymodel.training.blocks.embeddings import Bend, Levels, Periodic, Piecewise, Weighted
+from everymodel.training.blocks.feed import role
+from everymodel.training.blocks.written import array
+from everymodel.training.objective import Objective
+
+HOT = 9  # columns of up to so many levels become a column for each level, others are embedded
+LEVEL_WIDTH = 8
+HALVES = 10  # fewest validation rows of which each half chooses the epoch that judges the other
+_ROWS = 50_000  # rows from which quantiles are taken
+
+
+def learn_front(
+    X: np.ndarray, categories: Sequence[int] = (), scaling: str = "robust", one_scale: bool = False
+) -> Tabular:
+    """What columns (n, p) look like to the network, from training rows; NaN for missing, `categories` hold levels.
+
+    scaling: "robust" (median, quartiles, soft clip) or "range" (0 to 1). one_scale: all numbers share one range.
+    Columns that say nothing are left out.
+    """
+    categories = {int(j) for j in categories}
+    numbers, centre, scale, gaps, hot, hot_level, coded, levels = [], [], [], [], [], [], [], []
+    lowest, highest = (float(np.nanmin(X)), float(np.nanmax(X))) if one_scale else (0.0, 1.0)
+    for j in range(X.shape[1]):
+        column = X[:, j]
+        missing = np.isnan(column)
+        some = bool(missing.any())
+        column = column[~missing] if some else column
+        if some and len(column):
+            gaps.append(j)
+        if not len(column):
+            continue
+        if j in categories:
+            own = np.unique(column)
+            if len(own) > HOT:
+                coded.append(j)
+                levels.append(own)
+            elif len(own) > 1:
+                own = own[1:] if len(own) == 2 and not some else own
+                hot += [j] * len(own)
+                hot_level += list(own)
+            continue
+        low, high = float(column.min()), float(column.max())
+        if low == high:
+            continue
+        if scaling == "range":
+            middle, width = (lowest, highest - lowest) if one_scale else (low, high - low)
+        else:
+            part = column if len(column) <= _ROWS else column[:: len(column) // _ROWS + 1]
+            quarter, middle, rest = (float(v) for v in np.quantile(part, (0.25, 0.5, 0.75)))
+            width = rest - quarter
+            if not width > 1e-9 * (high - low):  # mostly one value
+                width = 0.5 * high - 0.5 * low
+        if not (np.isfinite(width) and width > np.finfo(np.float64).tiny):
+            continue
+        numbers.append(j)
+        centre.append(middle)
+        scale.append(1.0 / width)
+    if not numbers and not hot and not coded and not gaps:  # nothing to see: one column of zeros
+        numbers, centre, scale = [0], [0.0], [0.0]
+    counts = np.cumsum([0, *(len(own) for own in levels)])
+    whole, real = np.int32, np.float64
+    return Tabular(
+        columns=X.shape[1],
+        numbers=np.array(numbers, dtype=whole),
+        centre=np.array(centre, dtype=real),
+        scale=np.array(scale, dtype=real),
+        gaps=np.array(gaps, dtype=whole),
+        hot=np.array(hot, dtype=whole),
+        hot_level=np.array(hot_level, dtype=real),
+        coded=np.array(coded, dtype=whole),
+        starts=counts.astype(whole),
+        levels=np.concatenate(levels) if levels else np.zeros(0),
+        smooth=scaling == "robust",
+    )
+
+
+def pieces(Z: np.ndarray, most: int, total: int = 1024) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(column, start, width) of pieces between quantiles of scaled numbers (n, m); near `total` of them at most."""
+    columns, starts, widths = [], [], []
+    most = max(4, min(most, total // max(Z.shape[1], 1)))
+    Z = Z if len(Z) <= _ROWS else Z[:: len(Z) // _ROWS + 1]
+    for j in range(Z.shape[1]):
+        edges = np.unique(Z[:, j])
+        if len(edges) > most + 1:
+            edges = np.unique(np.quantile(Z[:, j], np.linspace(0, 1, most + 1)))
+        wide = np.diff(edges.astype(np.float32))
+        keep = wide > 1e-6
+        columns.append(np.full(int(keep.sum()), j))
+        starts.append(edges[:-1][keep])
+        widths.append(wide[keep])
+    made = (np.concatenate(columns), np.concatenate(starts), np.concatenate(widths))
+    return made[0].astype(np.int64), made[1].astype(np.float32), made[2].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a network for tables is built."""
+
+    hidden: tuple[int, ...] = (256, 256, 256)
+    members: int = 1
+    activation: str = "mish"
+    learnt: bool = False
+    embedding: str = "periodic"  # of numbers: "periodic" "piecewise" "none"
+    bins: int = 16
+    dropout: float = 0.0
+
+
+class TableNet(nn.Module):
+    """Rows as a Tabular layer gives them, (b, q) or (f, b, q), to answers (f, b, k, outputs) of k members.
+
+    Members share all weights but the scales with which they see the inputs, and their last layers (Gorishniy et al.
+    2025). All weights have a leading axis of `nets` independent networks.
+    """
+
+    def __init__(self, front: Tabular, Z: np.ndarray, outputs: int, shape: Shape, nets: int = 1):
+        super().__init__()
+        self.shape, self.nets, self.numbers, self.kept = shape, nets, len(front.numbers), front.kept
+        m, wide = self.numbers, 0
+        self.wave: nn.Module | None = None
+        if m and shape.embedding == "periodic":
+            self.wave = Periodic(nets, m)
+            wide += 3 * m
+        elif m and shape.embedding == "piecewise":
+            column, start, width = (torch.as_tensor(a) for a in pieces(Z[:, :m], shape.bins))
+            self.wave = Piecewise(column, start, width)
+            wide += len(column)
+        self.levels: Levels | None = None
+        if len(front.coded):
+            self.levels = Levels(nets, np.diff(front.starts).tolist(), LEVEL_WIDTH)
+            wide += LEVEL_WIDTH * len(front.coded)
+        wide += self.kept
+        k = shape.members
+        self.gain = role(torch.ones(nets, 1, wide), "gain")
+        self.view = role(torch.randn(nets, 1, k, wide), "view") if k > 1 else None
+        body: list[nn.Module] = []
+        sizes = [wide, *shape.hidden]
+        for i, (a, b) in enumerate(itertools.pairwise(sizes)):
+            body += [Weighted(nets, a, b, kind="first" if i == 0 else "matrix")]
+            body += [Bend(shape.activation, nets, b, shape.learnt)]
+            if shape.dropout:
+                body += [nn.Dropout(shape.dropout)]
+        self.body = nn.Sequential(*body)
+        self.head = role(torch.zeros(nets * k, sizes[-1], outputs), "last")
+        self.offset = role(torch.zeros(nets * k, 1, outputs), "bias")
+        self.head_gain = 1.0 / math.sqrt(sizes[-1])
+
+    def inputs(self, x: torch.Tensor) -> torch.Tensor:
+        """All columns as the first layer sees them (f, b, wide)."""
+        x = x.expand(self.nets, *x.shape[-2:])
+        m = self.numbers
+        parts = []
+        if self.wave is None:
+            parts.append(x[..., : self.kept])
+        else:
+            waves = self.wave(x[..., :m])
+            # Waves hold the numbers themselves, pieces do not.
+            parts += [waves, x[..., m if isinstance(self.wave, Periodic) else 0 : self.kept]]
+        if self.levels is not None:
+            parts.append(self.levels(x[..., self.kept :]))
+        return (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]) * self.gain
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.inputs(x)
+        f, b, k = self.nets, h.shape[1], self.shape.members
+        if self.view is not None:
+            h = (h[:, :, None] * self.view).flatten(1, 2)  # (f, b * k, wide)
+        h = self.body(h)
+        h = h.view(f, b, k, -1).transpose(1, 2).flatten(0, 1)  # (f * k, b, d)
+        out = torch.baddbmm(self.offset, h, self.head, alpha=self.head_gain)
+        return out.view(f, k, b, -1).transpose(1, 2)  # (f, b, k, outputs)
+
+    def layer(self, chosen: int = 0) -> Layer:
+        """Network number `chosen` in numpy: (n, q) -> (n, outputs), (n, k, outputs) for more than one member."""
+        i, k, m = chosen, self.shape.members, self.numbers
+        parts: list[Layer] = []
+        rest = np.arange(self.kept, dtype=np.int32)
+        if self.wave is not None:
+            numbers = feed.Columns(np.arange(m, dtype=np.int32))
+            parts.append(feed.Sequential([numbers, self.wave.layer(i)]))  # type: ignore[operator]
+            rest = rest[m:] if isinstance(self.wave, Periodic) else rest
+        if len(rest):
+            parts.append(feed.Columns(rest))
+        if self.levels is not None:
+            codes = np.arange(self.kept, self.kept + len(self.levels.starts), dtype=np.int32)
+            parts.append(feed.Sequential([feed.Columns(codes), self.levels.layer(i)]))
+        made: list[Layer] = [feed.Concat(parts) if len(parts) > 1 else parts[0]]
+        if self.view is None:
+            made.append(feed.Affine(array(self.gain[i, 0])))
+        else:
+            made.append(Spread(array(self.gain[i, 0] * self.view[i, 0])))
+        made += [block.layer(i) for block in self.body if not isinstance(block, nn.Dropout)]  # type: ignore[operator]
+        heads = slice(i * k, (i + 1) * k)
+        weight, bias = array(self.head[heads] * self.head_gain), array(self.offset[heads, 0])
+        made.append(feed.Dense(weight, bias) if k > 1 else feed.Dense(weight[0], bias[0]))
+        return feed.Sequential(made)
+
+
+class PlainNet(nn.Module):
+    """The network of tutorials: weighted sums and one bend, (b, p) -> (1, b, 1, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int], activation: str, dropout: float = 0.0):
+        super().__init__()
+        sizes, parts = [inputs, *hidden], []
+        for a, b in itertools.pairwise(sizes):
+            parts += [nn.Linear(a, b), Bend(activation, 1, b, False), *([nn.Dropout(dropout)] if dropout else [])]
+        self.body = nn.Sequential(*parts, nn.Linear(sizes[-1], outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)[None, :, None]
+
+
+class Fit(Objective):
+    """Cross-entropy, logistic losses of several labels, or squared errors; the mean over members of their losses.
+
+    Validation judges the mean answer of the members, and notes for each half of the rows the answers of the epoch that
+    is best for the other half.
+    """
+
+    falls = True
+
+    def __init__(self, net: nn.Module, loss: str, smoothing: float = 0.0):
+        super().__init__(net=net)
+        self.loss, self.smoothing = loss, smoothing
+        self.half_best = [math.inf, math.inf]
+        self.held: torch.Tensor | None = None
+
+    def step(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
+        x, y = batch
+        out = nets["net"](x)  # (1, b, k, outputs)
+        _, b, k, o = out.shape
+        if self.loss == "softmax":
+            many = y[:, None].expand(b, k).reshape(-1)
+            return {"net": F.cross_entropy(out.reshape(b * k, o), many, label_smoothing=self.smoothing)}
+        goal = y[None, :, None].expand_as(out)
+        if self.loss == "sigmoid":
+            goal = goal if not self.smoothing else goal * (1 - self.smoothing) + 0.5 * self.smoothing
+            return {"net": F.binary_cross_entropy_with_logits(out, goal)}
+        return {"net": F.mse_loss(out, goal)}
+
+    def answers(self, out: torch.Tensor) -> torch.Tensor:
+        """The mean answer (b, outputs) of the members."""
+        if self.loss == "softmax":
+            out = out.softmax(-1)
+        elif self.loss == "sigmoid":
+            out = out.sigmoid()
+        return out[0].float().mean(dim=1)
+
+    def row_losses(self, answers: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """(b,) of what is made small; 0 for classes that were not learnt."""
+        if self.loss == "softmax":
+            own = answers.gather(1, y.clamp(min=0)[:, None])[:, 0].clamp(min=1e-7)
+            return torch.where(y >= 0, -own.log(), 0.0)
+        if self.loss == "sigmoid":
+            return F.binary_cross_entropy(answers.clamp(1e-7, 1 - 1e-7), y, reduction="none").mean(dim=1)
+        return ((answers - y) ** 2).mean(dim=1)
+
+    def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
+        made = [(self.answers(nets["net"](x)), y) for x, y in batches]
+        found, goals = torch.cat([a for a, _ in made]), torch.cat([y for _, y in made])
+        losses = self.row_losses(found, goals)
+        known = goals >= 0 if self.loss == "softmax" else torch.ones(len(losses), dtype=torch.bool)
+        if len(losses) >= HALVES:
+            if self.held is None:
+                self.held = torch.zeros_like(found)
+            for h in (0, 1):
+                loss = float(losses[h::2].sum())
+                if loss < self.half_best[h]:
+                    self.half_best[h] = loss
+                    self.held[1 - h :: 2] = found[1 - h :: 2]
+        figures: dict[str, torch.Tensor | float] = {"loss": losses.sum() / known.sum().clamp(min=1)}
+        if self.loss == "softmax":
+            figures["accuracy"] = (found.argmax(dim=1) == goals)[known].float().mean()
+        return figures
+
+
+def flat(X: Any) -> tuple[Any, bool]:
+    """(X as a matrix (n, p), whether it was of more axes or of bytes, such as images, whose numbers share a scale)."""
+    if getattr(X, "ndim", 2) > 2:
+        X = np.asarray(X)
+        return X.reshape(len(X), -1), True
+    return X, getattr(X, "dtype", None) == np.uint8
+
+
+def seen(front: Tabular, X: np.ndarray, rows: int = 65_536) -> np.ndarray:
+    """What the network sees of X, (n, q) float32, computed in float64 a part at a time."""
+    made = np.empty((len(X), front.kept + len(front.coded)), dtype=np.float32)
+    for low in range(0, len(X), rows):
+        made[low : low + rows] = front(X[low : low + rows].astype(np.float64, copy=False))
+    return made
