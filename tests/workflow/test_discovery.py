@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_iris, load_wine
 
@@ -112,3 +113,20 @@ def test_each_column_of_the_table_weighs_the_same():
     assert weight == pytest.approx(dict.fromkeys(frame.columns, 1.0), abs=1e-6)
     mark = matrix.X[:, matrix.names.index("amount:missing")].var()
     assert mark < 0.05
+
+
+@pytest.mark.parametrize("task", ["embed", "reduce"])
+def test_maps_are_coloured_by_the_words_of_the_labels(task, tmp_path):
+    r = np.random.default_rng(0)
+    kind = np.arange(90) % 3
+    frame = pd.DataFrame(r.normal(size=(90, 3)) + 4 * kind[:, None], columns=list("abc"))
+    frame["species"] = np.array(["setosa", "virginica", "versicolor"])[kind]
+    run = em.fit(frame, "species", task=task, models=["pca"], budget="10s", out=tmp_path / "run", progress=False)
+    drawn = run.story["structure"]["map"]
+    if task == "embed":
+        first = drawn["colours"][0]
+        assert first["name"] == "species"
+        told = [first["names"][code] for code in first["values"]]
+    else:
+        told = drawn["labels"]
+    assert told == frame.species.tolist()

@@ -69,7 +69,7 @@ def test_digits_are_drawn_by_tsne_and_trusted(run, digits):
     told = run.story["structure"]
     assert len(told["trust"]) >= 3 and -1 <= told["shepard"]["correlation"] <= 1
     colours = told["map"]["colours"]
-    assert colours[0]["name"] == "given labels"
+    assert colours[0]["name"] == run.story["labels"]
     assert all(len(c["values"]) == len(told["map"]["points"]) == 500 for c in colours)
 
 

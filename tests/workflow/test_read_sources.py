@@ -385,3 +385,13 @@ def test_a_saved_model_is_not_a_table(tmp_path):
             archive.writestr(member, "{}")
     with pytest.raises(ReadError, match="saved model"):
         read(tmp_path / "m.em")
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer"])
+def test_samples_from_their_files_are_what_the_loader_gives(name, monkeypatch):
+    from everymodel.workflow import samples
+
+    ours = samples.load(f"sample:{name}")
+    assert samples._from_file(name) is not None
+    monkeypatch.setattr(samples, "_FILES", {})
+    pd.testing.assert_frame_equal(ours, samples.load(name))

@@ -11,8 +11,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -130,6 +130,12 @@ def _text_of_date(cell: dt.date | dt.time) -> str:
     return cell.isoformat()
 
 
+def _is_decimal(cell: Any) -> bool:
+    """Whether a cell is a Decimal, without loading that module for tables that hold none."""
+    made = sys.modules.get("decimal")
+    return made is not None and isinstance(cell, made.Decimal)
+
+
 def number(cell: Any, decimal: str = ".", thousands: str = "", percent: bool = False) -> float:
     """The number in a cell, NaN for a missing one.
 
@@ -155,7 +161,7 @@ def number(cell: Any, decimal: str = ".", thousands: str = "", percent: bool = F
             if value - value == 0.0 and "_" not in cell:  # finite
                 return value
         return _number_of_text(cell, decimal, thousands, percent)
-    if isinstance(cell, float | int | np.floating | np.integer | np.bool_ | Decimal):
+    if isinstance(cell, float | int | np.floating | np.integer | np.bool_) or _is_decimal(cell):
         try:
             value = float(cell)
         except OverflowError:

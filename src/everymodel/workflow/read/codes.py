@@ -19,6 +19,9 @@ CODES: dict[str, str] = {
     "one-of-several": "The file holds several tables; one was read.",
     "nested-values": "Values within values became columns of their own.",
     "unreadable-lines": "Lines that are not JSON were left out.",
+    "empty-folders": "Folders that hold no file that can be read; they are no class of the model.",
+    "files-left-out": "Files in the folder that are not of its kind were left out.",
+    "mixed-rates": "Sounds have several sampling rates.",
 }
 
 

@@ -80,6 +80,8 @@ def discover(
             **wanted,
         )
         findings = sorted([*findings, *outcome.findings], key=lambda f: ("error", "warning", "info").index(f.severity))
+    if truth is not None:
+        _name_colours(outcome.structure.get("map"), task, labels or "", truth[1])
     if "map" in outcome.tables:  # rows by the names that the table gives them
         outcome.tables["map"].index = source.frame.index[outcome.tables["map"].index]
     with _stage("save", timing, listener):
@@ -142,6 +144,15 @@ def _check(task: str, options: dict[str, Any], material: Material) -> None:
             raise ParameterError(
                 f"contamination={value!r} is not possible: expected a share of odd rows above 0, at most 0.5."
             )
+
+
+def _name_colours(map_: dict[str, Any] | None, task: str, column: str, names: list[str]) -> None:
+    """The stages know labels as codes; the map tells the column's own words."""
+    for colour in (map_ or {}).get("colours", []):
+        if colour["name"] == "given labels":
+            colour.update(name=column, names=names)
+    if map_ and task == "reduce" and map_.get("labels"):  # in maps of groups and of anomalies labels are these
+        map_["labels"] = [names[code] for code in map_["labels"]]
 
 
 def _result(outcome: Outcome) -> SearchResult:
