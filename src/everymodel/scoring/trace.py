@@ -178,19 +178,7 @@ def trace(
         raise ParameterError(f"{batch.n} rows came; a trace follows exactly one.")
     if lr is not None and not (isinstance(lr, int | float) and np.isfinite(lr)):
         raise ParameterError(f"lr={lr!r}: expected a number such as 0.1.")
-    if model.task not in SUPERVISED:
-        raise CapabilityError(f"This model ({model.task}) is no network, so there is nothing to trace.")
-    values = _values(model.pack, batch)
-    prepared = stages(model.pack, model.schema, values)
-    found = _networks(model, values, prepared)
-    if not found:
-        kinds = ", ".join(dict.fromkeys(n.step.word for n in model.pack.nodes if n.step.output != "matrix"))
-        raise CapabilityError(
-            f"This model answers by {kinds or 'steps'}, not by weighted sums, so there is nothing to trace. "
-            "Use explain, or fit a network: models=['feed_forward']."
-        )
-    if not isinstance(member, int) or not 0 <= member < len(found):
-        raise ParameterError(f"member={member!r}: this model has the networks 0 to {len(found) - 1}.")
+    values, prepared, found = _all(model, batch, member)
     node, net, which = found[member]
     events: list[tuple[str, Layer, Any, Any]] = []
     out = net.root.run(net.x, lambda *event: events.append(event))
@@ -283,6 +271,29 @@ def _differences(call: Callable[[], Any], array: np.ndarray, d: np.ndarray) -> n
 
 
 # --- finding networks ------------------------------------------------------------------------------------------------
+
+
+def traceable(model: Model, batch: Batch, member: int = 0) -> tuple[Node, Net, int]:
+    """(node, network holding all rows of `batch`, its member) of the model's network of this number; see `trace`."""
+    return _all(model, batch, member)[2][member]
+
+
+def _all(model: Model, batch: Batch, member: int) -> tuple[dict[str, Any], dict[str, Any], list[tuple[Node, Net, int]]]:
+    """(what every node gives, stages of preparation, networks); errors where there are none, or not so many."""
+    if model.task not in SUPERVISED:
+        raise CapabilityError(f"This model ({model.task}) is no network, so there is nothing to trace.")
+    values = _values(model.pack, batch)
+    prepared = stages(model.pack, model.schema, values)
+    found = _networks(model, values, prepared)
+    if not found:
+        kinds = ", ".join(dict.fromkeys(n.step.word for n in model.pack.nodes if n.step.output != "matrix"))
+        raise CapabilityError(
+            f"This model answers by {kinds or 'steps'}, not by weighted sums, so there is nothing to trace. "
+            "Use explain, or fit a network: models=['feed_forward']."
+        )
+    if not isinstance(member, int) or not 0 <= member < len(found):
+        raise ParameterError(f"member={member!r}: this model has the networks 0 to {len(found) - 1}.")
+    return values, prepared, found
 
 
 def _values(pack: Pack, batch: Batch) -> dict[str, Any]:
@@ -462,6 +473,14 @@ def _wanted(model: Model, net: Net, node: Node, y: Any, o: int, notes: list[str]
         return None
     place = known.index(code)
     return np.array([float(place)]) if o == 1 else np.eye(o)[place]
+
+
+def targets(model: Model, net: Net, node: Node, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(targets (n, o) in the network's unit, (n,) whether the network knows them) for y of `table.parse_target`."""
+    o = net.root(net.x[:1]).shape[-1]
+    rows = [_wanted(model, net, node, one, o, []) for one in y]
+    known = np.array([r is not None for r in rows])
+    return np.array([np.zeros(o) if r is None else r for r in rows]), known
 
 
 def _undone(y: np.ndarray, kind: str) -> np.ndarray:
