@@ -291,7 +291,8 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
 
     def predict_proba(self, X: Any = None) -> np.ndarray:
         """Probabilities (n, k): of all nodes learnt from, of those with the ids X, or of a new Graph or table X."""
-        return Network(self.network_, "probabilities", self._loss).answered(self._raw(X))
+        raw = self._raw(X)
+        return Network(self.network_, "probabilities", self._loss).answered(raw)
 
     def predict(self, X: Any = None) -> np.ndarray:
         """The most probable class of each (n,), or 0/1 for each label (n, k); X as in `predict_proba`."""

@@ -142,7 +142,7 @@ CARD = {
             "tasks": ["binary", "multiclass", "multilabel"],
             "presets": [{}],
             "tiny": [
-                {"hidden": [8], "heads": 2, "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}
+                {"hidden": [8], "heads": 2, "epochs": 30, "dropout": 0.0, "learning_rate": 0.1, "random_state": 0}
             ],
         },
         "regressor": {
@@ -151,7 +151,7 @@ CARD = {
             "gives": ["multioutput"],
             "presets": [{}],
             "tiny": [
-                {"hidden": [8], "heads": 2, "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}
+                {"hidden": [8], "heads": 2, "epochs": 30, "dropout": 0.0, "learning_rate": 0.1, "random_state": 0}
             ],
         },
     },

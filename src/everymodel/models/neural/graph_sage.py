@@ -141,14 +141,14 @@ CARD = {
             "class": "everymodel.models.neural.graph_sage:GraphSAGEClassifier",
             "tasks": ["binary", "multiclass", "multilabel"],
             "presets": [{}],
-            "tiny": [{"hidden": [16], "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}],
+            "tiny": [{"hidden": [16], "epochs": 30, "dropout": 0.0, "learning_rate": 0.1, "random_state": 0}],
         },
         "regressor": {
             "class": "everymodel.models.neural.graph_sage:GraphSAGERegressor",
             "tasks": ["regression"],
             "gives": ["multioutput"],
             "presets": [{}],
-            "tiny": [{"hidden": [16], "epochs": 60, "dropout": 0.0, "learning_rate": 0.05, "random_state": 0}],
+            "tiny": [{"hidden": [16], "epochs": 30, "dropout": 0.0, "learning_rate": 0.1, "random_state": 0}],
         },
     },
 }
