@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_wine, make_blobs, make_circles, make_moons
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_blobs, make_circles, make_moons
 from sklearn.metrics import adjusted_rand_score
 
 import everymodel as em
@@ -79,7 +79,7 @@ def test_noise_is_said_to_have_no_groups(kind, tmp_path):
 @pytest.mark.parametrize("shape", ["moons", "circles"])
 def test_groups_of_any_shape_are_found(shape):
     if shape == "moons":
-        X, y = make_moons(600, noise=0.05, random_state=0)
+        X, y = make_moons(600, noise=0.1, random_state=0)
     else:
         X, y = make_circles(600, noise=0.04, factor=0.4, random_state=0)
     found = cluster.discover(material(framed(X)), clock=Clock(60))
@@ -175,6 +175,61 @@ def test_resamples_tell_a_real_group_from_an_arbitrary_cut(blobs):
     cut = Fit("kmeans", "clusterer", {"n_clusters": 5}).run(crowd).answers.argmax(axis=1)
     arbitrary = Resample("kmeans", {"n_clusters": 5}, np.arange(500), cut, draws=6).run(crowd)
     assert real.mean > 0.95 > 0.7 > arbitrary.mean
+
+
+def on_noise(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    groups = [random.normal(center, 0.4, (120, 2)) for center in ((-4, -4), (4, -3), (0, 4))]
+    return np.vstack([*groups, random.uniform(-7, 7, (90, 2))]), np.r_[np.repeat([0, 1, 2], 120), np.full(90, -1)]
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_noise_that_groups_lie_in_is_no_group(seed):
+    X, truth = on_noise(seed)
+    found = choice.choose((X - X.mean(axis=0)) / X.std(axis=0))
+    assert found.groups == 3
+    assert adjusted_rand_score(truth, found.labels) > 0.85
+
+
+@pytest.mark.parametrize(("load", "groups"), [(load_wine, 3), (load_iris, 2), (load_breast_cancer, 2)])
+def test_pieces_of_groups_that_are_no_gaussians_give_way_to_what_is_found_again(load, groups):
+    ready = material(load(as_frame=True).data).balanced
+    found = choice.choose(ready.X, origins=ready.origins)
+    assert found.groups == groups and found.crossed
+    assert found.low <= groups <= found.high
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_categories_alone_make_groups_where_they_are_tied(tied):
+    right = 0
+    for seed in range(2):
+        random = np.random.default_rng(seed)
+        group = random.integers(0, 3, 300)
+        cells = [np.where(random.uniform(size=300) < 0.85 * tied, group, random.integers(0, 3, 300)) for _ in range(5)]
+        ready = material(pd.DataFrame({f"c{i}": np.array(list("abc"))[c] for i, c in enumerate(cells)})).balanced
+        right += choice.choose(ready.X, origins=ready.origins).groups == (3 if tied else 1)
+    assert right == 2
+
+
+def test_a_number_that_was_not_looked_for_is_said_to_be_unknown(blobs, monkeypatch):
+    def late(self, *_, **__):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(cluster.Choose, "run", late)
+    found = cluster.discover(material(blobs[0]), clock=Clock(30), trials=1)
+    assert "not known" in found.headline and "plausible" not in found.headline
+    assert found.structure["interval"] == {"low": None, "high": None}
+    codes = {f.code for f in found.findings}
+    assert "number-of-groups-unknown" in codes and "no-structure" not in codes
+
+
+def test_a_named_method_with_another_number_says_what_the_rows_speak_for():
+    X, _ = make_moons(500, noise=0.05, random_state=0)
+    found = cluster.discover(material(framed(X)), models=["mean_shift"], clock=Clock(60))
+    told, shown = found.structure["interval"], len(found.structure["segments"])
+    assert not told["low"] <= shown <= told["high"]
+    assert f"the rows themselves speak for {told['low']}" in found.headline
+    assert "plausible" not in found.headline
 
 
 # ---- drift

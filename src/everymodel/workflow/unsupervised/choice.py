@@ -33,6 +33,7 @@ SLIGHT = 1.05  # width of a gap that is looked at where groups are there anyway
 EMPTY = 1.8  # width of a gap that noise of no kind tried reaches (its largest: 1.6)
 WIDER = 3.0  # times as wide as the groups whose centres it covers, a component is a background and no group
 WEAKER = 0.2  # by so much worse found again, a number gives way to one that indices of compactness agree on
+ROUND, PIECES = 0.88, 0.6  # agreement with k-means from which on groups by density stand; below which they are pieces
 HALVES = 6  # times that rows are halved for that
 NEAR = 20.0  # difference of the criterion up to which a mixture stays plausible (10 is "very strong": Kass and Raftery)
 
@@ -78,14 +79,18 @@ class Mixture:
         return self.bic - 2.0 * lgamma(len(self.weights) + 1)
 
     def backgrounds(self) -> np.ndarray:
-        """(k,) whether a component is noise that groups lie in: far wider than two or more whose centres it covers."""
+        """(k,) whether a component is noise that groups lie in: far wider than usual, over the centres of two."""
         k, d = self.means.shape
         if self.shape not in ("sized", "stretched") or k < 3:
             return np.zeros(k, bool)
         width = np.exp(-0.5 * np.log(self.precision).mean(axis=1))
         off = ((self.means[:, None] - self.means[None]) ** 2 * self.precision[:, None]).sum(axis=2) / d
-        covered = (width[:, None] > WIDER * width[None]) & (off < 4.0)
-        return covered.sum(axis=1) >= 2
+        order = np.argsort(width)
+        usual = width[order][np.searchsorted(np.cumsum(self.weights[order]), 0.5 * self.weights.sum())]
+        covered = (width > WIDER * usual)[:, None] & (width <= WIDER * usual)[None] & (off < 4.0)
+        if covered.any(axis=0).sum() < 2:
+            return np.zeros(k, bool)  # the long tails of one group
+        return covered.any(axis=1)
 
     def logs(self, X: np.ndarray) -> np.ndarray:
         """Log of weight times density, (n, k)."""
@@ -305,7 +310,10 @@ def choose(
         if groups < preferred <= high and not (labels < 0).any():
             groups, labels = preferred, cuts[preferred][1]
         elif 1 < preferred < groups and disputed(Z, labels, cuts, preferred, groups, seed):
-            high = max(preferred, int(joined(best, 0.5).max()) + 1)
+            if (
+                adjusted_rand_score(labels, cuts[groups][1]) < PIECES
+            ):  # the density shows pieces only: how many is no bound
+                high = max(preferred, int(joined(best, 0.5).max()) + 1)
             groups, low, labels, crossed = preferred, preferred, cuts[preferred][1], True
     clear = EMPTY
     if groups > 1 and not crossed and complete and adjusted_rand_score(labels, cuts[groups][1]) < 0.8:
@@ -349,7 +357,7 @@ def disputed(
     if max(widths, key=lambda k: widths[k]) != preferred:
         return False
     worth = float(adjusted_rand_score(labels, cuts[groups][1]))
-    return worth * _again(Z, groups, seed) < _again(Z, preferred, seed) - WEAKER
+    return worth < ROUND and worth * _again(Z, groups, seed) < _again(Z, preferred, seed) - WEAKER
 
 
 def _again(Z: np.ndarray, k: int, seed: int) -> float:
