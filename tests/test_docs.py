@@ -65,6 +65,7 @@ def test_reference_lists_every_finding_and_command(make_docs, tmp_path, monkeypa
         "evaluate",
         "predict",
         "explain",
+        "trace",
         "report",
         "models",
         "card",

@@ -20,6 +20,7 @@ from everymodel.interfaces.cli import (
     predict,
     report,
     serve,
+    trace,
 )
 from everymodel.interfaces.cli.shell import examples
 
@@ -48,6 +49,7 @@ for module, panel in (
     (evaluate, _MODEL),
     (drift, _MODEL),
     (explain, _MODEL),
+    (trace, _MODEL),
     (report, _MODEL),
     (card, _MODEL),
     (inspect, _MODEL),

@@ -235,6 +235,9 @@ def _drawn(made: Surface) -> Any:
     )
     marks = levels[::4]
     solid.set_zticks(marks, [number(bend * np.expm1(v) + low) for v in marks])
+    ends = [float(v) for v in made.ticks[[0, len(made.ticks) // 2, -1]]]
+    solid.set_xticks(ends)
+    solid.set_yticks(ends)
     solid.tick_params(labelsize=7, pad=0)
     solid.set(xlabel="first", ylabel="second")
     solid.view_init(elev=32, azim=-58)
