@@ -10,6 +10,7 @@ import base64
 import binascii
 import io
 import os
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -40,7 +41,7 @@ def is_image(cell: Any) -> bool:
     return hasattr(cell, "getbands") and hasattr(cell, "size")
 
 
-def pixels(cell: Any, near: tuple[int, int] | None = None) -> np.ndarray:
+def pixels(cell: Any, near: tuple[int, int] | None = None, files: bool = True) -> np.ndarray:
     """One image as bytes (height, width, channels) with 1 or 3 channels; transparency is laid on white.
 
     Parameters
@@ -48,6 +49,7 @@ def pixels(cell: Any, near: tuple[int, int] | None = None) -> np.ndarray:
     cell : path, encoded bytes, "data:image/png;base64,...", array (h, w) or (h, w, c) of bytes or of numbers (0 to 1,
         0 to 255, or 16 bits), nested lists of numbers, or Pillow image.
     near : (height, width) wanted in the end: decoders may then skip detail that is not needed.
+    files : whether text may name a file; a server must not open what strangers name, so text is then base64.
 
     Raises
     ------
@@ -62,11 +64,11 @@ def pixels(cell: Any, near: tuple[int, int] | None = None) -> np.ndarray:
         return _from_array(cell)
     if hasattr(cell, "getbands"):
         return _from_pillow(cell, near)
-    if isinstance(cell, str) and cell.startswith("data:"):
+    if isinstance(cell, str) and (cell.startswith("data:") or not files):
         try:
-            cell = base64.b64decode(cell.partition(",")[2], validate=True)
+            cell = base64.b64decode(cell.partition(",")[2] if cell.startswith("data:") else cell, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ImageCellError("its base64 text is damaged") from error
+            raise ImageCellError("its base64 text is damaged" if files else "it is no base64 text") from error
     if isinstance(cell, bytes | bytearray | memoryview):
         return _decoded(io.BytesIO(bytes(cell)), near)
     if isinstance(cell, str | os.PathLike):
@@ -167,7 +169,7 @@ def _weights(source: int, target: int) -> np.ndarray:
     return (made / made.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def stack(cells: Any, shape: Sequence[int]) -> tuple[np.ndarray, list[tuple[int, str]]]:
+def stack(cells: Any, shape: Sequence[int], files: bool = True) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """All cells as bytes (n, height, width, channels), and (row, why) of those that cannot be read, which are zeros."""
     if isinstance(cells, np.ndarray) and cells.ndim in (3, 4) and cells.dtype != object:
         cells = list(cells)
@@ -176,10 +178,28 @@ def stack(cells: Any, shape: Sequence[int]) -> tuple[np.ndarray, list[tuple[int,
     near = (int(shape[0]), int(shape[1]))
     for row, cell in enumerate(cells):
         try:
-            made[row] = fit_to(pixels(cell, near), shape)
+            made[row] = fit_to(pixels(cell, near, files), shape)
         except ImageCellError as error:
             wrong.append((row, str(error)))
     return made, wrong
+
+
+def as_png(image: np.ndarray) -> bytes:
+    """Bytes (h, w, c) with 1 or 3 channels as a PNG file."""
+    height, width, channels = image.shape
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, width * channels)], axis=1)
+
+    def chunk(word: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4, "big") + word + body + zlib.crc32(word + body).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0 if channels == 1 else 2, 0, 0, 0])
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def data_url(image: np.ndarray) -> str:
+    """Bytes (h, w, c) as text that browsers and `pixels` read."""
+    return "data:image/png;base64," + base64.b64encode(as_png(image)).decode()
 
 
 def common_shape(cells: Sequence[Any], longest: int = 64, keep: int = 96) -> tuple[tuple[int, int, int], bool]:

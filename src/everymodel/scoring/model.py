@@ -71,10 +71,10 @@ class Model:
     # --- answers ---
 
     def read(
-        self, data: Any, *, missing_columns: str = "error", unseen: str | None = None
+        self, data: Any, *, missing_columns: str = "error", unseen: str | None = None, files: bool = True
     ) -> tuple[Batch, list[dict[str, Any]]]:
         """Rows by the schema, and notes on all that was repaired: see `scoring.table.parse`."""
-        return table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen)
+        return table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen, files=files)
 
     def answers(self, batch: Batch) -> np.ndarray:
         """The raw answer: (n,) or (n, t) values, or (n, k) probabilities."""

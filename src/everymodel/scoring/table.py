@@ -133,6 +133,7 @@ def parse(
     missing_columns: str = "error",
     unseen: str | None = None,
     bad: str = "error",
+    files: bool = True,
 ) -> tuple[Batch, list[dict[str, Any]]]:
     """Read rows by the schema.
 
@@ -143,6 +144,7 @@ def parse(
     missing_columns : "error", or "impute": a missing column counts as a column of missing cells, and is noted.
     unseen : what to do with categories never seen: "warn" (noted), "ignore", "error". Default: the schema's policy.
     bad : "error", or "missing": cells that cannot be read count as missing, and are noted (used at fit).
+    files : whether cells of image columns may name files; a server says no.
 
     Returns
     -------
@@ -174,6 +176,8 @@ def parse(
         if found is not None:
             return found
     notes: list[dict[str, Any]] = []
+    if reader.arrays and isinstance(data, Mapping) and _is_row(reader, data):
+        data = [data]
     columns, n, absent = _columns(reader, data, notes)
     offences: list[dict[str, Any]] = []
     if absent:
@@ -188,10 +192,31 @@ def parse(
         if values is None or column.name in absent:
             out[column.name] = _nothing(column, n)
             continue
-        out[column.name] = _read_column(column, reader, values, policy, bad, notes, offences)
+        out[column.name] = _read_column(column, reader, values, policy, bad, notes, offences, files)
     if offences:
         raise SchemaError(_offence_text(offences), offences[:MAX_FIELDS])
     return Batch(out, n), notes
+
+
+def _is_row(reader: _Reader, data: Mapping[str, Any]) -> bool:
+    """Whether a dict whose cells may be arrays is one row: told by the first image or sequence in it."""
+    for column in reader.columns:
+        value = data.get(column.name)
+        if value is None:
+            continue
+        if column.kind == "image":
+            if isinstance(value, np.ndarray):
+                return value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3, 4))
+            deep = isinstance(value, list | tuple) and len(value) and isinstance(value[0], list | tuple)
+            return not isinstance(value, list | tuple) or bool(deep and not is_column(value[0][0]))
+        if column.kind == "sequence":
+            if isinstance(value, np.ndarray) and value.dtype != object:
+                return value.ndim == 1 or (value.ndim == 2 and value.shape[1] == column.shape[1])
+            first = value[0] if isinstance(value, list | tuple) and len(value) else None
+            if isinstance(first, list | tuple | np.ndarray):
+                return not isinstance(first, np.ndarray) and len(first) == column.shape[1] and not is_column(first[0])
+            return isinstance(first, int | float)
+    return False
 
 
 def _note(row: int | None, field: str, came: Any, allowed: Any, action: str, count: int = 1) -> dict[str, Any]:
@@ -220,10 +245,11 @@ def _read_column(
     bad: str,
     notes: list[dict[str, Any]],
     offences: list[dict[str, Any]],
+    files: bool,
 ) -> np.ndarray:
     values = _plain(values)
     if column.kind in ("image", "sequence"):
-        return _read_arrays(column, values, bad, notes, offences)
+        return _read_arrays(column, values, bad, notes, offences, files)
     if column.kind == "category":
         codes = cells.encode_levels(values, reader.codes[column.name])
         if policy != "ignore":
@@ -253,17 +279,31 @@ def _read_column(
 
 
 def _read_arrays(
-    column: Column, values: Any, bad: str, notes: list[dict[str, Any]], offences: list[dict[str, Any]]
+    column: Column,
+    values: Any,
+    bad: str,
+    notes: list[dict[str, Any]],
+    offences: list[dict[str, Any]],
+    files: bool,
 ) -> np.ndarray:
     """Images (n, h, w, c) or sequences (n,); cells that cannot be read are refused, or black (a NaN step) and noted."""
     listed = values.tolist() if hasattr(values, "iloc") else values
-    stack, extent = (images.stack, column.shape) if column.kind == "image" else (sequences.stack, column.shape[1])
-    made, wrong = stack(listed, extent)  # type: ignore[operator]
+    if column.kind == "image":
+        made, wrong = images.stack(listed, column.shape, files)
+    else:
+        made, wrong = sequences.stack(listed, column.shape[1])
     for row, why in wrong[:MAX_FIELDS]:
+        if _empty(listed[row]):
+            notes.append(_note(row, column.name, None, allowed(column), "treated as missing"))
+            continue
         told = f"{_short(listed[row])} ({why})"
         into, action = (offences, "refused") if bad == "error" else (notes, "treated as missing")
         into.append(_note(row, column.name, told, allowed(column), action))
     return made
+
+
+def _empty(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float | str) and (cell != cell or cell == ""))
 
 
 def _count(

@@ -43,12 +43,14 @@ def background(batch: Batch, schema: Schema, seed: int) -> dict[str, list[Any]]:
     rows = int(np.clip(BACKGROUND_CELLS // max(len(schema.features), 1), 8, BACKGROUND_ROWS))
     if batch.n > BACKGROUND_SAMPLE:
         batch = batch.take(np.sort(random.choice(batch.n, BACKGROUND_SAMPLE, replace=False)))
-    numbers = [c for c in schema.features if c.kind not in ("text", "category", "boolean")]
+    numbers = [c for c in schema.features if c.kind in ("number", "date")]
     drawn = dict(zip((c.name for c in numbers), _drawn(batch, numbers, rows, random)))
     made: dict[str, list[Any]] = {}
     for column in schema.features:
         if column.kind == "text":
             made[column.name] = [""] * rows
+        elif column.kind in ("image", "sequence"):
+            made[column.name] = [None] * rows
         elif column.name in drawn:
             made[column.name] = drawn[column.name]
         else:

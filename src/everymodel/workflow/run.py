@@ -201,7 +201,10 @@ def fit(
         findings += [f for f in first.findings if f.code in left and f.code not in told]
         if not keep.all():
             train, parts = train[keep], _without(parts, keep)
-        batch, _ = table.parse(schema, train, unseen="ignore", bad="missing")
+        batch, notes = table.parse(schema, train, unseen="ignore", bad="missing")
+        from everymodel.workflow.understand import cell_findings
+
+        findings += cell_findings([n for n in notes if schema.column(n["field"]).shape], batch.n)
         beside = None if loose is None else table.parse(schema, loose, unseen="ignore", bad="missing")[0]
         y = _labels(schema, train, targets)
         metric = resolve(metric, schema.task).name

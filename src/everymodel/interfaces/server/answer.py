@@ -109,7 +109,7 @@ class Answerer:
         """The rows of a request by the schema, and notes on what was taken in another way than it came."""
         # Always a list: a lone dict whose cells are all lists would be read as columns.
         rows = [request.row] if request.rows is None else request.rows
-        return self.model.read(rows, missing_columns=request.missing_columns, unseen=request.unseen)
+        return self.model.read(rows, missing_columns=request.missing_columns, unseen=request.unseen, files=False)
 
     def say(self, request: PredictRequest, batch: Batch, notes: list[dict[str, Any]], answers: np.ndarray) -> Answer:
         """The raw answers of the pack, in the words that the request asked for."""

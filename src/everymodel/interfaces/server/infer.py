@@ -123,7 +123,7 @@ class Protocol:
                 f"There is no output {sorted(strange)[0]!r}; there is {[o['name'] for o in self.outputs]}.",
             )
         try:
-            batch, notes = self.server.model.read(columns)
+            batch, notes = self.server.model.read(columns, files=False)
             answers = self.server.model.answers(batch)
             decided = self.server.model.decide(answers) if "prediction" in wanted else answers
         except Exception as error:

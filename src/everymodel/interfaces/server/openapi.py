@@ -7,9 +7,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from everymodel import __version__
 from everymodel.core.schema import FREE_TASKS, Column
 from everymodel.scoring import Model
+from everymodel.scoring.images import data_url
 
 _LEVELS_SHOWN = 200
 
@@ -22,6 +25,10 @@ def example_value(column: Column, made_up: Sequence[Any] = ()) -> Any:
         return column.levels[0] if column.levels else ""
     if column.kind == "text":
         return "some text"
+    if column.kind == "image":
+        return data_url(np.full(column.shape, 128, dtype=np.uint8))
+    if column.kind == "sequence":
+        return [[0.0] * column.shape[1]] * 3 if column.shape[1] > 1 else [0.0, 0.0, 0.0]
     if column.low is None or column.high is None:
         return None if column.kind == "date" else 0
     known = sorted(v for v in made_up if isinstance(v, int | float) and math.isfinite(v))
@@ -92,6 +99,14 @@ def column_schema(column: Column, unseen: str, example: Any) -> dict[str, Any]:
         words.append(
             "A level that is not known is refused." if unseen == "error" else "A level that is not known counts as new."
         )
+    elif column.kind == "image":
+        said["type"] = ["string", "array"]
+        height, width, channels = column.shape
+        words.append("An encoded image (PNG, JPEG, ...) as base64 text, or rows of pixels.")
+        words.append(f"It is read as {height} x {width} pixels, {'grey' if channels == 1 else 'colour'}.")
+    elif column.kind == "sequence":
+        said["type"] = "array"
+        words.append(f"A list of {'numbers' if column.shape[1] == 1 else f'steps of {column.shape[1]} numbers'}.")
     else:
         said["type"] = ["string", "null"]
     if column.missing:

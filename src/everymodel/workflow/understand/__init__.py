@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from everymodel.workflow.understand.codes import CODES
-from everymodel.workflow.understand.notes import shared_rows
+from everymodel.workflow.understand.notes import cell_findings, shared_rows
 from everymodel.workflow.understand.table import understand
 
-__all__ = ["CODES", "shared_rows", "understand"]
+__all__ = ["CODES", "cell_findings", "shared_rows", "understand"]

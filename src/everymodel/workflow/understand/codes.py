@@ -24,6 +24,8 @@ CODES: dict[str, str] = {
     "null-words": "Words such as ? or n/a were read as missing.",
     "mixed-types": "A column mixes numbers or dates with text; what does not fit is missing, or all is text.",
     "date-formats": "Dates are written in several ways, or in one that can be read in two ways.",
+    "images-resized": "Images differ in size, or are large; all are brought to one size.",
+    "cells-unreadable": "Images or sequences could not be read; their rows count as blank.",
     # rows
     "few-rows": "So few rows that every figure is uncertain.",
     "more-columns-than-rows": "More columns than rows: strongly regularised models are advised.",

@@ -77,6 +77,18 @@ def _special(seen: list[Seen], used: list[Seen], n: int) -> list[Finding]:
     return found
 
 
+def cell_findings(notes: list[dict[str, Any]], rows: int) -> list[Finding]:
+    """What reading images and sequences could not make out of the training rows."""
+    found = []
+    for name in dict.fromkeys(n["field"] for n in notes if n["action"] == "treated as missing"):
+        own = [n for n in notes if n["field"] == name and n["action"] == "treated as missing" and n["row"] is not None]
+        shown = next((str(n["came"])[:120] for n in own if n["came"] is not None), "an empty cell")
+        text = f"{many(sum(n['count'] for n in own), 'cell')} of {rows} in {name!r} cannot be read, such as {shown}."
+        advice = "These rows are learnt from as if they were blank: remove or repair them."
+        found.append(finding("cells-unreadable", "warning", text, advice, [name]))
+    return found
+
+
 def _repairs(used: list[Seen]) -> list[Finding]:
     found = []
     endless = {one.column.name: one.infinite for one in used if one.infinite}
@@ -105,7 +117,10 @@ def _repairs(used: list[Seen]) -> list[Finding]:
             text += f"{listed(one.bad_examples, 3)}; treated as missing."
             advice = f"Repair them, or pass kinds={{{name!r}: 'category'}}."
             found.append(finding("mixed-types", "warning", text, advice, [name], cells=one.bad))
-        if one.mixed:
+        if one.mixed and kind == "image":
+            text = f"{name!r} holds {one.mixed}."
+            found.append(finding("images-resized", "info", text, "Crop them first if shapes must not change.", [name]))
+        elif one.mixed:
             text = f"{name!r} mixes types: {one.mixed}. It is read as {kind}."
             found.append(finding("mixed-types", "warning", text, "Split it into two columns, or repair it.", [name]))
         if one.dates:
