@@ -203,7 +203,7 @@ def test_the_moving_average_validates_and_answers() -> None:
     train(Seen(net=model), Arrays(X, y, batch=50), plan, valid=Arrays(*rows(50, seed=1)))
     for i, state in enumerate(states, start=1):
         decay = min(0.9, (1 + i) / (10 + i))
-        average = [a * decay + t * (1 - decay) if a.is_floating_point() else t for a, t in zip(average, state)]  # noqa: B905
+        average = [a * decay + t * (1 - decay) if a.is_floating_point() else t for a, t in zip(average, state)]
         if i % 4 == 0:
             torch.testing.assert_close(judged[i // 4 - 1], average)
     torch.testing.assert_close([*model.parameters(), *model.buffers()], average)
@@ -409,7 +409,9 @@ def test_two_networks_against_each_other() -> None:
 
     game = Game()
     real = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)) * 0.1 + torch.tensor([1.0, 2.0])
-    history = train(game, Arrays(real, batch=100), Plan(epochs=25, optimizers=Optimizer("adam", 2e-3, betas=(0.5, 0.9))))
+    history = train(
+        game, Arrays(real, batch=100), Plan(epochs=25, optimizers=Optimizer("adam", 2e-3, betas=(0.5, 0.9)))
+    )
     with torch.no_grad():
         mean = game.nets["make"](torch.randn(500, 2)).mean(0)
     assert (mean - torch.tensor([1.0, 2.0])).abs().max() < 0.35

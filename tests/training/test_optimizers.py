@@ -43,6 +43,12 @@ def test_every_optimiser_lowers_a_bowl_and_goes_on_from_its_state(word: str) -> 
     steps(first, q, 30)
     second, r = fresh()
     second.restore(first.state())
+    second.set_rate(0.0)
+    second.set_rate(1.0)
+    assert {g["lr"] for o in second.optimizers for g in o.param_groups} == {0.02}
+    second.set_rate(0.5)
+    assert {g["lr"] for o in second.optimizers for g in o.param_groups} == {0.01}
+    second.set_rate(1.0)
     r.data.copy_(q.data)
     steps(second, r, 5)
     assert torch.equal(r, p)
@@ -58,9 +64,7 @@ def test_roles_set_rates_and_decays() -> None:
         "adamw", 0.1, decay=0.5, factors={"bias": 0.1, "first": 6.0, "embedding": 2.0}, decays={"embedding": 0.2}
     )
     group = Group(plan, [table, first, rest], CPU)
-    found = {
-        id(p): (g["lr"], g["weight_decay"]) for o in group.optimizers for g in o.param_groups for p in g["params"]
-    }
+    found = {id(p): (g["lr"], g["weight_decay"]) for o in group.optimizers for g in o.param_groups for p in g["params"]}
     assert found[id(table.weight)] == pytest.approx((0.2, 0.1))
     assert found[id(first.weight)] == pytest.approx((0.6, 0.5))
     assert found[id(rest.weight)] == pytest.approx((0.1, 0.5))

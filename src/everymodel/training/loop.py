@@ -246,8 +246,9 @@ class _Run:
                     return self._rescue()
                 if ended:
                     return ended
-        if self.gathered:
-            self._move(list(self.groups))
+        if self.gathered:  # what is left of an epoch makes an update of its own
+            self._move(list(self.pending))
+            self._moved()
         figures = {name: _number(total) / max(self.seen, 1) for name, total in self.sums.items()}
         now = time.monotonic()
         keep = now - self.kept > max(2.0, 20 * self.keeping)
@@ -284,15 +285,13 @@ class _Run:
             self.nets = self.objective.nets
             self._clear()
             self._learn(batch, size, update)
-        self.gathered = 0 if update else self.gathered + 1
+        self.gathered += 1
         self.seen += size
         self.rows += size
         self.at += 1
         self.t += 1
         if update:
-            if self.average is not None:
-                self._blend()
-            self.objective.after_step(self.t)
+            self._moved()
 
     @property
     def accumulate(self) -> int:
@@ -347,7 +346,13 @@ class _Run:
             group.set_rate(factor)
             group.step()
             group.clear()
+
+    def _moved(self) -> None:
+        """After an update."""
         self.gathered = 0
+        if self.average is not None:
+            self._blend()
+        self.objective.after_step(self.t)
 
     def _clear(self) -> None:
         """Forget gradients of an update that is not complete."""

@@ -81,11 +81,11 @@ class Group:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["top"] = group["lr"]
-        self._groups = [g for o in self.optimizers for g in o.param_groups]
 
     def set_rate(self, factor: float) -> None:
-        for group in self._groups:
-            group["lr"] = group["top"] * factor
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:  # asked anew: restoring a state makes new groups
+                group["lr"] = group["top"] * factor
 
     def step(self) -> None:
         for optimizer in self.optimizers:
