@@ -125,3 +125,12 @@ def test_models_of_images_need_a_column_of_images():
 
     table = em.look(pd.read_csv(stream), "y")
     assert not plan.reads(Card, table)  # type: ignore[arg-type]
+
+
+def test_the_report_shows_mistakes_and_right_answers(run, tmp_path):
+    shown = run.story["explanations"]["pictures"]
+    assert all(p["image"].startswith("data:image/png;base64,") for p in shown)
+    assert all(p["right"] == (p["truth"] == p["answer"]) for p in shown) and any(p["right"] for p in shown)
+    sure = [p["sure"] for p in shown if not p["right"]]
+    assert sure == sorted(sure, reverse=True)
+    assert "Right answers" in run.report(tmp_path / "r.html").read_text()

@@ -21,6 +21,7 @@ from everymodel.scoring.steps.base import Batch
 from everymodel.workflow.evaluate.curves import plain
 from everymodel.workflow.evaluate.inside import coefficients, single_tree
 from everymodel.workflow.evaluate.intervals import Resamples, difference
+from everymodel.workflow.evaluate.pictures import pictures
 from everymodel.workflow.evaluate.surrogate import surrogate
 
 ROWS = 2000  # used for importance
@@ -59,6 +60,9 @@ def explain(model: Any, batch: Batch, y: np.ndarray, *, seed: int = 0, seconds: 
     y = np.asarray(y)
     told: dict[str, Any] = {"rows": 0, "columns_tested": 0, "columns": len(model.schema.features)}
     columns = [c for c in model.schema.features if c.kind not in ("image", "sequence")]  # no column tells by itself
+    shown = pictures(model, batch, y)
+    if shown:
+        told["pictures"] = shown
     if batch.n < 2 or not columns:
         return told
     metric = m.resolve(model.manifest.get("metric"), model.task).name

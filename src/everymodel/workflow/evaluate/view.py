@@ -63,6 +63,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "comparisons": _comparisons(evaluation, metric),
         "comparison_figure": _comparison_figure(figures, evaluation, metric, title),
         "per_class": _per_class(evaluation.get("curves") or {}),
+        "pictures": (story.get("explanations") or {}).get("pictures") or [],
         "confusion": _confusion((evaluation.get("curves") or {}).get("confusion")),
         "quality": _quality(
             figures, task, evaluation.get("curves") or {}, title, (story.get("split") or {}).get("train") or 0
