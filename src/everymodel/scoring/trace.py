@@ -222,7 +222,7 @@ def trace(
             if back.words:
                 made.notes.append(f"Gradients of {', '.join(back.words)} are central differences: no closed form here.")
         except NotImplementedError as error:
-            made.notes.append(f"Gradients end here, going back from the answer: {error}.")
+            made.notes.append(f"Gradients end here, going back from the answer, and the step moves no more: {error}.")
         if lr is not None:
             made.after = _after(net, which, events, pulled, lr, kind, wanted)
             if not made.after <= made.loss:

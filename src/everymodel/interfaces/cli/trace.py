@@ -82,8 +82,8 @@ def command(
             if row is None and target is None and html is None and not csv and not as_json:
                 return
         if target is not None and loaded.task != "multilabel" and len(loaded.targets) > 1:
-            raise ParameterError(f"--target takes one value, and this model has {len(loaded.targets)} targets: put them "
-                                 f"into {data} as columns.")  # fmt: skip
+            count = len(loaded.targets)
+            raise ParameterError(f"--target takes one value; this model has {count} targets. Put them into {data}.")
         made = loaded.trace(frame.iloc[[row or 0]], target, lr=lr, member=member)
         if html is not None:
             made.html(html)
