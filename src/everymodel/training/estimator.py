@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,6 @@ class NetworkEstimator(BaseEstimator):
         **plan: Any,
     ) -> History:
         """Run the loop with this estimator's parameters; `plan` wins over them. `stop.deadline` (monotonic) is kept."""
-        import time
-
         budget = seconds(getattr(self, "budget", None))
         deadline = getattr(stop, "deadline", None)
         if deadline is not None:
@@ -133,12 +132,15 @@ def set_aside(n: int, share: float, generator: np.random.Generator, codes: np.nd
         cut = min(cut, len(rows) - 1)
         aside.append(rows[:cut])
         kept.append(rows[cut:])
+    if not any(map(len, aside)) and n > 1:  # few rows of many classes: one of the largest class goes
+        largest = max(range(len(kept)), key=lambda i: len(kept[i]))
+        aside[largest], kept[largest] = kept[largest][:1], kept[largest][1:]
     return np.sort(np.concatenate(kept)), np.sort(np.concatenate(aside))
 
 
 @contextlib.contextmanager
 def shown(verbose: int | bool, title: str) -> Iterator[Listener | None]:
-    """A progress bar in the terminal where `verbose` asks for one; gives the listener."""
+    """A progress bar in the terminal (1), and a line for every epoch (2); gives the listener."""
     if not verbose:
         yield None
         return
@@ -152,11 +154,16 @@ def shown(verbose: int | bool, title: str) -> Iterator[Listener | None]:
     )
     with Bar(*columns, console=Console(file=sys.stderr), transient=False) as bar:
         task = bar.add_task(title, total=1.0, epoch="1", loss="-", pace="-")
+        lines = 0
 
         def listen(p: Progress) -> None:
+            nonlocal lines
+            lines = min(lines, len(p.history.epochs))  # a run that went back has fewer
+            for entry in p.history.epochs[lines:] if verbose > 1 else ():
+                bar.console.print("  ".join(f"{k} {v:.4g}" for k, v in entry.items() if isinstance(v, int | float)))
+                lines += 1
             loss = "-" if p.loss != p.loss else f"{p.loss:.4g}"
             pace = f"{p.rows_per_second:,.0f}"
             bar.update(task, completed=p.done, epoch=f"{p.epoch}/{p.epochs}", loss=loss, pace=pace)
 
         yield listen
-        bar.update(task, completed=1.0)

@@ -123,8 +123,8 @@ def _make(plan: Optimizer, groups: list[dict[str, Any]], fused: bool) -> torch.o
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are made orthogonal before each step.
 
-    A weight of more than two axes counts as a matrix (first axis, all others); with an attribute `members` that is true,
-    its first axis counts independent matrices. The orthogonal matrix is scaled by sqrt(max(1, rows / columns)), so that
+    A weight of more than two axes counts as a matrix (first axis, all others); with a true attribute `members`, its
+    first axis counts independent matrices. The orthogonal matrix is scaled by sqrt(max(1, rows / columns)), so that
     one rate suits all shapes.
 
     References
