@@ -27,6 +27,7 @@ COMMANDS = [
     "predict",
     "evaluate",
     "explain",
+    "trace",
     "report",
     "card",
     "inspect",

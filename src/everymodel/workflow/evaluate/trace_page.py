@@ -71,7 +71,7 @@ def number(value: Any) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     value = float(value)
-    text = f"{value:.3e}" if value and not 1e-4 <= abs(value) < 1e7 else f"{value:.6g}"
+    text = f"{value:.5e}" if value and not 1e-4 <= abs(value) < 1e7 else f"{value:.6g}"
     return "0" if text == "-0" else text
 
 
