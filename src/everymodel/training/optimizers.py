@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch._dynamo  # the first optimiser loads it, which takes a second: loaded here, forked processes share it
 from torch import nn
 
 from everymodel.core.errors import ParameterError
