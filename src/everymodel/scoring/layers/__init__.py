@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 # The only way from a word in a file to code: an explicit list.
 MODULES: dict[str, tuple[str, ...]] = {
     "feed": ("dense", "activation", "affine", "normalize", "sequential", "residual", "concat", "columns", "members"),
+    "convolution": (
+        *("convolution", "transposed_convolution", "pool", "global_pool", "grid_pool", "upsample", "shuffle"),
+        *("flatten", "unflatten", "pixels", "views", "padded", "group_normalize"),
+    ),
     "embeddings": ("tabular", "levels", "periodic", "piecewise", "spread", "clip"),
     "graph": (
         *("graph_convolution", "graph_sage", "graph_attention", "graph_pool", "graph_network", "row_share", "fill"),
