@@ -645,7 +645,7 @@ class _Search:
         )
         members = [
             {"model": c.name, "card": c.card.name, "weight": round(float(w), 6), "parameters": c.parameters,
-             "target": c.target, "models": len(c.members) if c.refitted is None else 1}
+             "target": c.target, "models": len(c.members) if c.refitted is None else 1, **_training(c)}
             for c, w in zip(final, weights) if w > 0
         ]  # fmt: skip
         members.sort(key=lambda m: -m["weight"])
@@ -776,3 +776,9 @@ def _average(settings: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 __all__: list[str] = ["free_memory", "learning_curve", "search", "warm_up"]
+
+
+def _training(candidate: Candidate) -> dict[str, Any]:
+    """How the first fold's network learnt, for the report."""
+    curve = next((m.curve for m in candidate.members.values() if len(m.curve) > 1), None)
+    return {"training": curve} if curve else {}

@@ -113,7 +113,7 @@ def assemble(
         "task": schema.task,
         "metric": metric,
         "classes": list(schema.classes),
-        "members": result.members,
+        "members": [{k: v for k, v in m.items() if k != "training"} for m in result.members],
         "findings": findings,
         "suspect": suspect,
         "contains_training_rows": any(node.step.holds_rows for node in result.pack.nodes),

@@ -60,6 +60,7 @@ class Member:
     stopped: bool = False  # ended by the clock, not by itself
     after: float = 0.0  # of `seconds`, what packing, answering and proving took once the fit had ended
     notes: list[str] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)  # networks: epoch, loss and validation loss
 
     def pack(self) -> Pack:
         return Pack.build(self.spec, self.arrays)
@@ -71,6 +72,7 @@ class _Marks:
 
     ended: float = 0.0  # moment at which the last fit ended
     single: bool = False  # the source answers in float32
+    curve: list[dict[str, float]] = field(default_factory=list)
 
 
 def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = None) -> Member:
@@ -146,6 +148,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         stopped,
         seconds - (marks.ended - started if marks.ended else 0.0),
         sorted({str(w.message).partition("\n")[0][:160] for w in caught if _matters(w)}),
+        marks.curve,
     )
 
 
@@ -216,6 +219,7 @@ def _fit_one(
     else:
         model.fit(X, goal)
     marks.ended = time.perf_counter()
+    marks.curve = _curve(model)
     step = module.pack(model, n_classes=n_classes) if n_classes else module.pack(model)
     answers = source_answers(model, Xv, step.output, n_classes)
     marks.single = marks.single or answers.dtype == np.float32
@@ -224,6 +228,18 @@ def _fit_one(
         answers = back(answers)
     refit = dict(module.refit_parameters(model)) if hasattr(module, "refit_parameters") else {}
     return model, answers, refit, ended[0], step, inverse
+
+
+def _curve(model: Any) -> list[dict[str, float]]:
+    """How the loss of a network fell, at most 200 points; empty for models without epochs."""
+    epochs = getattr(getattr(model, "history_", None), "epochs", None) or []
+    step = max(1, -(-len(epochs) // 200))
+    made = []
+    for entry in [*epochs[:-1][::step], *epochs[-1:]]:
+        losses = {"loss": entry.get("net"), "valid": entry.get("valid_loss")}
+        known = {k: float(np.mean(v)) for k, v in losses.items() if v is not None and np.all(np.isfinite(v))}
+        made.append({"epoch": float(entry["epoch"]), **known})
+    return made
 
 
 def _one_by_one(

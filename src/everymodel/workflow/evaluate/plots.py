@@ -399,6 +399,27 @@ def history(rows: Sequence[Mapping[str, Any]], metric: str = "score") -> Figure:
     return figure
 
 
+@_styled
+def training(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss of a network against epochs. `rows`: epoch and loss, where known valid."""
+    figure, ax = _axes()
+    for key, colour, label in (("loss", GREY, "rows it learns from"), ("valid", BLUE, "rows it does not")):
+        points = [(r["epoch"], r[key]) for r in rows if r.get(key) is not None]
+        if points:
+            ax.plot(_floats([x for x, _ in points]), _floats([y for _, y in points]), color=colour, label=label)
+    valid = [(r["valid"], r["epoch"]) for r in rows if r.get("valid") is not None]
+    if valid:
+        least, epoch = min(valid)
+        ax.plot([epoch], [least], "o", color=BLUE, markersize=4)
+    values = [r[k] for r in rows for k in ("loss", "valid") if r.get(k) is not None]
+    if values and min(values) > 0 and max(values) > 20 * min(values):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    ax.set(xlabel="epoch", ylabel="loss")
+    _legend(ax, loc="upper right")
+    return figure
+
+
 # -- explanations -------------------------------------------------------------------------------------------------
 
 

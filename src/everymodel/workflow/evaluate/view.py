@@ -59,6 +59,18 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
             story.get("history"),
             title,
         ),
+        "training": [
+            figure
+            for member in (story.get("members") or [])[:4]
+            if (
+                figure := figures.try_draw(
+                    f"How {member.get('model')} learnt",
+                    _LEARNT,
+                    plots.training if member.get("training") else None,
+                    member.get("training"),
+                )
+            )
+        ],
         "metrics": _metrics(evaluation, metric),
         "comparisons": _comparisons(evaluation, metric),
         "comparison_figure": _comparison_figure(figures, evaluation, metric, title),
@@ -79,6 +91,9 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "card": _card(story),
         "provenance": _provenance(story),
     }
+
+
+_LEARNT = "Loss by epoch in one fold. Where the blue line rises again it learns by heart; the dot is the epoch kept."
 
 
 class _Figures:

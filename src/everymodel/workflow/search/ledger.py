@@ -125,7 +125,7 @@ class Ledger:
                 arrays = {f"a.{k}": v for k, v in member.arrays.items()}
                 with atomic_write(self._file(key)) as stream:
                     stream.write(tensors.write({**arrays, "answers": np.asarray(member.answers, float)}))
-                figures = ("seconds", "row_ms", "size", "refit", "stopped", "after", "notes")
+                figures = ("seconds", "row_ms", "size", "refit", "stopped", "after", "notes", "curve")
                 entry |= {"spec": member.spec, "output": member.output}
                 entry["figures"] = {f: getattr(member, f) for f in figures}
             else:
