@@ -36,7 +36,8 @@ class Net:
 
     root : the layers up to the last weighted sum. phi : what turns that sum into the answer. x : what the first layer
     gets for the row; names : of its inputs. members : how many networks lie side by side in `root` (0: one alone).
-    scale, offset (t,) : from the network's unit to the step's answer. places : class of each output, or None.
+    scale, offset (t,) : from the network's unit to the step's answer, which is held within low and high (t,) before.
+    places : class of each output, or None.
     """
 
     root: Layer
@@ -46,6 +47,8 @@ class Net:
     members: int = 0
     scale: np.ndarray | None = None
     offset: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
     places: np.ndarray | None = None
 
 
@@ -206,6 +209,8 @@ def trace(
         share = made.networks[member]["weight"]
         share = "" if share is None else f", which is {share:.1%} of the answer"
         made.notes.append(f"The model answers with {len(found)} networks; shown is network {member}{share}.")
+    if net.low is not None and (np.any(a < net.low) or np.any(a > net.high)):
+        made.notes.append("The output lies beyond all targets seen in training; the answer is held at their end.")
     wanted = None if y is None else _wanted(model, net, node, y, len(z), made.notes)
     pulled: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
     if wanted is not None:
@@ -359,6 +364,9 @@ def _of_network(step: Any, x: Any, names: list[str]) -> Net:
     elif chain and isinstance(chain[-1], Affine):
         tail = chain.pop()
         net.scale, net.offset = tail.scale, tail.shift
+    if step.gives == "value" and chain and chain[-1].word == "clip":
+        hold: Any = chain.pop()
+        net.low, net.high = hold.low, hold.high
     mean = None
     if chain and isinstance(chain[-1], Members):
         mean = chain.pop()
@@ -428,6 +436,8 @@ def _told(node: Node, net: Net, which: int, pack: Pack) -> dict[str, Any]:
 
 def _answered(net: Net, a: np.ndarray) -> np.ndarray:
     """The network's output (o,) in the unit of its step's answer."""
+    if net.low is not None and not net.members:
+        a = np.clip(a, net.low, net.high)
     a = a if net.scale is None else a * net.scale
     return a if net.offset is None else a + net.offset
 
@@ -560,7 +570,7 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
                     array, grad = array[which], None if name not in grads else grads[name][which]
                 else:
                     grad = grads.get(name)
-                short = {"weight": "W", "bias": "b"}.get(name, name) if event[1] is layer else name
+                short = {"weight": "W", "bias": "b"}[name] if isinstance(event[1], Dense) else name
                 turn = np.transpose if short == "W" else np.asarray  # shown as (out, in), so that z = W x + b
                 names.append(short)
                 values[short] = turn(array)
@@ -569,7 +579,8 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
                     if lr is not None:
                         values[f"new_{short}"] = turn(array - lr * grad)
         following = groups[i + 1][0][1] if not ends else None
-        title, formulas = _words(layer, bend[1] if bend else None, net.phi if ends else None, following, made, slope)
+        learns, ending = bool(pulled.get(path, (None, {}))[1]), net.phi if ends else None
+        title, formulas = _words(layer, bend[1] if bend else None, ending, following, made, slope, learns)
         parts.append(Part(i + 1, title, formulas, own(x, x), values, [], names))
     return parts
 
@@ -585,7 +596,13 @@ def _per_member(layer: Layer, array: np.ndarray) -> bool:
 
 
 def _words(
-    layer: Layer, bend: Activation | None, phi: str | None, following: Layer | None, made: Trace, slope: Any
+    layer: Layer,
+    bend: Activation | None,
+    phi: str | None,
+    following: Layer | None,
+    made: Trace,
+    slope: Any,
+    learns: bool,
 ) -> tuple[str, list[str]]:
     """Title and formulas of a layer."""
     steps = made.lr is not None
@@ -593,7 +610,7 @@ def _words(
         formulas = [layer.formula]
         if slope is not None:
             formulas.append("δ = ∂L/∂a")
-            if steps and _arrays(layer):
+            if steps and learns:
                 formulas.append("new = old - lr · gradient")
         return layer.word.capitalize() + (f" {layer.kind}" if isinstance(layer, Activation) else ""), formulas
     kind = bend.kind if bend is not None else phi or "identity"

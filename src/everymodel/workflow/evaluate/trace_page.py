@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +94,12 @@ def chosen(part: Part, most: int) -> np.ndarray:
     return np.sort(order[:most])
 
 
-def written_out(part: Part, j: int, names: Sequence[str], terms: int = TERMS) -> str:
+def written_out(part: Part, j: int, terms: int = TERMS) -> str:
     """The sum of one neuron with its numbers: the largest terms, the rest in one, the bias, z, a."""
     W, x = part.values["W"][j], part.x
     order = np.argsort(-np.abs(W * x), kind="stable")
     few = np.sort(order[:terms])
-    told = [f"{number(W[i])} · " + (number(x[i]) if x[i] >= 0 else f"({number(x[i])})") for i in few]
+    told = [_product(W[i], x[i]) for i in few]
     rest = len(x) - len(few)
     if rest > 0:
         told.append(f"{number(float(np.sum(W * x) - np.sum((W * x)[few])))} ({rest:,} more terms)")
@@ -109,6 +108,10 @@ def written_out(part: Part, j: int, names: Sequence[str], terms: int = TERMS) ->
     z, a = part.values["z"][j], part.values["a"][j]
     sums = " + ".join(told).replace("+ -", "- ")
     return f"z{_low(j + 1)} = {sums} = {number(z)}" + (f" → a{_low(j + 1)} = {number(a)}" if a != z else "")
+
+
+def _product(one: float, other: float) -> str:
+    return f"{number(one)} · " + (f"({number(other)})" if other < 0 else number(other))
 
 
 def _low(value: int) -> str:
@@ -177,13 +180,11 @@ def blocks(made: scoring_trace.Trace, neurons: int = 8) -> list[Any]:
         out += [grid, *_more(part.width - len(shown), "neurons", "δ" if "delta" in part.values else "a")]
         if "W" in part.values:
             j = int(shown[np.argmax(np.abs(part.values["a"][shown]))])
-            out.append(Text(f"  {written_out(part, j, [])}", style="dim"))
+            out.append(Text(f"  {written_out(part, j)}", style="dim"))
             i = int(np.argmax(np.abs(part.values["W"][j] * part.x)))
             if "grad_W" in part.values:
                 line = f"  ∂L/∂W{_low(j + 1)}.{_low(i + 1)} = δ{_low(j + 1)} · x{_low(i + 1)} = "
-                line += (
-                    f"{number(part.values['delta'][j])} · {number(part.x[i])} = {number(part.values['grad_W'][j, i])}"
-                )
+                line += f"{_product(part.values['delta'][j], part.x[i])} = {number(part.values['grad_W'][j, i])}"
                 if "new_W" in part.values:
                     line += f"; W {number(part.values['W'][j, i])} → {number(part.values['new_W'][j, i])}"
                 out.append(Text(line, style="dim"))
@@ -296,7 +297,7 @@ def _layer(part: Part, made: scoring_trace.Trace) -> dict[str, Any]:
         "rows": rows,
         "more": part.width - len(shown),
         "by": "δ" if "delta" in part.values else "a",
-        "sums": [written_out(part, j, []) for j in shown[:6].tolist()] if "W" in part.values else [],
+        "sums": [written_out(part, j) for j in shown[:6].tolist()] if "W" in part.values else [],
         "weights": _weights(part, shown[:INPUTS], previous, made) if "W" in part.values else None,
         "others": [(name, f"{part.values[name].size:,}", ", ".join(number(v) for v in np.ravel(part.values[name])[:6]))
                    for name in part.values if name not in ("z", "a", "delta") and "W" not in part.values],
