@@ -18,6 +18,7 @@ from everymodel.core.version import __version__ as __version__
 _VERBS = {
     "fit": "everymodel.workflow.run:fit",
     "load": "everymodel.workflow.model:load",
+    "wrap": "everymodel.workflow.wrap:wrap",
     "look": "everymodel.workflow.run:look",
     "advise": "everymodel.workflow.run:advise",
     "read": "everymodel.workflow.read:read",

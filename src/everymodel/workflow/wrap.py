@@ -1,0 +1,179 @@
+"""A fitted estimator as a Model, so that it is saved, loaded, served and explained like those that `em.fit` finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everymodel import catalog
+from everymodel.core.card import Card
+from everymodel.core.errors import DataError, PackError, ParameterError
+from everymodel.core.schema import Column, Schema
+from everymodel.scoring import table
+from everymodel.scoring.graph import TABLE, Node, Pack
+from everymodel.scoring.images import common_shape
+from everymodel.scoring.sequences import steps
+from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.cells import Cells
+from everymodel.scoring.steps.prepare import Impute, Numbers
+from everymodel.workflow.model import Model
+from everymodel.workflow.pack import background, versions
+
+_CHECKED = 256  # rows on which the file's answers and the estimator's are compared
+
+
+def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = None) -> Model:
+    """A fitted model of the catalogue as a Model with `predict`, `save` and all the rest.
+
+    Parameters
+    ----------
+    estimator : fitted instance of a class in the catalogue (ours, or scikit-learn's where the catalogue lists those).
+    X : what it was fitted on, or some rows like it: a frame or array of numbers (n, p); images (n, h, w[, c]) or their
+        paths; sequences; texts. Names and ranges are taken from it; no row is kept.
+    target : what the answer is called.
+    name : what the model is called; by default its title.
+
+    Raises
+    ------
+    ParameterError
+        for an estimator that the catalogue does not know; DataError for rows that it does not take; PackError when the
+        packed model answers differently, in which case nothing is given back.
+
+    Examples
+    --------
+    >>> import everymodel as em
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
+    >>> model = em.wrap(em.LogisticRegression().fit(X, y), X, target="species")
+    >>> int(model.predict(X.iloc[0].to_dict()))
+    0
+    """
+    card = _card(estimator)
+    step = catalog.module(card).pack(estimator)
+    columns, nodes, native = _inputs(card, X)
+    task, classes = _task(card, estimator, step)
+    kind = "number" if task == "regression" else "category"
+    goal = () if card.kind in ("clusterer", "reducer", "detector") else (Column(target, kind, "target"),)
+    schema = Schema((*columns, *goal), task, classes)
+    pack = Pack([*nodes, Node("m", step, (nodes[-1].name,))])
+    batch, _ = table.parse(schema, X if native is None else native)
+    few = batch.take(np.arange(min(batch.n, _CHECKED)))
+    _same(estimator, X, step, pack(few), card, pack.tolerance)
+    manifest: dict[str, Any] = {
+        "name": name or card.name,
+        "title": name or card.title,
+        "task": task,
+        "classes": list(classes),
+        "members": [
+            {"model": card.title, "card": card.name, "weight": 1.0, "parameters": _parameters(card, estimator)}
+        ],
+        "contains_training_rows": step.holds_rows,
+        "background": background(batch, schema, 0),
+        "provenance": {"rows": batch.n, "versions": versions(), "parent": None},
+    }
+    if task in ("reduce", "embed"):
+        manifest["columns"] = [f"component {i + 1}" for i in range(pack(few.take(np.arange(1))).shape[1])]
+    return Model(schema, pack, manifest)
+
+
+def _card(estimator: Any) -> Card:
+    for card in catalog.cards():
+        if (
+            card.class_name == type(estimator).__name__
+            and catalog.available(card)
+            and catalog.load(card) is type(estimator)
+        ):
+            return card
+    raise ParameterError(
+        f"A {type(estimator).__name__} is not in the catalogue (everymodel models lists it), so it cannot be written "
+        "into a model file."
+    )
+
+
+def _parameters(card: Card, estimator: Any) -> dict[str, Any]:
+    given = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
+    plain = (int, float, str, bool, type(None))
+    return {p.name: given[p.name] for p in card.parameters if isinstance(given.get(p.name), plain)}
+
+
+def _inputs(card: Card, X: Any) -> tuple[tuple[Column, ...], list[Node], Any]:
+    """(columns of the schema, nodes that give the estimator's input, rows that the schema reads, None for X itself)."""
+    inputs = card.need("inputs")
+    if inputs == "image":
+        cells = list(X)
+        shape, _ = common_shape(cells[:200], keep=16_384)
+        return (Column("image", "image", shape=shape),), [Node("x", Cells("image", "image"))], {"image": cells}
+    if inputs == "sequence":
+        cells = [steps(cell) for cell in X]
+        usual = max(int(np.median([len(c) for c in cells])), 1)
+        flat = np.concatenate([c.ravel() for c in cells])
+        flat = flat[np.isfinite(flat)]
+        low, high = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)
+        column = Column("sequence", "sequence", shape=(min(usual, 16_384), cells[0].shape[1]), low=low, high=high)
+        return (column,), [Node("x", Cells("sequence", "sequence"))], {"sequence": cells}
+    if inputs == "text":
+        return (Column("text", "text"),), [Node("x", Cells("text", "text"))], {"text": [str(t) for t in X]}
+    names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
+    try:
+        matrix = np.asarray(X, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            "The rows hold cells that are no numbers. em.fit prepares such tables; an estimator alone takes numbers."
+        ) from error
+    if matrix.ndim != 2 or not len(matrix):
+        raise DataError(f"Rows of shape {matrix.shape} came; expected (rows, columns), with one row or more.")
+    names = names or [f"column_{i + 1}" for i in range(matrix.shape[1])]
+    with np.errstate(all="ignore"):
+        low, high = (f(np.where(np.isfinite(matrix), matrix, np.nan), axis=0) for f in (np.nanmin, np.nanmax))
+        whole = (np.isfinite(matrix) & (matrix == np.floor(matrix))).all(axis=0)
+    columns = tuple(
+        Column(n, "number", low=float(a), high=float(b), integer=bool(w)) for n, a, b, w in zip(names, low, high, whole)
+    )
+    nodes = [Node("x", Numbers(tuple(names)), (TABLE,))]
+    if not card.need("missing"):
+        nodes.append(Node("filled", Impute(np.nanmedian(matrix, axis=0), np.zeros(0, dtype=np.int64)), ("x",)))
+    return columns, nodes, dict(zip(names, matrix.T))
+
+
+def _task(card: Card, estimator: Any, step: Step) -> tuple[str, tuple[Any, ...]]:
+    classes = getattr(estimator, "classes_", None)
+    if card.kind == "classifier":
+        several = "multilabel" in card.tasks and getattr(getattr(estimator, "coding_", None), "several", False)
+        several = several or bool(getattr(estimator, "multilabel_", False)) or isinstance(classes, list)
+        if several:
+            return "multilabel", tuple(range(len(classes)))  # type: ignore[arg-type]
+        labels = tuple(np.asarray(classes).tolist())
+        return ("binary" if len(labels) == 2 else "multiclass"), labels
+    if card.kind == "clusterer":
+        labels = np.asarray(estimator.labels_)
+        return "cluster", (*range(int(labels.max()) + 1), *((-1,) if (labels < 0).any() else ()))
+    if card.kind == "detector":
+        return "anomaly", ("normal", "anomaly")
+    if card.kind == "regressor":
+        return "regression", ()
+    task = next((t for t in ("reduce", "embed") if t in card.tasks), None)
+    if task is None:
+        raise ParameterError(f"A {card.kind} ({card.title}) cannot be wrapped: it has a way of its own to be saved.")
+    return task, ()
+
+
+def _same(estimator: Any, X: Any, step: Step, packed: np.ndarray, card: Card, tolerance: float) -> None:
+    """Raise PackError unless the packed steps answer the first rows as the estimator does."""
+    few = X.iloc[: len(packed)] if hasattr(X, "iloc") else X[: len(packed)]
+    if card.kind == "reducer":
+        expected = estimator.transform(few)
+    elif card.kind == "detector":
+        expected = -estimator.score_samples(few)
+    elif card.kind == "clusterer":
+        return  # rows of the fit may lie on a border; the contract suite compares these
+    elif step.output == "probabilities":
+        expected = estimator.predict_proba(few)
+    else:
+        expected = estimator.predict(few) if step.output == "value" else estimator.decision_function(few)
+    expected = np.asarray(expected, dtype=np.float64)
+    if expected.shape != packed.shape:
+        raise PackError(f"{card.title}: the packed model answers {packed.shape}, the estimator {expected.shape}.")
+    gap = float(np.max(np.abs(packed - expected) / (1 + np.abs(expected)), initial=0.0))
+    if not gap <= max(1e-6, tolerance):
+        raise PackError(f"{card.title}: the packed model differs from the estimator by {gap:.3g}, so it is not used.")
