@@ -140,7 +140,8 @@ def parse(
     Parameters
     ----------
     data : pandas, polars or Arrow table; dict of single cells (one row) or of sequences (columns); list of dicts; 2-D
-        array with the feature columns in the schema's order. Columns may come in any order; extra ones are ignored.
+        array with the feature columns in the schema's order; list of cells where there is one column. Columns may come
+        in any order; extra ones are ignored.
     missing_columns : "error", or "impute": a missing column counts as a column of missing cells, and is noted.
     unseen : what to do with categories never seen: "warn" (noted), "ignore", "error". Default: the schema's policy.
     bad : "error", or "missing": cells that cannot be read count as missing, and are noted (used at fit).
@@ -158,6 +159,8 @@ def parse(
     """
     if isinstance(data, Batch):
         return data, []
+    if isinstance(data, list | tuple) and len(schema.features) == 1 and all(isinstance(v, str | int) for v in data):
+        data = {schema.features[0].name: list(data)}  # cells of the one column, such as ids of nodes
     policy = unseen or schema.unseen
     for name, value, choices in (
         ("missing_columns", missing_columns, ("error", "impute")),

@@ -123,6 +123,7 @@ def fit(
     clusters: int | None = None,
     contamination: float | None = None,
     components: int | None = None,
+    nodes: Any = None,
 ) -> Run:
     """From a table to a chosen, honestly tested model.
 
@@ -155,6 +156,8 @@ def fit(
     clusters : number of groups ("cluster"); found out by default.
     contamination : expected share of odd rows ("anomaly"); found out by default.
     components : number of new columns ("reduce"), or of coordinates, 2 or 3 ("embed").
+    nodes : `data` is a table of edges (two columns of ids), and this a table of its nodes (a column of ids, `target`,
+        and what else is known of each); nodes without a label are answered too, in `run.tables["nodes"]`.
 
     Raises
     ------
@@ -168,6 +171,18 @@ def fit(
     listener = _listener(progress)
     timing: dict[str, float] = {}
     options = {"clusters": clusters, "contamination": contamination, "components": components}
+    if nodes is not None:
+        given = {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs,
+                 "trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve, **options}  # fmt: skip
+        for name, value in given.items():
+            if value not in (None, False):
+                raise ParameterError(f"{name}={value!r} is not there for nodes of a graph (nodes=...). Leave it out.")
+        from everymodel.workflow.graphs.nodes import fit_nodes
+
+        wanted = [models] if isinstance(models, str) else models
+        return fit_nodes(data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split,
+                         test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener,
+                         timing=timing)  # fmt: skip
     if task in FREE_TASKS or (target is None and task is None):
         return _discover(data, target, task or "cluster", models, options, clock, trials, seed, unseen, out, resume,
                          listener, timing)  # fmt: skip

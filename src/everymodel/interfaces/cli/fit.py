@@ -36,6 +36,7 @@ EXAMPLES = examples(
     "everymodel fit houses.csv -t price --trials 20 --run-folder run1",
     "everymodel fit houses.csv -t price --budget 5m --resume run1",
     "everymodel fit customers.csv --report segments.html          # no target: which groups are there?",
+    "everymodel fit edges.csv --nodes nodes.csv -t label          # nodes of a graph",
     "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
@@ -54,6 +55,10 @@ def command(
     budget: Annotated[
         str | None,
         typer.Option("--budget", "-b", help="Wall time for everything, such as 60s, 5m, 1h30m. Default 60s."),
+    ] = None,
+    nodes: Annotated[
+        str | None,
+        typer.Option(help="DATA is a table of edges, and this the table of its nodes, which holds the target."),
     ] = None,
     model: Annotated[
         list[str] | None,
@@ -209,6 +214,7 @@ def command(
             clusters=clusters,
             contamination=contamination,
             components=components,
+            nodes=nodes,
             progress=progress,
             verbose=verbose,
         )

@@ -19,8 +19,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "density": ("nearest_group", "reachability"),
     "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor", "excess"),
     "discriminant": ("quadratic_discriminant",),
+    "forecast": ("last_season", "smoothing", "lagged", "past"),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
-    "graph_nodes": ("node_rows", "node_answers", "graph_nodes"),
+    "graph_nodes": ("node_answers", "graph_nodes"),
     "groups": ("centers", "linkage"),
     "kernel": ("support_vectors", "support_vector_scores"),
     "linear": ("linear", "linear_log", "linear_scores", "linear_probabilities", "polynomial"),
@@ -33,6 +34,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("join", "text_terms", "project", "text_stats"),
     ),
     "propagation": ("propagation",),
+    "series": ("series",),
     "trees": ("trees", "oblivious"),
 }
 _PLACES = {word: module for module, words in MODULES.items() for word in words}

@@ -9,7 +9,8 @@ import numpy as np
 from everymodel.core.graph import Rows
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.graph import Signal
-from everymodel.scoring.steps.base import Batch, Step, need, step
+from everymodel.scoring.steps.base import Batch, need, step
+from everymodel.scoring.steps.combine import _Gives
 from everymodel.scoring.steps.network import Network
 
 COLUMN = "node"
@@ -35,41 +36,27 @@ def rows_of(prefix: str, arrays: dict[str, np.ndarray | None], shape: tuple[int,
     return Rows(values, columns, starts, shape)
 
 
-@step("node_rows")
-class NodeRows(Step):
-    """What is known of each node as a row of a matrix (n + 1, p); the last row is for nodes that are not there.
+@step("node_answers", output="value")
+class NodeAnswers(_Gives):
+    """Answers (n + 1, ...) for each node, found once and for all; the last is for nodes that are not there.
 
-    column : the column of the batch that holds the ids.
+    gives : "probabilities" or "value". column : of the batch, holds the ids.
     """
 
-    holds_rows = True
     rows: np.ndarray
+    gives: str = "value"
     column: str = COLUMN
 
     def __call__(self, batch: Any) -> np.ndarray:
         return self.rows[places(batch, self.column, len(self.rows) - 1)].astype(np.float64)
 
     def check(self) -> None:
-        good = self.rows.ndim == 2 and len(self.rows) > 1 and self.rows.dtype.kind == "f"
-        need(good and bool(np.isfinite(self.rows).all()), "what is known of nodes is damaged")
+        kind = {"probabilities": (2,), "value": (1, 2)}.get(self.gives, ())
+        need(self.rows.ndim in kind and len(self.rows) > 1, "answers of nodes have a wrong shape")
+        need(self.rows.dtype.kind == "f" and bool(np.isfinite(self.rows).all()), "answers of nodes are damaged")
+        if self.gives == "probabilities":
+            need(bool(np.allclose(self.rows.sum(axis=1), 1, atol=1e-6)), "answers of nodes are no probabilities")
         need(isinstance(self.column, str), "the column of nodes has no name")
-
-
-@step("node_answers", output="probabilities")
-class NodeAnswers(Step):
-    """Answers (n + 1, k) for each node, found once and for all (labels that flow through a graph); the last row is for
-    nodes that are not there."""
-
-    rows: np.ndarray
-    column: str = COLUMN
-
-    def __call__(self, batch: Any) -> np.ndarray:
-        return self.rows[places(batch, self.column, len(self.rows) - 1)].astype(np.float64)
-
-    def check(self) -> None:
-        need(self.rows.ndim == 2 and len(self.rows) > 1 and self.rows.dtype.kind == "f", "answers of nodes are damaged")
-        sums = self.rows.sum(axis=1)
-        need(bool(np.isfinite(self.rows).all()) and np.allclose(sums, 1, atol=1e-6), "answers of nodes are damaged")
 
 
 @step("graph_nodes", output="value")
