@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,32 @@ class Card:
 
 
 def read_literal(path: Path) -> dict[str, Any] | None:
-    """The value of `CARD = {...}` in a Python file, without running it; None where there is none."""
+    """The value of `CARD = {...}` in a Python file, without running it; None where there is none.
+
+    A parameter that does not say its type is one that the folder's networks (or trees, ...) share: what it leaves out
+    stands in `PARAMETERS = {...}` of the file `_parameters.py` beside it.
+    """
+    card = _assigned(path, "CARD")
+    if card is None:
+        return None
+    for holder in (card, *card.get("classes", {}).values()):
+        for name, spec in holder.get("parameters", {}).items():
+            if "type" not in spec:
+                spec |= {**_shared(path.parent)[name], **spec}
+    return card
+
+
+@lru_cache(maxsize=64)
+def _shared(folder: Path) -> dict[str, Any]:
+    return _assigned(folder / "_parameters.py", "PARAMETERS") or {}
+
+
+def _assigned(path: Path, name: str) -> Any:
     text = path.read_text(encoding="utf-8")
-    if "\nCARD = " not in text and not text.startswith("CARD = "):
+    if f"\n{name} = " not in text and not text.startswith(f"{name} = "):
         return None
     for node in ast.parse(text).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "CARD" for t in node.targets):
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
             return ast.literal_eval(node.value)
     return None
 

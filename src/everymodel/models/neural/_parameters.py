@@ -1,0 +1,90 @@
+"""Settings that networks share. A card names one and gives what differs, such as `"epochs": {"default": 100}`."""
+
+from __future__ import annotations
+
+PARAMETERS = {
+    "epochs": {
+        "type": "int",
+        "default": 20,
+        "low": 1,
+        "high": 100000,
+        "tune": False,
+        "text": "Passes over the rows.",
+    },
+    "batch_size": {
+        "type": "int",
+        "default": 128,
+        "low": 1,
+        "high": 1000000,
+        "tune": False,
+        "text": "Rows per step.",
+    },
+    "learning_rate": {
+        "type": "float",
+        "default": 0.001,
+        "low": 1e-6,
+        "high": 10.0,
+        "log": True,
+        "text": "Length of the longest step.",
+    },
+    "weight_decay": {
+        "type": "float",
+        "default": 0.0,
+        "low": 0.0,
+        "high": 1.0,
+        "text": "How strongly weights are pulled towards zero.",
+    },
+    "dropout": {
+        "type": "float",
+        "default": 0.0,
+        "low": 0.0,
+        "high": 0.95,
+        "text": "Share of the numbers between layers that are left out at random while learning.",
+    },
+    "optimizer": {
+        "type": "choice",
+        "default": "adamw",
+        "choices": ["sgd", "momentum", "rmsprop", "adam", "adamw", "muon"],
+        "tune": False,
+        "text": "How gradients become steps.",
+    },
+    "schedule": {
+        "type": "choice",
+        "default": "constant",
+        "choices": [
+            "constant",
+            "linear",
+            "cosine",
+            "one_cycle",
+            "triangle",
+            "warm_cosine",
+            "coslog4",
+            "flat_cosine",
+        ],
+        "tune": False,
+        "text": "How the length of steps runs over the fit.",
+    },
+    "patience": {
+        "type": "int",
+        "default": None,
+        "low": 1,
+        "high": 100000,
+        "tune": False,
+        "text": "Epochs without a better validation loss after which training ends; none: to the end.",
+    },
+    "validation_fraction": {
+        "type": "float",
+        "default": 0.1,
+        "low": 0.0,
+        "high": 0.9,
+        "tune": False,
+        "text": "Share of the rows that choose the best epoch and teach nothing.",
+    },
+    "device": {
+        "type": "choice",
+        "default": "auto",
+        "choices": ["auto", "cpu", "cuda", "mps"],
+        "tune": False,
+        "text": "Where to train.",
+    },
+}
