@@ -2,6 +2,7 @@
 
     feed.py          weighted sums, activations, embeddings of numbers and levels, sequences and sums of layers
     convolution.py   convolutions, pooling, normalisation, resizing
+    tokens.py        texts, lists of words and series as vectors
     recurrence.py    vanilla, LSTM and GRU cells, one- and bidirectional
     graph.py         message passing
     attention.py     attention, decoders, conditional random fields
@@ -24,7 +25,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("convolution", "transposed_convolution", "pool", "global_pool", "grid_pool", "upsample", "shuffle"),
         *("flatten", "unflatten", "pixels", "views", "padded", "group_normalize"),
     ),
+    "spectrogram": ("spectrogram",),
     "embeddings": ("tabular", "levels", "periodic", "piecewise", "spread", "clip"),
+    "tokens": ("tokens", "token_vectors", "token_sums", "signals"),
+    "recurrence": ("ragged", "recurrent", "side_by_side", "each_step", "pool_steps"),
     "graph": (
         *("graph_convolution", "graph_sage", "graph_attention", "graph_pool", "graph_network", "row_share", "fill"),
     ),
