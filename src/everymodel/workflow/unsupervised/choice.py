@@ -33,7 +33,7 @@ SLIGHT = 1.05  # width of a gap that is looked at where groups are there anyway
 EMPTY = 1.8  # width of a gap that noise of no kind tried reaches (its largest: 1.6)
 WIDER = 3.0  # times as wide as the groups whose centres it covers, a component is a background and no group
 WEAKER = 0.2  # by so much worse found again, a number gives way to one that indices of compactness agree on
-WORTHLESS = 0.3  # worth of a number by density below which several of its groups may be joined at once
+WORTHLESS = 0.3  # worth of a number by density below which several of its groups, or all but two, may be joined
 ROUND, PIECES = 0.88, 0.6  # agreement with k-means from which on groups by density stand; below which they are pieces
 HALVES = 6  # times that rows are halved for that
 NEAR = 20.0  # difference of the criterion up to which a mixture stays plausible (10 is "very strong": Kass and Raftery)
@@ -361,7 +361,8 @@ def disputed(
     if worth >= ROUND:
         return False
     worth *= _again(Z, groups, seed)
-    if preferred < groups - 1 and worth > WORTHLESS:
+    # Two halves of anything are found again, and joining several groups at once must be very clear.
+    if (preferred == 2 or preferred < groups - 1) and worth > WORTHLESS:
         return False
     return worth < _again(Z, preferred, seed) - WEAKER
 
