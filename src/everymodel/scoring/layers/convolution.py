@@ -439,7 +439,7 @@ class Pixels(Layer):
 
 @layer("views")
 class Views(Layer):
-    """The mean of what the body says of the input and of its mirror images (axis 2: left-right; axis 1: upside down)."""
+    """The mean of what the body says of the input and its mirror images (axis 2: left-right, axis 1: upside down)."""
 
     formula: ClassVar[str] = "a = mean of body(x) over mirror images"
 
