@@ -127,12 +127,12 @@ def test_muon_takes_kernels_as_matrices_and_members_each_by_itself() -> None:
     Muon([kernel, flat]).step()
     assert torch.equal(kernel.detach().reshape(8, 27), flat.detach()) and kernel.detach().norm() > 0
 
-    several, alone = nn.Parameter(torch.zeros(2, 5, 4)), nn.Parameter(torch.zeros(5, 4))
+    several, alone = nn.Parameter(torch.zeros(2, 4, 5)), nn.Parameter(torch.zeros(5, 4))
     several.members = True  # type: ignore[attr-defined]
     grad(several)
-    alone.grad = several.grad[1].clone()  # type: ignore[index]
+    alone.grad = several.grad[1].T.clone()  # type: ignore[index]
     Muon([several, alone]).step()
-    torch.testing.assert_close(several.detach()[1], alone.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(several.detach()[1].T, alone.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_muon_leaves_vectors_tables_and_outer_layers_to_adam() -> None:

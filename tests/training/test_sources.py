@@ -87,7 +87,11 @@ def test_members_see_their_own_rows_in_their_own_order() -> None:
     for fold in range(3):
         assert sorted(taken[fold].tolist()) == rows[fold].tolist()
     assert not torch.equal(taken[0], taken[1])
-    assert sum(len(x) for (x,) in source.ordered()) == 30
+    assert torch.equal(torch.cat([x for (x,) in source.ordered()], dim=1)[..., 0].long(), rows)
+    shared = Arrays(torch.arange(30.0)[:, None], batch=6, members=3)
+    assert sum(len(x) for (x,) in shared.ordered()) == 30
+    with pytest.raises(DataError, match="rows has 3 lists of rows; there are 2 members"):
+        Arrays(torch.arange(30.0), members=2, rows=rows)
 
 
 def test_sequences_come_once_whole_and_with_their_tags() -> None:

@@ -5,6 +5,7 @@
     loop.py        optimisers, schedules, budget, early stopping, recovery, checkpoints, progress
     optimizers.py  parameter groups by role; SGD, momentum, RMSprop, Adam, AdamW, Muon
     device.py      where to train, and in which number format
+    folds.py       several models of one shape trained as one
     checkpoint.py  the state of a run in one file, so that a killed run goes on as if nothing had happened
     blocks/        layers; each writes itself down for `everymodel.scoring.layers`, which answers in numpy
     estimator.py   scikit-learn's face for networks

@@ -124,9 +124,9 @@ def _make(plan: Optimizer, groups: list[dict[str, Any]], fused: bool) -> torch.o
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are made orthogonal before each step.
 
-    A weight of more than two axes counts as a matrix (first axis, all others); with a true attribute `members`, its
-    first axis counts independent matrices. The orthogonal matrix is scaled by sqrt(max(1, rows / columns)), so that
-    one rate suits all shapes.
+    A weight of more than two axes counts as a matrix (first axis, all others); with a true attribute `members` it is
+    (members, inputs, outputs), and each member's matrix is treated by itself. The orthogonal matrix is scaled by
+    sqrt(max(1, rows / columns)), so that one rate suits all shapes.
 
     References
     ----------
@@ -148,12 +148,20 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(p)
                 m = state["momentum"]
                 m.lerp_(p.grad, 1 - speed)
-                keep = 2 if getattr(p, "members", False) else 1
-                flat = p.grad.lerp(m, speed).reshape(*p.shape[:keep], -1)  # (rows, columns), or (k, rows, columns)
-                step = orthogonal(flat) * max(1.0, flat.shape[-2] / flat.shape[-1]) ** 0.5
+                push = p.grad.lerp(m, speed)
+                if getattr(p, "members", False):
+                    push = push.mT  # (k, rows, columns)
+                    step = (orthogonal(push) * _scale(push)).mT
+                else:
+                    push = push.reshape(len(p), -1)  # (rows, columns)
+                    step = (orthogonal(push) * _scale(push)).view_as(p)
                 if group["weight_decay"]:
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(step.view_as(p), alpha=-group["lr"])
+                p.add_(step, alpha=-group["lr"])
+
+
+def _scale(matrix: torch.Tensor) -> float:
+    return max(1.0, matrix.shape[-2] / matrix.shape[-1]) ** 0.5
 
 
 def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:

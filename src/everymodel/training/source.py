@@ -65,7 +65,8 @@ class Arrays(Source):
     augment : called with each batch of an epoch (not of `ordered`) on the device, with a generator that all its draws
         must come from, so that a resumed run draws the same; gives the batch.
     members : k: each member sees an order of its own, and batches are (k, b, ...).
-    rows : (k, m) row numbers that each member may see (folds), with `members`; all rows by default.
+    rows : (k, m) row numbers that each member may see (folds), with `members`; all rows by default. `ordered` then
+        gives (k, b, ...) too, each member's rows in their order.
     """
 
     def __init__(
@@ -84,6 +85,8 @@ class Arrays(Source):
             )
         if not len(tensors[0]):
             raise DataError("There is no row to learn from.")
+        if rows is not None and len(rows) != members:
+            raise DataError(f"rows has {len(rows)} lists of rows; there are {members} members.")
         self.tensors, self.batch, self.shuffle, self.drop_last = tensors, int(batch), shuffle, drop_last
         self.augment, self.members, self.rows = augment, members, rows
         self.n = len(tensors[0]) if rows is None else rows.shape[1]
@@ -132,8 +135,11 @@ class Arrays(Source):
 
     def ordered(self) -> Iterator[tuple[torch.Tensor, ...]]:
         size = max(self.batch, self.wide // (self.members or 1)) if self.tensors[0].ndim <= 2 else self.batch
-        for low in range(0, len(self.tensors[0]), size):
-            yield tuple(t[low : low + size] for t in self.tensors)
+        for low in range(0, self.n, size):
+            if self.rows is None:
+                yield tuple(t[low : low + size] for t in self.tensors)
+            else:
+                yield self._take(self.rows, low, low + size)
 
 
 class Ragged(Source):

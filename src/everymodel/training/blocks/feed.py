@@ -59,6 +59,7 @@ class MemberLinear(nn.Module):
         super().__init__()
         bound = 1.0 / math.sqrt(inputs)
         self.weight = role(torch.empty(members, inputs, outputs).uniform_(-bound, bound), "matrix")
+        self.weight.members = True  # type: ignore[attr-defined]  # Muon makes each orthogonal by itself
         self.bias = role(torch.empty(members, 1, outputs).uniform_(-bound, bound), "bias") if bias else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
