@@ -23,6 +23,7 @@ _VERBS = {
     "advise": "everymodel.workflow.run:advise",
     "read": "everymodel.workflow.read:read",
     "neuron": "everymodel.scoring.neuron:neuron",
+    "landscape": "everymodel.workflow.evaluate.landscape:landscape",
     "Run": "everymodel.workflow.run:Run",
     "Model": "everymodel.workflow.model:Model",
     "Graph": "everymodel.core.graph:Graph",

@@ -2,6 +2,7 @@
 
 from everymodel.core.errors import EverymodelError as EverymodelError
 from everymodel.scoring.neuron import neuron as neuron
+from everymodel.workflow.evaluate.landscape import landscape as landscape
 from everymodel.workflow.model import Model as Model
 from everymodel.workflow.model import load as load
 from everymodel.workflow.read import read as read

@@ -403,3 +403,41 @@ def test_gradients_agree_with_autograd(loss):
     assert len(grads) == 8
     for mine, theirs in zip(grads, net.parameters(), strict=True):
         assert np.allclose(mine, theirs.grad.numpy(), atol=1e-12)
+
+
+def test_images_are_traced_through_convolutions():
+    torch = pytest.importorskip("torch")
+    from torch import nn
+    from torch.nn import functional as F
+
+    import everymodel.training.blocks.convolution  # noqa: F401 - so that convolutions can be written
+    from everymodel.scoring.layers.convolution import Pixels, Views
+    from everymodel.scoring.steps.base import Batch
+    from everymodel.scoring.steps.cells import Cells
+    from everymodel.training.blocks import written
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)).double()
+    layers = feed.Sequential([Pixels(np.array([1 / 255]), np.array([0.0])), written(net)])
+    columns = (Column("picture", "image", shape=(8, 8, 1)), Column("y", "category", "target"))
+    schema = Schema(columns, task="multiclass", classes=("a", "b", "c"))
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 8, 8, 1)).astype(np.uint8)
+
+    def of(root):
+        step = Network(root, gives="probabilities", link="softmax", precision="float64")
+        model = Model(schema, Pack([Node("c", Cells("picture")), Node("p", step, ("c",))]), {})
+        return trace(model, Batch({"picture": pixels}, 1), 1)
+
+    made = of(layers)
+    loss = F.cross_entropy(net(torch.tensor(pixels.transpose(0, 3, 1, 2) / 255)), torch.tensor([1]))
+    loss.backward()
+    assert made.loss == pytest.approx(loss.item(), abs=1e-12) and made.after < made.loss and not made.notes
+    kernels = next(p for p in made.parts if "grad_weight" in p.values)
+    assert np.abs(kernels.values["grad_weight"]).sum() == pytest.approx(net[0].weight.grad.abs().sum().item())
+    assert np.allclose(made.parts[-1].values["grad_b"], net[4].bias.grad.numpy())
+    assert made.cells == [("picture", "image, 8 × 8 × 1")] and len(made.x) == 64
+    mirrored = of(feed.Sequential([Views(layers, (2,))]))
+    assert any("mirror images" in note for note in mirrored.notes)
+    last = mirrored.parts[-1]
+    assert np.allclose(last.values["delta"], last.values["a"] - np.eye(3)[1])
+    assert np.allclose(last.values["a"], mirrored.answer)

@@ -33,7 +33,8 @@ _TITLES = {
 def stages(pack: Pack, schema: Schema, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The steps of preparation for one row: node, word, title, names and values (p,) of what comes out, in order.
 
-    values : what each node gives for the row. Left out is what depends on a model's answer.
+    values : what each node gives for the row. Left out is what depends on a model's answer. Images and the like have
+    neither names nor values here.
     """
     made: dict[str, dict[str, Any]] = {}
     for node in pack.nodes:
@@ -42,9 +43,11 @@ def stages(pack: Pack, schema: Schema, values: dict[str, Any]) -> dict[str, dict
         if own is None or node.step.output != "matrix" or any(b is None for b in before):
             continue
         row = own.toarray()[0] if isinstance(own, Sparse) else np.asarray(own)[0]
-        if row.ndim != 1 or row.dtype.kind not in "iuf":
-            continue
-        names = _names(node, schema, [b["names"] for b in before if b is not None], len(row))
+        names: list[str] = []
+        if isinstance(row, np.ndarray) and row.ndim == 1 and row.dtype.kind in "iuf":
+            names = _names(node, schema, [b["names"] for b in before if b is not None], len(row))
+        else:  # an image, a text: nothing that a table of columns could show
+            row = np.empty(0)
         title = _TITLES.get(node.step.word, node.step.word)
         made[node.name] = {"node": node.name, "word": node.step.word, "title": title, "names": names, "values": row}
     return made
@@ -54,7 +57,9 @@ def _names(node: Node, schema: Schema, before: list[list[str]], width: int) -> l
     """The names of a node's columns; numbered ones where the rules here do not fit."""
     step: Any = node.step
     names: list[str] = []
-    if step.word in ("numbers", "sparse_numbers", "lookup"):
+    if callable(getattr(step, "names", None)):
+        names = list(step.names())
+    elif step.word in ("numbers", "sparse_numbers", "lookup"):
         names = list(step.columns)
     elif step.word in ("dates", "text_stats"):
         names = [f"{column} {part}" for column, part in zip(step.columns, step.parts)]

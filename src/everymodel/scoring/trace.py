@@ -21,6 +21,7 @@ from everymodel.scoring.neuron import FORMULAS, default_loss, loss_and_delta, lo
 from everymodel.scoring.steps.base import Batch, Sparse, Step
 
 if TYPE_CHECKING:
+    from everymodel.core.schema import Column
     from everymodel.scoring.graph import Node, Pack
     from everymodel.scoring.model import Model
 
@@ -79,7 +80,8 @@ class Trace:
 
     cells : (column, cell as read). stages : of the preparation. parts : layers in order. networks : all that the model
     has, with their answers; `network` is the number of the one shown. loss, after : before and after the step of length
-    `lr`. wanted : the target in the network's unit (out,). output : of the network, in the unit of its step's answer.
+    `lr`. wanted : the target in the network's unit (out,);
+    delta (out,) : of the loss by the last z. output : of the network, in the unit of its step's answer.
     answer : of the whole model; decision : what it predicts. notes : what to know when reading.
     """
 
@@ -99,6 +101,7 @@ class Trace:
     decision: Any
     target: Any = None
     wanted: np.ndarray | None = None
+    delta: np.ndarray | None = None
     loss_name: str = ""
     loss_formula: str = ""
     loss: float | None = None
@@ -129,6 +132,18 @@ class Trace:
         told = {f.name: getattr(self, f.name) for f in fields(self)}
         told["parts"] = [{**{f.name: getattr(p, f.name) for f in fields(p)}} for p in self.parts]
         return _plain(told)
+
+
+def _shown(model: Model, batch: Batch, column: Column) -> Any:
+    """A cell as the model read it; of images and sequences how large they are."""
+    if column.kind not in ("image", "sequence"):
+        return _cell(model, batch, column.name, 0)
+    value = batch.columns[column.name][0]
+    return None if value is None else f"{column.kind}, {' × '.join(map(str, np.shape(value)))}"
+
+
+def _numeric(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "iufb"
 
 
 def _listed(quantity: str, values: np.ndarray, names: list[str]) -> tuple[Any, ...]:
@@ -192,9 +207,9 @@ def trace(
     made = Trace(
         task=model.task,
         title=str(model.manifest.get("title") or model.manifest.get("name") or "model"),
-        cells=[(c.name, _cell(model, batch, c.name, 0)) for c in model.schema.features],
-        stages=[s for s in prepared.values() if s["node"] in _before(model.pack, node)],
-        x=np.ravel(np.asarray(net.x, dtype=np.float64)),
+        cells=[(c.name, _shown(model, batch, c)) for c in model.schema.features],
+        stages=[s for s in prepared.values() if s["names"] and s["node"] in _before(model.pack, node)],
+        x=np.ravel(net.x).astype(np.float64) if _numeric(net.x) else np.empty(0),
         inputs=net.names,
         parts=[],
         networks=[_told(*one, model.pack) for one in found],
@@ -219,9 +234,12 @@ def trace(
         made.loss_name, made.loss_formula = kind.replace("_", "-"), loss_formulas(kind, net.phi)[0]
         each, delta = loss_and_delta(kind, net.phi, z[None], a[None], wanted[None])
         made.loss, made.lr = float(each[0]), lr
+        made.delta = delta[0]
         d = np.zeros_like(out)
         d[(0, which) if net.members else 0] = delta[0]
         try:
+            if any(layer.word == "views" for _, layer, _, _ in events):
+                made.notes.append("The answer is a mean over mirror images; gradients are those by the image itself.")
             back = _Back(otherwise)
             net.root.pull(net.x, d, lambda path, _, d, dx, grads: pulled.__setitem__(path, (d, grads)), "", back)
             if back.words:
@@ -537,8 +555,12 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
             groups.append([event])
 
     def own(array: Any, like: Any) -> np.ndarray:
-        """The member's part of an array of values for one row."""
-        array = np.asarray(array, dtype=np.float64)
+        """The member's part of an array of values for one row; nothing of what is no array (a text, a graph)."""
+        if isinstance(array, tuple) and len(array) == 2 and np.ndim(array[0]) == 3:  # steps, and how many of them count
+            return np.ravel(array[0][0, : int(array[1][0])]).astype(np.float64)
+        if not _numeric(array):
+            return np.empty(0)
+        array = array.astype(np.float64)
         return np.ravel(array[0, which] if net.members and np.ndim(like) == 3 else array[0])
 
     for i, group in enumerate(groups):
@@ -553,9 +575,14 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
                 values["a"] = own(bend[3], bend[3])
             else:
                 values["a"] = activate(values["z"], net.phi) if ends else values["z"]
+        elif ends and net.phi != "identity":
+            values["z"] = own(y, y)
+            values["a"] = activate(values["z"], net.phi)
         else:
             values["a"] = own(y, y)
-        if slope is not None:
+        if ends and made.delta is not None and len(made.delta) == len(values["a"]):
+            values["delta"] = made.delta
+        elif slope is not None:
             values["delta"] = own(slope, slope)
         names = []
         for event in group:
@@ -595,6 +622,11 @@ def _per_member(layer: Layer, array: np.ndarray) -> bool:
     return layer.weight.ndim == 3 if isinstance(layer, Dense) else array.ndim >= 2
 
 
+def _last_delta(phi: str) -> str:
+    told = loss_formulas(default_loss(phi), phi)[1]
+    return told if default_loss(phi) == "cross_entropy" else f"δ = ∂L/∂z, {told}"
+
+
 def _words(
     layer: Layer,
     bend: Activation | None,
@@ -607,11 +639,15 @@ def _words(
     """Title and formulas of a layer."""
     steps = made.lr is not None
     if not isinstance(layer, Dense):
-        formulas = [layer.formula]
-        if slope is not None:
+        formulas, ended = [layer.formula], phi is not None and made.delta is not None
+        if phi is not None and phi != "identity":
+            formulas = [layer.formula.replace("a =", "z ="), f"a = φ(z) = {FORMULAS[phi][0]}"]
+        if ended:
+            formulas.append(_last_delta(phi or "identity"))
+        elif slope is not None:
             formulas.append("δ = ∂L/∂a")
-            if steps and learns:
-                formulas.append("new = old - lr · gradient")
+        if steps and learns:
+            formulas.append("new = old - lr · gradient")
         return layer.word.capitalize() + (f" {layer.kind}" if isinstance(layer, Activation) else ""), formulas
     kind = bend.kind if bend is not None else phi or "identity"
     inputs, outputs = layer.weight.shape[-2:]
@@ -622,9 +658,7 @@ def _words(
     if slope is None:
         return title, formulas
     if bend is None and phi is not None:
-        loss = default_loss(phi)
-        told = loss_formulas(loss, phi)[1]
-        formulas.append(told if loss == "cross_entropy" else f"δ = ∂L/∂z, {told}")
+        formulas.append(_last_delta(phi))
     elif kind == "identity":
         formulas.append("δ = ∂L/∂z = W₊ᵀ δ₊ (of the next layer)" if isinstance(following, Dense) else "δ = ∂L/∂z")
     else:

@@ -74,6 +74,10 @@ def number(value: Any) -> str:
     return "0" if text == "-0" else text
 
 
+def _or_missing(value: float) -> str:
+    return "missing" if value != value else number(value)
+
+
 def cell(value: Any) -> str:
     if value is None:
         return "missing"
@@ -217,6 +221,9 @@ def _prepared(made: scoring_trace.Trace, most: int) -> dict[str, Any]:
     places = [{name: i for i, name in enumerate(s["names"])} for s in stages]
     raw = dict(made.cells)
     heads = ["cell", *dict.fromkeys(s["title"] for s in stages)]
+    if not made.inputs:  # an image, a text
+        return {"heads": ["cell"], "rows": [[_short(n, 30), cell(v)] for n, v in made.cells[:most]],
+                "more": max(0, len(made.cells) - most)}  # fmt: skip
     order = np.arange(len(made.inputs))
     if len(order) > most:
         order = np.sort(np.argsort(-np.abs(made.x), kind="stable")[:most])
@@ -226,10 +233,10 @@ def _prepared(made: scoring_trace.Trace, most: int) -> dict[str, Any]:
         cells = dict.fromkeys(heads[1:], "")
         for stage, place in zip(stages, places):
             if name in place:
-                cells[stage["title"]] = number(stage["values"][place[name]])
+                cells[stage["title"]] = _or_missing(stage["values"][place[name]])
         origin = name if name in raw else next((c for c in raw if name.startswith(f"{c} ")), None)
         rows.append([_short(name, 30), cell(raw[origin]) if origin is not None else "", *cells.values(),
-                     number(made.x[j])])  # fmt: skip
+                     _or_missing(made.x[j])])  # fmt: skip
     heads.append("x")
     keep = [0]  # places in `heads`: the cell, x, and between them the stages that change a number
     last = [row[1] for row in rows]
