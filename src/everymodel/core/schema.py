@@ -15,6 +15,8 @@ ROLES = ("feature", "target", "group", "time", "split", "segment", "ignored")
 TASKS = ("regression", "binary", "multiclass", "multilabel")
 # Without a target: find groups, oddities, few columns that stand for many, a map to look at.
 FREE_TASKS = ("cluster", "anomaly", "reduce", "embed")
+# With series instead of rows: what comes next.
+SERIES_TASKS = ("forecast",)
 
 
 @dataclass(frozen=True)

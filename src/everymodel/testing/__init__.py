@@ -20,10 +20,12 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import KINDS, NEEDS, Card
 from everymodel.core.errors import ParameterError
-from everymodel.core.schema import FREE_TASKS, TASKS
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS, TASKS
 
 # In everything that is read by people these words would be noise.
 _WRITTEN = ("title", "summary", "choose", "avoid")
+# Kinds that take rows of a table, and so keep scikit-learn's contract; others have a check of their own.
+TABULAR = ("classifier", "regressor", "clusterer", "reducer", "detector")
 
 
 def check_model(card: Card) -> None:
@@ -34,6 +36,12 @@ def check_model(card: Card) -> None:
     """
     check_card(card)
     for model in catalog.tiny(card):
+        if card.kind == "forecaster":
+            from everymodel.testing.series import check_forecaster
+
+            check_forecaster(card, model)
+        if card.kind not in TABULAR:
+            continue
         check_estimator(model, card.waivers)
         for task in card.tasks:
             check_pack(card, model, task)
@@ -43,7 +51,7 @@ def check_card(card: Card) -> None:
     """The card is complete, and agrees with the class that it names."""
     where = f"card {card.name} ({card.kind})"
     assert card.kind in KINDS, f"{where}: unknown kind"
-    known = (*TASKS, *FREE_TASKS)
+    known = (*TASKS, *FREE_TASKS, *SERIES_TASKS)
     assert card.tasks and set(card.tasks) <= set(known), f"{where}: tasks are {card.tasks}, expected some of {known}"
     assert card.module.rpartition(".")[2] == card.name, f"{where}: the file must be called {card.name}.py"
     for word in _WRITTEN:
