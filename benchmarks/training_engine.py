@@ -2,7 +2,7 @@
 
     python benchmarks/training_engine.py --folder DATA     # DATA holds mnist/train-images-idx3-ubyte.gz, ...-labels-...
     python benchmarks/training_engine.py                   # random pixels instead: the same work, no losses to look at
-    python benchmarks/training_engine.py --only folds      # five folds as one network, one after the other, and one fold
+    python benchmarks/training_engine.py --only folds      # five folds as one network, beside one fold
 
 Every program trains the same network from the same weights on resident tensors, float32, one thread. "hand, fused" is
 the yardstick: a loop as short as one can write it, with index_select and a fused optimiser, and no figure but the sum
@@ -266,7 +266,7 @@ def plain_net(sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*parts[:-1])
 
 
-def five_folds(X: torch.Tensor, y: torch.Tensor, repeats: int) -> None:
+def five_folds(X: torch.Tensor, y: torch.Tensor, repeats: int, counts: list[int]) -> None:
     """Wall seconds of a cross-validation with five folds, all as one network, beside one fold as a plain network."""
     print("| network | threads | one fold, ms an epoch | five folds as one, ms | ratio |\n|---|---|---|---|---|")
     for name, sizes, batch in (
@@ -276,7 +276,7 @@ def five_folds(X: torch.Tensor, y: torch.Tensor, repeats: int) -> None:
     ):
         Xs = X if sizes[0] == 784 else X[:, 300:316].contiguous()
         fit, held = folds(len(Xs), 5, torch.Generator().manual_seed(0))
-        for threads in (1, 2):
+        for threads in counts:
             plan = Plan(epochs=2, optimizers=Optimizer("adam", RATE), threads=threads)
             best = [np.inf, np.inf]
             for _ in range(repeats):
@@ -304,11 +304,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="best of so many, in turns")
     parser.add_argument("--only", nargs="*", default=["dense", "small dense", "convolutions", "lstm", "graph"])
     parser.add_argument("--programs", nargs="*", default=list(PROGRAMS))
+    parser.add_argument("--threads", type=int, nargs="*", default=[1], help="of the folds (set OMP_NUM_THREADS too)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     pixels, digits = mnist(options.folder, options.rows)
     if options.only == ["folds"]:
-        return five_folds(pixels, digits, options.repeats)
+        return five_folds(pixels, digits, options.repeats, options.threads)
     print(f"torch {torch.__version__}, one thread, batch {BATCH}, Adam; best of {options.repeats}\n")
     print("| network | program | ms per epoch (CPU) | of hand, fused | loss at the end |\n|---|---|---|---|---|")
     for kind in options.only:
