@@ -22,7 +22,7 @@ _CELLS = 1_500_000  # series times settings at once
 def smooth(
     series: list[np.ndarray], season: int, horizon: int, trend: str = "auto", seasonality: str = "auto"
 ) -> np.ndarray:
-    """Forecasts (n, horizon) of series (T,) without holes, each by the form that the corrected Akaike criterion prefers.
+    """Forecasts (n, horizon) of series (T,) without holes, each by the form that its Akaike criterion prefers.
 
     A season needs two whole turns; series of less than four values keep their last one.
     """
