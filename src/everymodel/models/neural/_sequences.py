@@ -46,9 +46,7 @@ _FEW = 50  # rows below which none are held out
 
 def _words(cell: Any) -> bool:
     """Whether a cell is a list of tokens."""
-    if not isinstance(cell, list | tuple | np.ndarray) or np.ndim(cell) != 1:
-        return False
-    return any(isinstance(part, str) for part in cell)
+    return isinstance(cell, list | tuple | np.ndarray) and any(isinstance(part, str) for part in cell)
 
 
 def _ragged(X: Any) -> bool:
@@ -81,7 +79,7 @@ def cells_of(model: Any, X: Any, reset: bool) -> tuple[str, Any]:
             if any(np.isinf(cell).any() for cell in made):
                 raise DataError("A series contains infinity. Leave it out, or give its value as missing (NaN).")
             return "series", made
-    if getattr(X, "ndim", 0) == 3 or (isinstance(X, list) and len(X) and np.ndim(X[0]) == 2):
+    if getattr(X, "ndim", 0) == 3 or (isinstance(X, list) and len(X) and getattr(X[0], "ndim", 0) == 2):
         X = np.asarray(X, dtype=np.float64)
         if not X.size:
             raise DataError(f"X has shape {X.shape}; there is nothing to learn from.")

@@ -205,3 +205,43 @@ class PoolSteps(Layer):
     def check(self) -> None:
         need(self.how in POOLS and type(self.forward) is int and self.forward >= 0, "a pool is described wrongly")
         need((self.how == "attention") == (self.score is not None), "attention needs a score, and nothing else does")
+
+
+@layer("crf")
+class CRF(Layer):
+    """The best tags of sentences by Viterbi's way, (scores (b, T, k), lengths) -> codes (b, T), 0 beyond the length.
+
+    move (k, k) : weight of a tag (column) after a tag (row). start, end (k,).
+    """
+
+    formula: ClassVar[str] = "argmax_y Σ_t score_t[y_t] + move[y_{t-1}, y_t]"
+
+    move: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    def __call__(self, x: Padded) -> np.ndarray:
+        scores, lengths = x
+        b, T, k = scores.shape
+        need(k == len(self.start), "a field of tags got scores of another width")
+        best = scores[:, 0] + self.start  # (b, k)
+        came = np.zeros((T, b, k), dtype=np.int64)
+        for t in range(1, T):
+            sums = best[:, :, None] + self.move  # (b, k, k)
+            came[t] = sums.argmax(axis=1)
+            new = np.take_along_axis(sums, came[t][:, None], axis=1)[:, 0] + scores[:, t]
+            best = np.where((t < lengths)[:, None], new, best)
+        tag = (best + self.end).argmax(axis=1)  # (b,)
+        path = np.zeros((b, T), dtype=np.int64)
+        rows = np.arange(b)
+        for t in range(T - 1, -1, -1):
+            inside = t < lengths
+            path[:, t] = np.where(inside, tag, 0)
+            tag = np.where(inside & (t > 0), came[t, rows, tag], tag)
+        return path
+
+    def check(self) -> None:
+        k = (len(self.start),)
+        need(self.start.shape == k and self.end.shape == k and k[0] > 0, "a field of tags does not fit")
+        need(self.move.shape == k + k, "a field of tags does not fit")
+        need(all(a.dtype.kind == "f" for a in (self.move, self.start, self.end)), "a field of tags is no number")

@@ -161,7 +161,7 @@ class WordVectors(nn.Module):
     tables made once from `words`, so that nothing is computed per token.
 
     words : all kinds, those of the validation rows too. Sizes of 0 leave a part out.
-    drop : share of the tokens whose vector becomes that of the unknown token, so that it is learnt.
+    drop : share of the tokens (by kind, or one) whose id becomes the unknown one, so that its vector is learnt.
     """
 
     def __init__(
@@ -173,10 +173,13 @@ class WordVectors(nn.Module):
         slots: tuple[int, int] = (0, 0),
         sizes: tuple[int, int] = (3, 5),
         cased: bool = False,
-        drop: float = 0.0,
+        drop: float | np.ndarray = 0.0,
     ):
         super().__init__()
-        self.reader, self.sizes, self.cased, self.drop = reader, sizes, cased, drop
+        self.reader, self.sizes, self.cased = reader, sizes, cased
+        share = np.broadcast_to(np.asarray(drop, dtype=np.float32), (len(words),))
+        self.drops = bool(share.max(initial=0.0) > 0)
+        self.register_buffer("drop", torch.tensor(share), persistent=False)
         self.table = role(torch.randn(reader.size, size) * 0.1, "embedding")
         self.register_buffer("ids", torch.tensor([reader.number(w) for w in words]), persistent=False)
         self.grams = self.slots = None
@@ -198,8 +201,8 @@ class WordVectors(nn.Module):
     def forward(self, kinds: torch.Tensor) -> torch.Tensor:
         flat = kinds.reshape(-1)
         ids = self.ids[flat]
-        if self.training and self.drop:
-            ids = ids.masked_fill(torch.rand(ids.shape, device=ids.device) < self.drop, tokens.UNKNOWN)
+        if self.training and self.drops:
+            ids = ids.masked_fill(torch.rand(ids.shape, device=ids.device) < self.drop[flat], tokens.UNKNOWN)
         parts = [F.embedding(ids, self.table)]
         if self.grams is not None or self.slots is not None:
             some, back = flat.unique(return_inverse=True)
