@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from everymodel.core.errors import ParameterError
 from everymodel.models.neural._tabular import Fit, PlainNet, Shape, TableNet, flat, learn_front, seen
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.embeddings import Clip
-from everymodel.scoring.layers.feed import Affine, Members, Sequential
+from everymodel.scoring.layers.feed import Affine, Dense, Members, Sequential
 from everymodel.scoring.steps.network import Network
 from everymodel.training.blocks import written
 from everymodel.training.estimator import NetworkEstimator, set_aside
@@ -29,10 +31,11 @@ _PLAIN = {
     "embedding": "none",
     "activation": "relu",
     "epochs": 5,
-    "batch_size": 128,
+    "batch_size": 32,
     "learning_rate": 0.001,
+    "label_smoothing": 0.0,
+    "dropout": 0.0,
     "optimizer": "adam",
-    "schedule": "constant",
     "validation_fraction": 0.0,
 }
 _TABLE = {
@@ -40,15 +43,39 @@ _TABLE = {
     "layers": 3,
     "members": 4,
     "embedding": "periodic",
-    "activation": "relu",
     "optimizer": "adamw",
-    "schedule": "coslog4",
 }
-_STEPS = 1000  # of the recipe for tables, where epochs are not given
+# What suits each kind of target, measured with benchmarks/feed_forward.py: several classes are learnt to the last row
+# and need labels that are not certain; two classes, and labels, are mostly noisy and need rest.
+_TARGETS = {
+    "softmax": {"activation": "selu", "learning_rate": 0.06, "label_smoothing": 0.1, "dropout": 0.0},
+    "sigmoid": {"activation": "mish", "learning_rate": 0.04, "label_smoothing": 0.0, "dropout": 0.1},
+    "square": {"activation": "relu", "learning_rate": 0.1, "label_smoothing": 0.0, "dropout": 0.0},
+}
+_LEARNT = ("selu", "mish")  # bends whose amount is learnt for each neuron
+_CYCLES = (0.0, 0.07, 0.2, 0.42, 0.7, 1.0)
+_PATIENCE = 0.32  # of the epochs: longer than any cycle, so that only a cycle that brought nothing is the last
+_STEPS, _LEAST, _MOST = 1000, 40, 80  # steps to take, but in no fewer and no more epochs than these
+
+
+def cycles(p: float) -> float:
+    """The learning rate rises and falls five times, each time for longer; where it is low the network is good."""
+    for low, high in itertools.pairwise(_CYCLES):
+        if p <= high:
+            return 0.5 * (1 - math.cos(2 * math.pi * (p - low) / (high - low)))
+    return 0.0
+
+
 _FACTORS = {"gain": 6.0, "bias": 0.1, "slope": 0.1, "embedding": 0.1}
 _DECAYS = {"gain": 0.0, "slope": 0.0, "view": 0.0}
 _WAVES = 500  # most number columns that become waves: each becomes four inputs
 _FEW = 50  # rows below which none are held out
+
+
+def _batch(n: int, classes: bool) -> int:
+    """Rows per step: more, the more rows there are; fewer for several classes, which take more steps to learn."""
+    size = 2 ** math.ceil(math.log2(max(n, 2) / 128))
+    return min(max(size, 128 if classes else 256), 1024)
 
 
 class FeedForward(NetworkEstimator):
@@ -61,8 +88,9 @@ class FeedForward(NetworkEstimator):
         members: int | None = None,
         embedding: str | None = None,
         activation: str | None = None,
-        dropout: float = 0.0,
-        label_smoothing: float = 0.0,
+        dropout: float | None = None,
+        label_smoothing: float | None = None,
+        temperature: float | None = None,
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
@@ -87,6 +115,7 @@ class FeedForward(NetworkEstimator):
         self.activation = activation
         self.dropout = dropout
         self.label_smoothing = label_smoothing
+        self.temperature = temperature
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -136,7 +165,7 @@ class FeedForward(NetworkEstimator):
             one_scale=one_scale and self.recipe == "plain",
         )
         Z = seen(self.front_, X[rows])
-        batch = self._said("batch_size") or min(max(256, 2 ** math.ceil(math.log2(len(rows) / 200 + 1))), 1024)
+        batch = self._said("batch_size") or _batch(len(rows), self._loss == "softmax" and self._outputs > 2)
         if valid is not None:
             checked = self._source(self._given(valid[0]), self._targets(valid[1], learn=False), 1024)
         else:
@@ -145,13 +174,15 @@ class FeedForward(NetworkEstimator):
             self.net_ = self._net(Z)
         self._limits(Y[rows])
         source = Arrays(torch.as_tensor(Z), torch.as_tensor(Y[rows]), batch=batch)
-        epochs = self._said("epochs") or min(max(math.ceil(_STEPS / source.steps()), 20), 200)
-        goal = Fit(self.net_, self._loss, self.label_smoothing)
-        rate = self._said("learning_rate") or (0.1 if self._loss == "square" else 0.04)
-        plan = Optimizer(self._said("optimizer"), rate, self.weight_decay)
-        if self.recipe != "plain":
+        table = self.recipe != "plain"
+        epochs = self._said("epochs") or min(max(math.ceil(_STEPS / source.steps()), _LEAST), _MOST)
+        # The tutorials' network says what its softmax says.
+        heat = self.temperature if table or self.temperature is not None else 1.0
+        goal = Fit(self.net_, self._loss, self._said("label_smoothing"), heat)
+        plan = Optimizer(self._said("optimizer"), self._said("learning_rate"), self.weight_decay)
+        if table:
             factors = _FACTORS if plan.name != "muon" else {}
-            plan = Optimizer(plan.name, rate, self.weight_decay, betas=(0.9, 0.95), factors=factors, decays=_DECAYS)
+            plan = replace(plan, betas=(0.9, 0.95), factors=factors, decays=_DECAYS)
         self._train(
             *(goal, source),
             valid=checked,
@@ -159,8 +190,10 @@ class FeedForward(NetworkEstimator):
             threads=threads,
             epochs=epochs,
             optimizers=plan,
-            schedule=self._said("schedule"),
+            schedule=self.schedule or (cycles if table else "constant"),
+            patience=self.patience or (math.ceil(_PATIENCE * epochs) if table else None),
         )
+        self.temperature_ = goal.heat
         self.net_.cpu()
         best = self.history_.best_epoch
         self.epochs_ = int(best) if isinstance(best, int) and best else max(len(self.history_.epochs), 1)
@@ -172,7 +205,12 @@ class FeedForward(NetworkEstimator):
         if self.recipe not in ("table", "plain"):
             raise ParameterError(f"recipe={self.recipe!r} is unknown: expected table or plain.")
         value = getattr(self, name)
-        return (_PLAIN if self.recipe == "plain" else _TABLE).get(name) if value is None else value
+        if value is not None:
+            return value
+        if self.recipe == "plain":
+            return _PLAIN.get(name)
+        kind = "sigmoid" if self._loss == "softmax" and self._outputs == 2 else self._loss
+        return {**_TABLE, **_TARGETS[kind]}.get(name)
 
     def _net(self, Z: np.ndarray) -> Any:
         hidden = (self._said("width"),) * self._said("layers") if self.hidden is None else tuple(self.hidden)
@@ -182,7 +220,7 @@ class FeedForward(NetworkEstimator):
             if len(self.front_.coded):
                 many = [int(j) for j in self.front_.coded]
                 raise ParameterError(f"The columns {many} have many levels: recipe='plain' has no embeddings for them.")
-            return PlainNet(Z.shape[1], self._outputs, hidden, self._said("activation"), self.dropout)
+            return PlainNet(Z.shape[1], self._outputs, hidden, self._said("activation"), self._said("dropout"))
         embedding = self._said("embedding")
         if embedding == "periodic" and len(self.front_.numbers) > _WAVES:
             embedding = "none"
@@ -190,8 +228,9 @@ class FeedForward(NetworkEstimator):
             hidden=hidden,
             members=self._said("members"),
             activation=self._said("activation"),
+            learnt=self._said("activation") in _LEARNT,
             embedding=embedding,
-            dropout=self.dropout,
+            dropout=self._said("dropout"),
         )
         return TableNet(self.front_, Z, self._outputs, shape)
 
@@ -225,6 +264,9 @@ class FeedForward(NetworkEstimator):
             parts += [Affine(np.asarray(self.scale_, dtype=np.float64), np.asarray(self.offset_, dtype=np.float64))]
             return Network(Sequential(parts), gives="value", precision="float64")
         link = self._loss
+        if self.temperature_ != 1.0:
+            last: Any = parts[-1]  # the layer of the outputs
+            parts[-1] = Dense(last.weight / self.temperature_, last.bias / self.temperature_)
         if several:
             parts, link = [*parts, Members(link)], "identity"
         settings: dict[str, Any] = {"gives": "probabilities", "precision": "float64", "link": link}

@@ -24,6 +24,7 @@ from everymodel.training.objective import Objective
 HOT = 9  # columns of up to so many levels become a column for each level, others are embedded
 LEVEL_WIDTH = 8
 HALVES = 10  # fewest validation rows of which each half chooses the epoch that judges the other
+_HEATS = (0.8, 0.9, 1.0, 1.12, 1.25)  # steps by which the temperature may change from epoch to epoch
 _ROWS = 50_000  # rows from which quantiles are taken
 
 
@@ -230,17 +231,31 @@ class PlainNet(nn.Module):
 class Fit(Objective):
     """Cross-entropy, logistic losses of several labels, or squared errors; the mean over members of their losses.
 
-    Validation judges the mean answer of the members, and notes for each half of the rows the answers of the epoch that
-    is best for the other half.
+    Validation judges the mean answer of the members. Networks grow too sure of themselves long before they stop to
+    learn, so sums are divided by the temperature that suits the validation rows before the loss there is taken (Berta
+    et al. 2025); `heat` is that of the best epoch. Each half of the rows also notes its answers in the epoch, and with
+    the temperature, that are best for the other half.
+
+    heat : None: found on the validation rows.
     """
 
     falls = True
 
-    def __init__(self, net: nn.Module, loss: str, smoothing: float = 0.0):
+    def __init__(self, net: nn.Module, loss: str, smoothing: float = 0.0, heat: float | None = None):
         super().__init__(net=net)
         self.loss, self.smoothing = loss, smoothing
+        self.finds = heat is None and loss != "square"
+        self.heat = self.now = 1.0 if heat is None else float(heat)
+        self.best = math.inf
         self.half_best = [math.inf, math.inf]
         self.held: torch.Tensor | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {"heats": [self.heat, self.now, self.best, *self.half_best], "held": self.held}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.heat, self.now, self.best, *self.half_best = state["heats"]
+        self.held = state["held"]
 
     def step(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
         x, y = batch
@@ -255,13 +270,14 @@ class Fit(Objective):
             return {"net": F.binary_cross_entropy_with_logits(out, goal)}
         return {"net": F.mse_loss(out, goal)}
 
-    def answers(self, out: torch.Tensor) -> torch.Tensor:
-        """The mean answer (b, outputs) of the members."""
+    def answers(self, out: torch.Tensor, heat: float = 1.0) -> torch.Tensor:
+        """The mean answer (b, outputs) of the members, whose sums are divided by `heat`."""
+        out = out[0].float() / heat  # (b, k, outputs)
         if self.loss == "softmax":
             out = out.softmax(-1)
         elif self.loss == "sigmoid":
             out = out.sigmoid()
-        return out[0].float().mean(dim=1)
+        return out.mean(dim=1)
 
     def row_losses(self, answers: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """(b,) of what is made small; 0 for classes that were not learnt."""
@@ -273,21 +289,30 @@ class Fit(Objective):
         return ((answers - y) ** 2).mean(dim=1)
 
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
-        made = [(self.answers(nets["net"](x)), y) for x, y in batches]
-        found, goals = torch.cat([a for a, _ in made]), torch.cat([y for _, y in made])
-        losses = self.row_losses(found, goals)
-        known = goals >= 0 if self.loss == "softmax" else torch.ones(len(losses), dtype=torch.bool)
-        if len(losses) >= HALVES:
+        made = [(nets["net"](x), y) for x, y in batches]
+        out, goals = torch.cat([o for o, _ in made], dim=1), torch.cat([y for _, y in made])
+        known = goals >= 0 if self.loss == "softmax" else torch.ones(len(goals), dtype=torch.bool, device=goals.device)
+        heats = [self.now * step for step in _HEATS] if self.finds else [self.now]
+        found = [self.answers(out, heat) for heat in heats]
+        losses = torch.stack([self.row_losses(a, goals) for a in found]).double()  # (heats, b)
+        sums = losses.sum(dim=1)
+        at = int(sums.argmin())
+        loss = float(sums[at]) / max(int(known.sum()), 1)
+        self.now = min(max(heats[at], 0.2), 20.0)
+        if loss < self.best:
+            self.best, self.heat = loss, heats[at]
+        if len(goals) >= HALVES:
             if self.held is None:
-                self.held = torch.zeros_like(found)
+                self.held = torch.zeros_like(found[0])
             for h in (0, 1):
-                loss = float(losses[h::2].sum())
-                if loss < self.half_best[h]:
-                    self.half_best[h] = loss
-                    self.held[1 - h :: 2] = found[1 - h :: 2]
-        figures: dict[str, torch.Tensor | float] = {"loss": losses.sum() / known.sum().clamp(min=1)}
+                own = losses[:, h::2].sum(dim=1)
+                own_at = int(own.argmin())
+                if float(own[own_at]) < self.half_best[h]:
+                    self.half_best[h] = float(own[own_at])
+                    self.held[1 - h :: 2] = found[own_at][1 - h :: 2]
+        figures: dict[str, torch.Tensor | float] = {"loss": loss}
         if self.loss == "softmax":
-            figures["accuracy"] = (found.argmax(dim=1) == goals)[known].float().mean()
+            figures["accuracy"] = float((found[at].argmax(dim=1) == goals)[known].float().mean())
         return figures
 
 
