@@ -172,17 +172,18 @@ def fit(
     timing: dict[str, float] = {}
     options = {"clusters": clusters, "contamination": contamination, "components": components}
     if nodes is not None:
-        given = {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs,
-                 "trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve, **options}  # fmt: skip
-        for name, value in given.items():
+        options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
+        options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
+        for name, value in options.items():
             if value not in (None, False):
                 raise ParameterError(f"{name}={value!r} is not there for nodes of a graph (nodes=...). Leave it out.")
         from everymodel.workflow.graphs.nodes import fit_nodes
 
         wanted = [models] if isinstance(models, str) else models
-        return fit_nodes(data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split,
-                         test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener,
-                         timing=timing)  # fmt: skip
+        return fit_nodes(
+            data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split,
+            test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener, timing=timing,
+        )  # fmt: skip
     if task in FREE_TASKS or (target is None and task is None):
         return _discover(data, target, task or "cluster", models, options, clock, trials, seed, unseen, out, resume,
                          listener, timing)  # fmt: skip

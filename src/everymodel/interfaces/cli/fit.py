@@ -240,7 +240,7 @@ def command(
     elif run.story["task"] in FREE_TASKS:
         structure.show(run, files, took, data, target, task)
     else:
-        show(run, files, took, data, target)
+        show(run, files, took, nodes or data, target)
     if run.search.stopped == "interrupted" or stop.asked:
         say(f"Stopped on request; the best so far is kept in {files['model']}.", as_json)
         raise typer.Exit(130)

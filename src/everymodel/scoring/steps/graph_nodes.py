@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def rows_of(prefix: str, arrays: dict[str, np.ndarray | None], shape: tuple[int,
     fits = len(starts) == shape[0] + 1 and starts[0] == 0 and starts[-1] == len(columns) == len(values)
     need(bool(fits) and bool((np.diff(starts.astype(np.int64)) >= 0).all()), "compressed rows overlap")
     inside = not len(columns) or (int(columns.min()) >= 0 and int(columns.max()) < shape[1])
-    need(inside and values.dtype.kind == "f", "compressed rows lead outside of their matrix")
+    need(inside, "compressed rows lead outside of their matrix")
+    need(values.dtype.kind == "f" and bool(np.isfinite(values).all()), "compressed rows hold no finite numbers")
     return Rows(values, columns, starts, shape)
 
 
@@ -135,8 +137,7 @@ class GraphNodes(Network):
         own: dict[str, Any] = {k: settings.pop(k) for k in ("column", "nodes", "width") if k in settings}
         own |= {k: arrays.pop(k) for k in _ARRAYS if k in arrays}
         plain = Network.build(settings, arrays)
-        kept = {k: v for k, v in plain.__dict__.items() if not k.startswith("_")}
-        made = cls(**kept, **own)
+        made = cls(**{f.name: getattr(plain, f.name) for f in fields(plain)}, **own)  # type: ignore[arg-type]
         made.check()
         return made
 

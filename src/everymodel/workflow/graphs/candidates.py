@@ -13,7 +13,7 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core import seeds
 from everymodel.core.errors import ParameterError
-from everymodel.core.graph import Graph, Rows, dense, spread
+from everymodel.core.graph import Graph, dense, spread
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.graph_nodes import NodeAnswers
 
@@ -24,6 +24,11 @@ _NETWORKS = {
     "graph_sage": ({},),
     "graph_attention": ({},),
 }
+# The quick ones first, and graph networks before what is slow on wide tables.
+_ORDER = (
+    *("dummy", "label_propagation", "graph_convolution", "ridge", "logistic", "graph_sage", "graph_attention"),
+    "lightgbm",
+)
 _ATTENTION_EDGES = 200_000  # beyond which attention is tried only when it is asked for
 
 
@@ -54,23 +59,22 @@ def candidates(graph: Graph, task: str, classes: int, models: list[str] | None) 
     made.append(Candidate("Labels that flow over edges", "label_propagation", lambda *a: _flow(graph, k, *a)))
     tables: list[tuple[str, Any]] = []
     if graph.features is not None:
-        tables.append(("features", graph.features))
+        tables.append(("features", dense(graph.features)))
     if np.prod((len(graph), 3 * (1 if graph.features is None else graph.features.shape[1]) + 1)) <= MOST_CELLS:
         tables.append(("features and neighbours", _heard(graph)))
-    for word in ("logistic" if k else "ridge", "lightgbm"):
+    for word in ("logistic" if k else "ridge", *_NETWORKS, "lightgbm"):
         card = catalog.find(word, kind=kind)
-        for title, matrix in tables:
-            if catalog.available(card):
+        if not catalog.available(card):
+            continue
+        if word not in _NETWORKS:
+            for title, matrix in tables:
                 name = f"{card.title} of {title if graph.features is not None else 'numbers of edges'}"
                 made.append(Candidate(name, word, _classic(card, matrix, k)))
-    for word, settings in _NETWORKS.items():
-        card = catalog.find(word, kind=kind)
-        many = word == "graph_attention" and graph.edges > _ATTENTION_EDGES and not models
-        if not catalog.available(card) or many:
-            continue
-        for i, parameters in enumerate(settings):
-            name = card.title if i == 0 else f"{card.title} ({i + 1})"
-            made.append(Candidate(name, word, _network(card, parameters, graph, k), dict(parameters)))
+        elif word != "graph_attention" or graph.edges <= _ATTENTION_EDGES or models:
+            for i, parameters in enumerate(_NETWORKS[word]):
+                name = card.title if i == 0 else f"{card.title} ({i + 1})"
+                made.append(Candidate(name, word, _network(card, parameters, graph, k), dict(parameters)))
+    made.sort(key=lambda c: _ORDER.index(c.card))
     if not models:
         return made
     wanted = {catalog.find(name, kind=kind).name for name in models}
@@ -81,6 +85,11 @@ def candidates(graph: Graph, task: str, classes: int, models: list[str] | None) 
             f"{', '.join(sorted(known))}."
         )
     return [c for c in made if c.card in {*wanted, "dummy"}]
+
+
+def load(candidate: Candidate, task: str) -> None:
+    """Import what the candidate needs, so that its first fit is not charged for it."""
+    catalog.load(catalog.find(candidate.card, kind="regressor" if task == "regression" else "classifier"))
 
 
 def run(candidate: Candidate, key: int, rows: np.ndarray, y: np.ndarray, seed: int, stop: Any) -> Step | None:
@@ -148,14 +157,13 @@ def _heard(graph: Graph) -> np.ndarray:
     return np.hstack([own, one, matrix.dot(one), degree])
 
 
-def _classic(card: Any, matrix: Any, k: int) -> Callable[..., tuple[np.ndarray, Step]]:
+def _classic(card: Any, matrix: np.ndarray, k: int) -> Callable[..., tuple[np.ndarray, Step]]:
     def fit(rows: np.ndarray, y: np.ndarray, seed: int, stop: Any) -> tuple[np.ndarray, Step]:
         from everymodel.workflow.train import make, source_answers
 
-        X = dense(matrix.take(rows)) if isinstance(matrix, Rows) else matrix[rows]
-        whole = dense(matrix)
-        vary = X.std(axis=0) > 1e-12  # words that no labelled node has tell nothing
-        X, whole = X[:, vary], whole[:, vary]
+        X = matrix[rows]
+        vary = np.flatnonzero(np.ptp(X, axis=0) > 1e-12)  # words that no labelled node has tell nothing
+        X, whole = X[:, vary], matrix[:, vary]
         model = make(card, dict(card.presets[0]), seed, 1)
         module = catalog.module(card)
         goal = y.astype(np.int64) if k else y

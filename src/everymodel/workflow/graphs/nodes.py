@@ -19,7 +19,7 @@ from everymodel.scoring.graph import TABLE, Node, Pack
 from everymodel.scoring.metrics import METRICS, resolve
 from everymodel.scoring.steps.base import Batch
 from everymodel.workflow.graphs import tables
-from everymodel.workflow.graphs.candidates import Candidate, candidates, run
+from everymodel.workflow.graphs.candidates import Candidate, candidates, load, run
 from everymodel.workflow.model import Model
 from everymodel.workflow.types import Listener, Problem, Progress, SearchResult, Split, Table
 
@@ -171,12 +171,15 @@ def _search(
         if listener:
             listener(Progress("search", candidate=candidate.name, done=i, total=len(tried)))
         try:
+            if candidate.card not in ("dummy", "label_propagation"):
+                load(candidate, problem.task)
             for fold, (fit, _) in enumerate(folds):
                 slow = candidate.seconds / max(fold, 1)
                 if i and clock.limit is not None and clock.left() < max((_END + 1) * slow, 0.15 * clock.limit):
                     candidate.failed, stopped = candidate.failed or "out of time", "budget"
                     break
-                if run(candidate, fold, train[fit], problem.y[fit], seed, _Stop(clock, 0.5)) is None:
+                stop = _Stop(clock, 0.6 / (len(folds) - fold))  # a slow one leaves time for those after it
+                if run(candidate, fold, train[fit], problem.y[fit], seed, stop) is None:
                     break
         except KeyboardInterrupt:
             candidate.failed, stopped, interrupted = "stopped on request", "interrupted", True
@@ -220,7 +223,8 @@ def _held_out(candidate: Candidate, folds: list[Any], train: np.ndarray) -> np.n
     for fold, (_, valid) in enumerate(folds):
         made[valid] = candidate.folds[fold][train[valid]]
     lost = ~np.isfinite(made.reshape(len(made), -1)).all(axis=1)
-    made[lost] = candidate.folds[0][train[lost]].mean(axis=0)  # rows that are in no validation part
+    if lost.any():  # rows that are in no validation part
+        made[lost] = candidate.folds[0][train].mean(axis=0)
     return made
 
 

@@ -97,7 +97,7 @@ def connect(edges: pd.DataFrame, nodes: pd.DataFrame, target: str) -> Known:
                 f"Columns of edges are not read: {', '.join(unused[:8])}.",
                 'A column called "weight" would be.',
                 tuple(unused),
-            )  # fmt: skip
+            )
         )
     source, goal = (cells.as_text(edges[name])[keep] for name in pair)
     source, goal = (np.where(side == "", None, side) for side in (source, goal))
