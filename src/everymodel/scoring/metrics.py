@@ -14,7 +14,6 @@ In binary tasks precision, recall, F1 and average precision speak of code 1.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -129,6 +128,8 @@ def resolve(metric: str | None, task: str) -> MetricInfo:
     word = ALIASES.get(word, word)
     able = [info.name for info in metrics_for(task)]
     if word not in METRICS:
+        import difflib
+
         near = difflib.get_close_matches(word, [*METRICS, *ALIASES], n=2, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"For {task}: {', '.join(able)}."
         raise ParameterError(f"No metric is called {metric!r}. {hint}")

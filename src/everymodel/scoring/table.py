@@ -6,7 +6,6 @@ way that makes no column-wise arrays, because a server answers one row at a time
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -351,6 +350,8 @@ def _offence_text(offences: list[dict[str, Any]]) -> str:
 
 
 def _raise_absent(reader: _Reader, absent: list[str], columns: Mapping[str, Any], n: int) -> None:
+    import difflib
+
     extra = [name for name in columns if name not in reader.by_name]
     hints = []
     for name in absent[:5]:
