@@ -268,9 +268,11 @@ class _Back:
                 return self.otherwise(layer, x, d)
             except NotImplementedError:
                 pass
+        if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or layer.parts():
+            raise NotImplementedError(f"the layer {layer.word!r} has no backward pass here")
         arrays = _arrays(layer)
         count = np.size(x) + sum(a.size for _, a in arrays)
-        if not isinstance(x, np.ndarray) or x.dtype.kind != "f" or count > _DIFFERENCES:
+        if count > _DIFFERENCES:
             raise NotImplementedError(f"the layer {layer.word!r} has no backward pass here, and {count:,} numbers are "
                                       "too many for differences")  # fmt: skip
         self.words = list(dict.fromkeys([*self.words, layer.word]))
@@ -376,6 +378,10 @@ def _of_network(step: Any, x: Any, names: list[str]) -> Net:
     root = base.read(told, {k: a.astype(np.float64) if a.dtype.kind == "f" else a for k, a in arrays.items()})
     chain = _flat(root)
     net = Net(root, "identity", x.astype(np.float64) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x, names)
+    if len(chain) == 1 and chain[0].word == "ragged" and len(x) == 1:  # one row needs no batches of similar length
+        outer: Any = chain[0]
+        values, lengths = outer.reader(x)
+        net.x, net.names, chain = (values[None].astype(np.float64), lengths), [], _flat(outer.body)
     if step.gives == "probabilities":
         net.phi = {"binary": "sigmoid"}.get(step.link, step.link)
         net.places = step.places
@@ -505,7 +511,7 @@ def _wanted(model: Model, net: Net, node: Node, y: Any, o: int, notes: list[str]
 
 def targets(model: Model, net: Net, node: Node, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(targets (n, o) in the network's unit, (n,) whether the network knows them) for y of `table.parse_target`."""
-    o = net.root(net.x[:1]).shape[-1]
+    o = net.root(net.x).shape[-1]
     rows = [_wanted(model, net, node, one, o, []) for one in y]
     known = np.array([r is not None for r in rows])
     return np.array([np.zeros(o) if r is None else r for r in rows]), known
@@ -528,8 +534,9 @@ def _after(
     kept = []
     for path, layer, _, _ in events:
         for name, grad in pulled.get(path, (None, {}))[1].items():
-            kept.append((layer, name, getattr(layer, name)))
-            setattr(layer, name, kept[-1][2] - lr * grad)
+            owner, field_ = _owner(layer, name)
+            kept.append((owner, field_, getattr(owner, field_)))
+            setattr(owner, field_, kept[-1][2] - lr * grad)
     with np.errstate(over="ignore", invalid="ignore"):
         out = net.root(net.x)
         z = (out[0, which] if net.members else out[0])[None]
@@ -553,6 +560,8 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
             last.append(event)
         else:
             groups.append([event])
+
+    told = {id(layer) for _, layer, _, _ in events}
 
     def own(array: Any, like: Any) -> np.ndarray:
         """The member's part of an array of values for one row; nothing of what is no array (a text, a graph)."""
@@ -587,7 +596,7 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
         names = []
         for event in group:
             grads = pulled.get(event[0], (None, {}))[1]
-            for name, array in _arrays(event[1]):
+            for name, array in _arrays(event[1], told):
                 if (
                     net.members
                     and np.ndim(event[3]) == 3
@@ -612,9 +621,22 @@ def _parts(net: Net, which: int, events: list[Any], pulled: dict[str, Any], made
     return parts
 
 
-def _arrays(layer: Layer) -> list[tuple[str, np.ndarray]]:
-    held = [(f.name, getattr(layer, f.name)) for f in fields(layer)]  # type: ignore[arg-type]
-    return [(name, a) for name, a in held if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+def _arrays(layer: Layer, told: set[int] | None = None, prefix: str = "") -> list[tuple[str, np.ndarray]]:
+    """Arrays of floats by name; also those of layers inside, by their place, unless `told` has these (by their ids)."""
+    held = [(prefix + f.name, getattr(layer, f.name)) for f in fields(layer)]  # type: ignore[arg-type]
+    made = [(name, a) for name, a in held if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    for i, part in enumerate(layer.parts() if told is not None else []):
+        if told is not None and id(part) not in told:
+            made += _arrays(part, told, f"{prefix}{i}.")
+    return made
+
+
+def _owner(layer: Layer, name: str) -> tuple[Layer, str]:
+    """The layer inside, and the field, that a name such as "0.weight" means."""
+    *places, field_ = name.split(".")
+    for place in places:
+        layer = layer.parts()[int(place)]
+    return layer, field_
 
 
 def _per_member(layer: Layer, array: np.ndarray) -> bool:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from everymodel import scoring
 from everymodel.core.errors import TargetError
-from everymodel.core.schema import FREE_TASKS
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
 
 if TYPE_CHECKING:
+    from everymodel.workflow.evaluate.feature_maps import FeatureMaps
     from everymodel.workflow.evaluate.trace_page import Trace
     from everymodel.workflow.types import Evaluation
     from everymodel.workflow.unsupervised.drift import Drift
@@ -100,9 +101,30 @@ class Model(scoring.Model):
         if y is not None:
             one = [y] if len(names) <= 1 else {n: [y[n]] for n in names} if hasattr(y, "keys") else [list(y)]
             code = table.parse_target(self.schema, one)[0]
-        made = Trace.of(trace(self, batch, code, lr=lr, member=member))
+        made = Trace.of(trace(self, batch, code, lr=lr, member=member, otherwise=_differentiated))
         made.target = y
         return made
+
+    def layers(self, data: Any, target: Any = None) -> FeatureMaps:
+        """What each layer of a convolutional network makes of one image (or signal), and where it looked.
+
+        Parameters
+        ----------
+        data : an image (a path, bytes, an array, a Pillow image), or one row as a dict or a frame.
+        target : class that the heat map is about; by default the one that is answered.
+
+        Returns
+        -------
+        Feature maps: `save(path)` or `figure()` draws them; iterate for each layer's path, title and values (h, w, c).
+
+        Raises
+        ------
+        CapabilityError
+            for models without a convolution.
+        """
+        from everymodel.workflow.evaluate.feature_maps import feature_maps
+
+        return feature_maps(self, data, target)
 
     def drift(self, data: Any) -> Drift:
         """How groups have changed in new rows: shares, distances, centres, a new group; task "cluster" only.
@@ -115,6 +137,17 @@ class Model(scoring.Model):
         from everymodel.workflow.unsupervised.drift import drift
 
         return drift(self, data)
+
+
+def _differentiated(layer: Any, x: Any, d: Any) -> Any:
+    """Gradients of layers without a backward pass in numpy, by torch where that is installed."""
+    from everymodel.core.optional import installed
+
+    if not installed("torch"):
+        raise NotImplementedError
+    from everymodel.training.blocks.differentiated import gradients
+
+    return gradients(layer, x, d)
 
 
 def _held(data: Any, names: list[str]) -> Any:
@@ -134,4 +167,8 @@ def _held(data: Any, names: list[str]) -> Any:
 def load(path: str | os.PathLike[str]) -> Model:
     """Open a .em file. Nothing in it is executed; a damaged or hostile file raises ModelFileError."""
     plain = scoring.load(path)
+    if plain.task in SERIES_TASKS:
+        from everymodel.workflow.forecast.model import ForecastModel
+
+        return ForecastModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
     return Model(plain.schema, plain.pack, plain.manifest)

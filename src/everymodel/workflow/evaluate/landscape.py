@@ -7,7 +7,7 @@ landscape(model, rows).savefig("landscape.png")
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -105,9 +105,7 @@ def surface(
 
 def _moved(net: Net, random: np.random.Generator) -> tuple[list[tuple[Any, ...]], int]:
     """(layer, name, array, first direction, second direction) of all arrays that move, in float32; how many stay."""
-    layers: dict[int, Layer] = {}
-    first_row = net.x[:1]
-    net.root.run(first_row, lambda _, layer, x, y: layers.setdefault(id(layer), layer))
+    layers = {id(layer): layer for layer in _every(net.root)}
     moved, still = [], 0
     for layer in layers.values():
         for f in fields(layer):  # type: ignore[arg-type]
@@ -129,6 +127,12 @@ def _moved(net: Net, random: np.random.Generator) -> tuple[list[tuple[Any, ...]]
     if not moved:
         raise CapabilityError("This network has no weights that could be moved, so it has no landscape.")
     return moved, still
+
+
+def _every(layer: Layer) -> Iterator[Layer]:
+    yield layer
+    for part in layer.parts():
+        yield from _every(part)
 
 
 def _of_model(model: Any, data: Any, y: Any, rows: int, member: int, random: Any) -> tuple[Net, int, np.ndarray]:
@@ -155,7 +159,8 @@ def _of_model(model: Any, data: Any, y: Any, rows: int, member: int, random: Any
     wanted, known = targets(model, net, node, codes[take])
     if not known.any():
         raise DataError("The network knows the target of none of the rows, so there is no loss to draw.")
-    net.x = net.x[known]
+    if not known.all():
+        net.x = net.x[known]
     return net, which, wanted[known]
 
 
@@ -165,14 +170,14 @@ def _of_estimator(model: Any, X: Any, y: Any, rows: int, member: int, random: An
         raise CapabilityError(
             f"A {type(model).__name__} has no landscape: expected a Model, or a fitted network with X and y."
         )
-    X, y = np.asarray(X), np.asarray(y)
+    X, y = _rows(X), np.asarray(y)
     if len(X) != len(y) or not len(X):
         raise DataError(f"{len(X)} rows and {len(y)} targets came; expected as many, and at least one.")
     take = _some(len(X), rows, random)
     X, y = X[take], y[take]
     if X.dtype.kind in "iub":
         X = X.astype(np.float64)
-    nets = list(nets_of(pack(model), X, [f"x{i + 1}" for i in range(X.shape[-1])]))
+    nets = list(nets_of(pack(model), X, [f"x{i + 1}" for i in range(X.shape[-1] if X.ndim > 1 else 0)]))
     if not nets:
         raise CapabilityError(f"A {type(model).__name__} does not answer by weighted sums, so it has no landscape.")
     if not isinstance(member, int) or not 0 <= member < len(nets):
@@ -185,11 +190,20 @@ def _of_estimator(model: Any, X: Any, y: Any, rows: int, member: int, random: An
     if y.ndim == 2 and y.shape[1] > 1:
         return net, which, y.astype(np.float64)
     labels: Sequence[Any] = np.asarray(model.classes_)
-    out = net.root(net.x[:1])
+    out = net.root(net.x)
     wanted = (np.ravel(y)[:, None] == labels[None, :]).astype(np.float64)
     if not wanted.any(axis=1).all():
         raise DataError("Some targets are not among the classes of the model.")
     return net, which, wanted[:, 1:] if out.shape[-1] == 1 else wanted
+
+
+def _rows(X: Any) -> np.ndarray:
+    """Rows as an array; sequences of different length, or texts, as objects."""
+    if isinstance(X, list | tuple) and len({np.shape(row) for row in X}) > 1 or len(X) and isinstance(X[0], str):
+        made = np.empty(len(X), dtype=object)
+        made[:] = list(X)
+        return made
+    return np.asarray(X)
 
 
 def _some(n: int, most: int, random: np.random.Generator) -> np.ndarray:
