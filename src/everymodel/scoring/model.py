@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ModelFileError, PackError, ParameterError
-from everymodel.core.schema import Schema
+from everymodel.core.schema import SERIES_TASKS, Schema
 from everymodel.scoring import container, probe, table
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
@@ -358,6 +358,12 @@ def _open(contents: container.Contents) -> Model:
         raise
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError) as error:
         raise ModelFileError(f"The model in the file cannot be put together: {error!r}.") from error
+    if schema.task in SERIES_TASKS:
+        from everymodel.scoring.forecast import Forecaster
+
+        made = Forecaster(schema, pack, manifest)
+        made.told, made.past  # noqa: B018 - refused now rather than at the first answer
+        return made
     return Model(schema, pack, manifest)
 
 

@@ -21,6 +21,7 @@ _NEAR = 0.02  # of a step that a time may lie beside its place
 _LEAST = 0.9  # share of times that must lie on the grid
 _EMPTIEST = 5.0  # places for each time beyond which it is no series of even steps
 _QUARTER = re.compile(r"\s*(\d{4})[\s\-_/]*[Qq]([1-4])\s*")
+_MONTH = re.compile(r"\s*(\d{4})[\s\-_/.]*(?:[Mm](\d{1,2})|([A-Za-z]{3,9}))\.?\s*|\s*([A-Za-z]{3,9})[\s\-_/.]*(\d{4})\s*")
 _DAY = 86_400.0
 MAX_PLACES = 20_000_000
 
@@ -137,19 +138,32 @@ def read_times(values: Any, dates: bool, format: str | None = None) -> tuple[np.
         return cells.to_numbers(values)
     if getattr(getattr(values, "dtype", None), "kind", "O") == "M":
         return cells.to_dates(values)
-    return cells.to_dates(_quarters(values), format)
+    return cells.to_dates(plain_times(values), format)
 
 
-def _quarters(values: Any) -> Any:
-    """ "1970 Q3" as "1970-07-01"; all else as it is."""
+def plain_times(values: Any) -> Any:
+    """ "1970 Q3", "1970M07" and "1970 Jul" as "1970-07-01"; a column of other cells as it is."""
     held = values.tolist() if hasattr(values, "tolist") else list(values)
-    if not any(isinstance(v, str) and _QUARTER.fullmatch(v) for v in held[:3]):
+    some = [v for v in held[:50] if isinstance(v, str) and v.strip()][:3]
+    if not some or any(_period(v) is None for v in some):
         return values
     out = np.empty(len(held), dtype=object)
     for i, cell in enumerate(held):
-        match = _QUARTER.fullmatch(cell) if isinstance(cell, str) else None
-        out[i] = f"{match[1]}-{3 * int(match[2]) - 2:02d}-01" if match else cell
+        out[i] = (_period(cell) or cell) if isinstance(cell, str) else cell
     return out
+
+
+def _period(cell: str) -> str | None:
+    """The first day of a quarter or month, None where the text is neither."""
+    match = _QUARTER.fullmatch(cell)
+    if match:
+        return f"{match[1]}-{3 * int(match[2]) - 2:02d}-01"
+    match = _MONTH.fullmatch(cell)
+    if not match:
+        return None
+    word = match[3] or match[4]
+    month = int(match[2]) if match[2] else cells._MONTH.get(word.lower(), 0)
+    return f"{match[1] or match[5]}-{month:02d}-01" if 1 <= month <= 12 else None
 
 
 def find(series: list[np.ndarray], dates: bool) -> Frequency | None:

@@ -25,7 +25,7 @@ from everymodel.core.clock import Clock, seconds
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
-from everymodel.core.schema import FREE_TASKS, TASKS
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS, TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
@@ -123,6 +123,7 @@ def fit(
     clusters: int | None = None,
     contamination: float | None = None,
     components: int | None = None,
+    horizon: int | None = None,
     nodes: Any = None,
 ) -> Run:
     """From a table to a chosen, honestly tested model.
@@ -156,6 +157,8 @@ def fit(
     clusters : number of groups ("cluster"); found out by default.
     contamination : expected share of odd rows ("anomaly"); found out by default.
     components : number of new columns ("reduce"), or of coordinates, 2 or 3 ("embed").
+    horizon : steps to forecast ("forecast": series in even steps along `time`, named by `group` where there are several;
+        chosen by itself where a table holds nothing else).
     nodes : `data` is a table of edges (two columns of ids), and this a table of its nodes (a column of ids, `target`,
         and what else is known of each); nodes without a label are answered too, in `run.tables["nodes"]`.
 
@@ -199,6 +202,15 @@ def fit(
         columns = [segments] if isinstance(segments, str) else list(segments or [])
         _columns_to_judge_by(frame, [*columns, *([fairness] if fairness else [])])
         folder, model_path = _places(out, targets[0], resume)
+    asked = horizon is not None or task in SERIES_TASKS
+    if asked or (time is not None and {task, models, metric, split} == {None}):
+        from everymodel.workflow.forecast.story import consider, forecast
+
+        series = consider(source, targets, task, time, group, asked)
+        if series is not None:
+            wanted = [models] if isinstance(models, str) else models
+            return forecast(source, series, horizon=horizon, models=wanted, metric=metric, clock=clock, trials=trials,
+                            seed=seed, folder=folder, model_path=model_path, listener=listener, timing=timing)  # fmt: skip
 
     with _stage("split", timing, listener):
         parts, rows, first = _split(frame, targets, task, group, time, split, test_size, seed)
@@ -388,7 +400,8 @@ def _check_options(
         if not good:
             raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
 
-    must(task is None or task in (*TASKS, *FREE_TASKS), "task", task, f"one of {', '.join((*TASKS, *FREE_TASKS))}")
+    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS)
+    must(task is None or task in tasks, "task", task, f"one of {', '.join(tasks)}")
     if metric is not None and task in TASKS:
         resolve(metric, task)
     number = isinstance(test_size, int | float) and not isinstance(test_size, bool)
