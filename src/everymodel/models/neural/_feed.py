@@ -48,7 +48,14 @@ _TABLE = {
 # What suits each kind of target, measured with benchmarks/feed_forward.py: several classes are learnt to the last row
 # and need labels that are not certain; two classes, and labels, are mostly noisy and need rest.
 _TARGETS = {
-    "softmax": {"activation": "selu", "learning_rate": 0.06, "label_smoothing": 0.1, "dropout": 0.0},
+    "softmax": {
+        "activation": "selu",
+        "learning_rate": 0.06,
+        "label_smoothing": 0.1,
+        "dropout": 0.0,
+        "width": 256,
+        "members": 2,
+    },
     "sigmoid": {"activation": "mish", "learning_rate": 0.04, "label_smoothing": 0.0, "dropout": 0.1},
     "square": {"activation": "relu", "learning_rate": 0.1, "label_smoothing": 0.0, "dropout": 0.0},
 }

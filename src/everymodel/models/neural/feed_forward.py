@@ -46,7 +46,7 @@ CARD = {
             "high": 8192,
             "log": True,
             "tune": False,
-            "text": "Neurons of each hidden layer; none: 128.",
+            "text": "Neurons of each hidden layer; none: 128, or 256 for three classes or more.",
         },
         "layers": {
             "type": "int",
@@ -62,7 +62,7 @@ CARD = {
             "low": 1,
             "high": 128,
             "tune": False,
-            "text": "Networks that share one body and whose answers are averaged; none: 4, or 1 when plain.",
+            "text": "Networks that share one body and whose answers are averaged; none: 4, 2 for three classes or more, 1 when plain.",
         },
         "embedding": {
             "type": "choice",
