@@ -134,14 +134,13 @@ def problem() -> Problem:
     return Problem(schema, "binary", Batch(columns, len(X)), y, stratified_folds(y, 3, 0), "log_loss")
 
 
-@pytest.mark.parametrize("fork", [True, False])
-def test_networks_train_in_other_processes(fork: bool) -> None:
-    """Forked from one that has loaded torch, or started anew; two at once, with the answers of this process."""
+def test_networks_train_in_forked_processes() -> None:
+    """Two at once, from one that has loaded torch, with the answers of this process."""
     told = problem()
     fit, valid = told.folds[0]
     job = Job("feed_forward", "classifier", {"epochs": 5}, fit, valid, 0)
     found = []
-    with Crew(told, 2, fork=fork) as crew:
+    with Crew(told, 2) as crew:
         numbers = {crew.submit(job) for _ in range(2)}
         end = time.monotonic() + 100
         while numbers and time.monotonic() < end:
