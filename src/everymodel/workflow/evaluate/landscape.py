@@ -68,7 +68,7 @@ def surface(
 
     Parameters
     ----------
-    model : a Model of em.fit or em.load (X then holds rows of the raw table, and the target where y is None), or a
+    model : a Model of em.fit or em.load (X is then a frame of raw rows, with the target where y is None), or a
         fitted network estimator (X and y as for its fit).
     steps : points along each direction, made odd so that the model itself is in the middle.
     distance : how far to go to each side. rows : at most so many rows, drawn at random.
@@ -136,10 +136,11 @@ def _every(layer: Layer) -> Iterator[Layer]:
 
 
 def _of_model(model: Any, data: Any, y: Any, rows: int, member: int, random: Any) -> tuple[Net, int, np.ndarray]:
-    from everymodel.scoring import table
-    from everymodel.workflow.read import read
+    import pandas as pd
 
-    frame = read(data).frame
+    from everymodel.scoring import table
+
+    frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
     names = [c.name for c in model.schema.columns if c.role == "target"]
     if y is None:
         missing = [n for n in names if n not in frame.columns]
@@ -199,7 +200,7 @@ def _of_estimator(model: Any, X: Any, y: Any, rows: int, member: int, random: An
 
 def _rows(X: Any) -> np.ndarray:
     """Rows as an array; sequences of different length, or texts, as objects."""
-    if isinstance(X, list | tuple) and len({np.shape(row) for row in X}) > 1 or len(X) and isinstance(X[0], str):
+    if isinstance(X, list | tuple) and (len({np.shape(row) for row in X}) > 1 or any(isinstance(r, str) for r in X)):
         made = np.empty(len(X), dtype=object)
         made[:] = list(X)
         return made
