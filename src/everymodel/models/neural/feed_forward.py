@@ -21,7 +21,7 @@ CARD = {
     "avoid": "A few dozen rows; when the model must be read; no time to train.",
     "gives": ["probabilities"],
     "needs": {"missing": True, "categories": "native", "package": "torch", "max_columns": 20000},
-    "cost": {"scale": 0.02, "rows_power": 0.7, "columns_power": 0.15},
+    "cost": {"scale": 0.012, "rows_power": 0.7, "columns_power": 0.15},
     "references": [
         "Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors. Nature 323.",
         "Holzmüller, Grinsztajn and Steinwart (2024), Better by default: strong pre-tuned MLPs and boosted trees on "
@@ -31,6 +31,8 @@ CARD = {
         "Gorishniy et al. (2022), On embeddings for numerical features in tabular deep learning. NeurIPS 35.",
     ],
     "advice": ["accurate", "smooth", "many_columns", "medium_data", "interactions", "missing_values"],
+    "priority": 32,
+    "presets": [{"embedding": "periodic"}, {"embedding": "piecewise", "dropout": 0.2}],
     "parameters": {
         "recipe": {
             "type": "choice",
@@ -62,12 +64,12 @@ CARD = {
             "low": 1,
             "high": 128,
             "tune": False,
-            "text": "Networks that share one body and whose answers are averaged; none: 4, 2 for three classes or more, 1 when plain.",
+            "text": "Networks that share one body, averaged; none: 4, 2 for three classes or more, 1 when plain.",
         },
         "embedding": {
             "type": "choice",
             "default": None,
-            "choices": [None, "periodic", "piecewise", "none"],
+            "choices": ["periodic", "piecewise", "none"],
             "text": "How numbers enter: as waves, as pieces between quantiles, or as they are when none is written.",
         },
         "activation": {
@@ -81,7 +83,7 @@ CARD = {
             "type": "float",
             "default": None,
             "low": 0.0,
-            "high": 0.9,
+            "high": 0.6,
             "text": "Share of the neurons left out at random in each step; none: 0.1 for two classes, else 0.",
         },
         "label_smoothing": {
@@ -120,8 +122,9 @@ CARD = {
             "type": "float",
             "default": None,
             "low": 1e-5,
-            "high": 1.0,
+            "high": 0.5,
             "log": True,
+            "tune": False,
             "text": "Length of the longest step; none: 0.04 to 0.1 by the target, 0.001 when plain.",
         },
         "weight_decay": {
@@ -129,6 +132,7 @@ CARD = {
             "default": 0.0,
             "low": 0.0,
             "high": 1.0,
+            "tune": False,
             "text": "How strongly weights are pulled towards zero.",
         },
         "optimizer": {

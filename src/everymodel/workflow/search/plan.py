@@ -27,6 +27,7 @@ DUMMY, SIMPLE = (
 )
 # Families whose solvers expect a target of about unit size.
 _UNIT_TARGET = ("neural", "kernel")
+SLOW_START = 15.0  # seconds below which a search does without torch, whose import takes its share of them
 LOGGED = ("linear", "ensemble", "neural")  # families of which a variant on the logarithm of a skewed target is tried
 
 
