@@ -17,6 +17,8 @@ TASKS = ("regression", "binary", "multiclass", "multilabel")
 FREE_TASKS = ("cluster", "anomaly", "reduce", "embed")
 # With series instead of rows: what comes next.
 SERIES_TASKS = ("forecast",)
+# An answer for every step of a row: a tag for each word of a sentence.
+STEP_TASKS = ("tag",)
 
 
 @dataclass(frozen=True)

@@ -424,6 +424,15 @@ class Sequences(NetworkEstimator):
         settings: dict[str, Any] = {"gives": "probabilities", "link": self._loss, "precision": "float64"}
         return Network(root, places=places, classes=classes, **settings)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        if tags.classifier_tags is not None:
+            tags.classifier_tags.multi_label = True
+        else:
+            tags.target_tags.multi_output = True
+        return tags
+
 
 def take(cells: Any, rows: np.ndarray) -> Any:
     """Some of the rows of an array or a list."""
