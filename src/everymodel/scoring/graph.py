@@ -89,5 +89,7 @@ class Pack:
             if fields:
                 raise ModelFileError(f"The file has arrays of unknown nodes: {sorted(fields)[:3]}.")
             return cls(nodes, spec["answer"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, ModelFileError):
+                raise
             raise ModelFileError(f"The file's step graph cannot be read: {error!r}.") from error
