@@ -29,7 +29,7 @@ from everymodel.training.source import Arrays
 
 WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128)
 AUGMENTS = ("auto", "none", "shift", "mirror")
-_PASSES = 8  # that a network should get within its budget
+_PASSES = 6  # that a network should get within its budget
 _SPEED = {"cpu": 2e10, "cuda": 2e13, "mps": 1e12}  # additions and products a second, roughly
 
 
@@ -117,14 +117,14 @@ class Convolutional(NetworkEstimator):
         if valid is None and self.validation_fraction and len(x) > 1:
             codes = Y if Y.dtype == np.int64 else None
             rows, aside = set_aside(len(x), self.validation_fraction, np.random.default_rng(self.seed_), codes)
-        own, goals = x[rows], Y[rows]
+        own, goals = x[rows], Y[rows]  # copies, also where they are all: the source may be read-only
         held: tuple[np.ndarray, np.ndarray] | None = None
         if valid is not None and len(valid[0]):
             held = self._inputs(valid[0]), self._targets(valid[1], learn=False)
         elif len(aside):
             held = x[aside], Y[aside]
         batch = self.batch_size or min(max(2 ** round(math.log2(max(len(own) / 24, 1))), 16), 256)
-        epochs = self.epochs or min(max(math.ceil(40 * math.sqrt(1500 / len(own))), 8), 80)
+        epochs = self.epochs or min(max(math.ceil(40 * math.sqrt(1500 / len(own))), 4), 80)
         self.mirrors_ = self._mirrors(own, goals)
         with self._initial():
             self.net_ = self._net(own, threads)
@@ -200,7 +200,7 @@ class Convolutional(NetworkEstimator):
             if self.sound_ is not None:
                 return self.sound_(cells)
             return _images.read_cells(cells, self.form_, self.form_.axes)[0]
-        if np.ndim(X) == 2:
+        if np.asarray(X).ndim == 2:
             X = validate_data(self, X, dtype=None, reset=False)
         else:
             X = check_array(X, dtype=None, allow_nd=True)
@@ -311,7 +311,7 @@ class Convolutional(NetworkEstimator):
         net = self.net_.eval()
         size = max(1, min(512, (1 << 22) // max(int(np.prod(x.shape[1:])), 1)))
         with torch.no_grad():
-            parts = [net(torch.as_tensor(x[low : low + size])).numpy() for low in range(0, len(x), size)]
+            parts = [net(torch.tensor(x[low : low + size])).numpy() for low in range(0, len(x), size)]
         return np.concatenate(parts).astype(np.float64)
 
     def layers(self, X: Any) -> list[tuple[str, Layer, np.ndarray]]:

@@ -128,7 +128,7 @@ CARD = {
             "low": 1,
             "high": 100000,
             "tune": False,
-            "text": "Passes over the rows; none: from 8 for many rows to 80 for few.",
+            "text": "Passes over the rows; none: from 4 for many rows to 80 for few.",
         },
         "batch_size": {
             "type": "int",
@@ -198,13 +198,18 @@ CARD = {
         "classifier": {
             "class": "everymodel.models.neural.convolutional:ConvolutionalClassifier",
             "tasks": ["binary", "multiclass", "multilabel"],
-            "tiny": [{"width": 8, "epochs": 30, "random_state": 0}],
+            "presets": [{"label_smoothing": 0.0}, {"label_smoothing": 0.0, "dropout": 0.3, "depth": 3}],
+            "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],
         },
         "regressor": {
             "class": "everymodel.models.neural.convolutional:ConvolutionalRegressor",
             "tasks": ["regression"],
             "gives": ["multioutput"],
-            "tiny": [{"width": 8, "epochs": 30, "random_state": 0}],
+            "waivers": {
+                "check_methods_subset_invariance": "Sums in float32 differ in the seventh digit with the rows beside it."
+            },
+            "presets": [{"label_smoothing": 0.0}, {"label_smoothing": 0.0, "dropout": 0.3, "depth": 3}],
+            "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],
         },
     },
 }
@@ -266,7 +271,8 @@ class ConvolutionalClassifier(ClassifierMixin, Convolutional):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k) in the order of classes_."""
-        return self.step().answered(self._answers(X))
+        answers = self._answers(X)
+        return self.step().answered(answers)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row (n,), or 0/1 for each label (n, k)."""

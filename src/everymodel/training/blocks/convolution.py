@@ -16,7 +16,6 @@ from everymodel.training.blocks.feed import Activation, Residual, role
 from everymodel.training.blocks.written import array, folded, writes, written
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d}
-POOL = {1: F.max_pool1d, 2: F.max_pool2d}
 
 
 # --- how torch's modules are written down ---
@@ -159,10 +158,10 @@ class Largest(nn.Module):
     def __init__(self, size: int, axes: int, sides: tuple[int, ...]):
         super().__init__()
         self.size = tuple(min(size, side) for side in sides)
-        self.pool = POOL[axes]
+        self.axes = axes
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.pool(x, self.size)
+        return F.max_pool1d(x, self.size) if self.axes == 1 else F.max_pool2d(x, self.size)
 
     def layer(self) -> Layer:
         return convolution.Pool("max", self.size, self.size, (0,) * (2 * len(self.size)))
