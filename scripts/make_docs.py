@@ -101,8 +101,9 @@ def write_reference() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     from everymodel.scoring.metrics import METRICS
     from everymodel.workflow import read, understand
+    from everymodel.workflow.forecast import codes as forecast
 
-    codes = {**read.CODES, **understand.CODES}
+    codes = {**read.CODES, **understand.CODES, **forecast.CODES}
     rows = [[f"`{code}`", sentence] for code, sentence in sorted(codes.items())]
     (folder / "findings.md").write_text(
         "# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows)

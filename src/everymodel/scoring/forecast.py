@@ -252,7 +252,7 @@ def _numbers(data: Any) -> bool:
         return data.ndim == 1 and data.dtype.kind in "iuf" and len(data) > 0
     if isinstance(data, list | tuple):
         return len(data) > 0 and all(
-            isinstance(v, int | float | np.number) and not isinstance(v, bool) or v is None for v in data
+            (isinstance(v, int | float | np.number) and not isinstance(v, bool)) or v is None for v in data
         )
     return getattr(data, "ndim", 0) == 1 and getattr(getattr(data, "dtype", None), "kind", "") in tuple("iuf")
 

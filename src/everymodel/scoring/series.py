@@ -21,7 +21,9 @@ _NEAR = 0.02  # of a step that a time may lie beside its place
 _LEAST = 0.9  # share of times that must lie on the grid
 _EMPTIEST = 5.0  # places for each time beyond which it is no series of even steps
 _QUARTER = re.compile(r"\s*(\d{4})[\s\-_/]*[Qq]([1-4])\s*")
-_MONTH = re.compile(r"\s*(\d{4})[\s\-_/.]*(?:[Mm](\d{1,2})|([A-Za-z]{3,9}))\.?\s*|\s*([A-Za-z]{3,9})[\s\-_/.]*(\d{4})\s*")
+_MONTH = re.compile(
+    r"\s*(\d{4})[\s\-_/.]*(?:[Mm](\d{1,2})|([A-Za-z]{3,9}))\.?\s*|\s*([A-Za-z]{3,9})[\s\-_/.]*(\d{4})\s*"
+)
 _DAY = 86_400.0
 MAX_PLACES = 20_000_000
 

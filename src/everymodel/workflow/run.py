@@ -157,8 +157,8 @@ def fit(
     clusters : number of groups ("cluster"); found out by default.
     contamination : expected share of odd rows ("anomaly"); found out by default.
     components : number of new columns ("reduce"), or of coordinates, 2 or 3 ("embed").
-    horizon : steps to forecast ("forecast": series in even steps along `time`, named by `group` where there are several;
-        chosen by itself where a table holds nothing else).
+    horizon : steps to forecast ("forecast": series in even steps along `time`, named by `group` where there are
+        several; chosen by itself where a table holds nothing else).
     nodes : `data` is a table of edges (two columns of ids), and this a table of its nodes (a column of ids, `target`,
         and what else is known of each); nodes without a label are answered too, in `run.tables["nodes"]`.
 
@@ -203,14 +203,16 @@ def fit(
         _columns_to_judge_by(frame, [*columns, *([fairness] if fairness else [])])
         folder, model_path = _places(out, targets[0], resume)
     asked = horizon is not None or task in SERIES_TASKS
-    if asked or (time is not None and {task, models, metric, split} == {None}):
+    if asked or (time is not None and not (task or models or metric or split)):
         from everymodel.workflow.forecast.story import consider, forecast
 
         series = consider(source, targets, task, time, group, asked)
         if series is not None:
-            wanted = [models] if isinstance(models, str) else models
-            return forecast(source, series, horizon=horizon, models=wanted, metric=metric, clock=clock, trials=trials,
-                            seed=seed, folder=folder, model_path=model_path, listener=listener, timing=timing)  # fmt: skip
+            return forecast(
+                source, series, horizon=horizon, models=[models] if isinstance(models, str) else models, metric=metric,
+                clock=clock, trials=trials, seed=seed, folder=folder, model_path=model_path, listener=listener,
+                timing=timing,
+            )  # fmt: skip
 
     with _stage("split", timing, listener):
         parts, rows, first = _split(frame, targets, task, group, time, split, test_size, seed)

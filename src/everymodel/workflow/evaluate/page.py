@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from everymodel.core.files import atomic_write
-from everymodel.core.schema import FREE_TASKS
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
 from everymodel.workflow.evaluate import structure_view
 from everymodel.workflow.evaluate.view import view
 
@@ -32,6 +32,10 @@ def html(story: Mapping[str, Any]) -> str:
     """The page of a story (see `everymodel.workflow.story`) as text. What a story lacks is left out of the page."""
     if story.get("task") in FREE_TASKS:
         return _environment().get_template("structure.html").render(**structure_view.view(story))
+    if story.get("task") in SERIES_TASKS:
+        from everymodel.workflow.evaluate import forecast_view
+
+        return _environment().get_template("forecast.html").render(**forecast_view.view(story))
     structure = story.get("structure") or {}
     gain = structure_view.gain({**structure, **structure["gain"]}) if structure.get("gain") else None
     return _environment().get_template("report.html").render(gain=gain, **view(story))

@@ -129,7 +129,7 @@ def widths(errors: np.ndarray, horizon: int) -> np.ndarray:
     Split conformal: the ceil((m + 1) level)-th smallest. Steps are pooled after division by their usual size, which may
     only grow with the step, so that a few origins are enough.
     """
-    m, h = errors.shape
+    h = errors.shape[1]
     usual = np.sqrt(np.mean(np.minimum(np.abs(errors), 10 * np.median(np.abs(errors)) + 1e-12) ** 2, axis=0)) + 1e-12
     usual = _growing(usual)
     pooled = np.sort((np.abs(errors) / usual).reshape(-1))

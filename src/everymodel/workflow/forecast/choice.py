@@ -262,9 +262,7 @@ def fit(
         return hook(model, values, None, stop=stop, threads=1) if hook else model.fit(values)
 
 
-def steps(
-    members: list[Candidate], values: list[np.ndarray], horizon: int, season: int, seed: int
-) -> list[Step]:
+def steps(members: list[Candidate], values: list[np.ndarray], horizon: int, season: int, seed: int) -> list[Step]:
     """A step of each member, learnt from the series."""
     return [catalog.module(c.card).pack(fit(c, values, horizon, season, seed)) for c in members]
 

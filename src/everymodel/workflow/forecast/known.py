@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from everymodel.core.finding import Finding
 from everymodel.core.schema import Column
 from everymodel.scoring import cells, series
 from everymodel.scoring.series import Frequency
+from everymodel.workflow.forecast.codes import say
 from everymodel.workflow.types import Table
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def known(source: Table, target: str, time: str | None, group: str | None, asked
         time = _time_column(frame, others)
         if time is not None:
             others.remove(time)
-            findings.append(Finding("time-found", "info", f"The column {time!r} holds the times of the series.", "Name another one with time= (--time).", (time,)))  # fmt: skip
+            findings.append(say("time-found", (time,), name=time))
     when, clock = _times(frame, time) if time else (np.arange(len(frame), dtype=np.float64), None)
     if clock is None and time:
         if asked:
@@ -87,7 +88,7 @@ def known(source: Table, target: str, time: str | None, group: str | None, asked
         if not asked and others and group is None:
             return None
         if group:
-            findings.append(Finding("series-found", "info", f"The column {group!r} names the series: the same times come with each of its values.", "Name another one with group= (--group).", (group,)))  # fmt: skip
+            findings.append(say("series-found", (group,), name=group))
     dates = clock is not None and clock.kind == "date"
     lost = ~np.isfinite(when)
     which, ids = _groups(frame, group)
@@ -98,20 +99,20 @@ def known(source: Table, target: str, time: str | None, group: str | None, asked
         raise DataError(_uneven(time or "the order of rows", when[~lost], dates))
     made = _laid(when, y, which, len(ids) or 1, grid, lost)
     if clock is not None and lost.any():
-        findings.append(Finding("time-missing", "warning", f"{int(lost.sum()):,} rows have no time that can be read; they are left out.", "Give every row a time.", (time or "",)))  # fmt: skip
+        findings.append(say("time-missing", (time,), rows=int(lost.sum())))
     starts, values, repairs, empty, beside = made
     if empty:
         some = ", ".join(repr(ids[k]) for k in empty[:3]) if ids else "the series"
         if len(empty) == max(len(ids), 1):
             raise TargetError(f"The column {target!r} holds no number. Name the column of the values to forecast.")
-        findings.append(Finding("series-empty", "warning", f"{len(empty)} series hold no value and are left out: {some}.", "Give their values, or leave them out.", (target,)))  # fmt: skip
+        findings.append(say("series-empty", (target,), series=len(empty), some=some))
     findings += _told(repairs, beside, grid, time, target)
     kept = [k for k in range(max(len(ids), 1)) if k not in set(empty)]
     if group is None and clock is not None and bool((np.diff(when[~lost]) < 0).any()):
-        findings.append(Finding("time-unsorted", "info", "Rows do not stand in the order of time; they were sorted.", "Nothing to do.", (time or "",)))  # fmt: skip
+        findings.append(say("time-unsorted", (time,)))
     left = tuple(n for n in others if n not in (group,))
     if left:
-        findings.append(Finding("columns-not-used", "warning", f"A forecast uses time, series and {target!r} alone; {len(left)} other columns are not used.", "To predict rows from their columns, leave horizon and task away.", left))  # fmt: skip
+        findings.append(say("columns-not-used", left, name=target, some=", ".join(left[:5])))
     schema_time = None if clock is None else clock
     id_column = None if group is None else Column(group, "category", role="group")
     return Known(column, schema_time, id_column, grid, [ids[k] for k in kept] if ids else None,
@@ -168,10 +169,9 @@ def _id_column(frame: pd.DataFrame, names: list[str], when: np.ndarray) -> str |
     if len(np.unique(when)) >= 0.9 * len(when):
         return None
     for name in names:
-        column = frame[name]
-        pairs = pd.DataFrame({"id": column.astype(str).to_numpy(), "when": when})
-        few = column.nunique() <= len(frame) / 4
-        if few and not pairs.duplicated().mean() > 0.1:
+        pairs = pd.DataFrame({"id": frame[name].astype(str).to_numpy(), "when": when})
+        few = int(pairs["id"].nunique()) <= len(frame) / 4
+        if few and float(pairs.duplicated().mean()) <= 0.1:
             return name
     return None
 
@@ -206,23 +206,20 @@ def _laid(
     return starts, values, repairs, empty, beside
 
 
-def _told(
-    repairs: list[series.Repairs], beside: int, grid: Frequency, time: str | None, target: str
-) -> list[Finding]:
+def _told(repairs: list[series.Repairs], beside: int, grid: Frequency, time: str | None, target: str) -> list[Finding]:
     made = []
     doubles, gaps, blanks = (sum(getattr(r, k) for r in repairs) for k in ("doubles", "gaps", "blanks"))
     where = (time,) if time else ()
-    words = f"{grid.words}" if grid.dates or grid.step != 1 else "steps of 1"
-    many = f"{len(repairs):,} series" if len(repairs) > 1 else "one series"
-    made.append(Finding("even-steps", "info", f"{many[:1].upper()}{many[1:]} in equal steps ({words}).", "Nothing to do.", where, {"frequency": grid.to_dict()}))  # fmt: skip
+    many = f"{len(repairs):,} series" if len(repairs) > 1 else "One series"
+    made.append(say("even-steps", where, what=many, step=grid.words, frequency=grid.to_dict()))
     if doubles:
-        made.append(Finding("time-twice", "warning", f"{doubles:,} rows share their time with another one of their series; their values were averaged.", "If they belong to several series, name the column that tells them apart with group= (--group).", where, {"rows": doubles}))  # fmt: skip
+        made.append(say("time-twice", where, rows=doubles))
     if gaps:
-        made.append(Finding("time-gaps", "warning", f"{gaps:,} times have no row; their values were filled along a straight line between neighbours.", "Give these rows, with 0 where nothing happened.", where, {"times": gaps}))  # fmt: skip
+        made.append(say("time-gaps", where, times=gaps))
     if blanks:
-        made.append(Finding("values-filled", "warning", f"{blanks:,} rows have no value; they were filled along a straight line between neighbours, or left out at the ends.", "Give the values.", (target,), {"rows": blanks}))  # fmt: skip
+        made.append(say("values-filled", (target,), rows=blanks))
     if beside:
-        made.append(Finding("time-beside", "info", f"{beside:,} times lie a little beside the even steps and count as the nearest.", "Nothing to do.", where))  # fmt: skip
+        made.append(say("time-beside", where, rows=beside))
     return made
 
 
@@ -233,6 +230,6 @@ def _uneven(time: str, when: np.ndarray, dates: bool) -> str:
     gaps = np.diff(distinct)
     low, high = (f"{g / 86400:.3g} days" if dates else f"{g:.3g}" for g in np.quantile(gaps, [0.1, 0.9]))
     return (
-        f"The times in {time!r} are not evenly spaced (from one to the next {low} to {high}). Add the values up by day, "
-        "week or month first, or, if rows belong to several series, name the column that tells them apart with group=."
+        f"The times in {time!r} are not evenly spaced (from one to the next {low} to {high}). Add them up by day, "
+        "week or month first, or name the column that tells series apart with group=."
     )

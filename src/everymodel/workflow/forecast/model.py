@@ -48,7 +48,7 @@ class ForecastModel(Forecaster):
         """
         from everymodel.workflow.read import read
 
-        ids, known, _ = self._from_table(read(data).frame)
+        _ids, known, _ = self._from_table(read(data).frame)
         h = self.horizon
         whole = [(i, y) for i, y in enumerate(known) if len(y) > h + 1]
         if not whole:
@@ -78,7 +78,7 @@ def metrics(
     tail = (1 - level) / 2
     quantiles = (pinball(said - half, came, tail) + pinball(said, came, 0.5) + pinball(said + half, came, 1 - tail)) / 3
     rows = (
-        ("mase", error / size[:, None], "Mean error over that of the naive forecast one step ahead in the past."),
+        ("mase", error / size[:, None], "Mean error over that of the seasonal-naive forecast in the past."),
         ("smape", smape(said, came), "Mean error over the mean of forecast and truth; 0 is right, 2 the worst."),
         ("mae", error, "Mean error in the units of the series."),
         ("pinball", quantiles / size[:, None], "Loss of the lower, middle and upper forecasts, in the units of MASE."),

@@ -17,6 +17,7 @@ from everymodel.scoring import series
 from everymodel.scoring.forecast import HISTORY
 from everymodel.scoring.steps.forecast import Past
 from everymodel.workflow.forecast import backtest, choice
+from everymodel.workflow.forecast.codes import say
 from everymodel.workflow.forecast.known import Known
 from everymodel.workflow.forecast.model import LEVEL, ForecastModel, headline, metrics
 from everymodel.workflow.types import Evaluation, Listener, Problem, SearchResult, Split, Table
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from everymodel.workflow.run import Run
 
 SHOWN, POINTS = 6, 400  # series drawn in the report; values of each
-_DEFAULTS = {("month", 1): 12, ("month", 3): 8, ("month", 12): 4, ("day", 1): 14, ("day", 7): 13, ("business day", 1): 10,
-             ("second", 3600): 24}  # fmt: skip
+_DEFAULTS = {("month", 1): 12, ("month", 3): 8, ("month", 12): 4, ("day", 1): 14, ("day", 7): 13,
+             ("business day", 1): 10, ("second", 3600): 24}  # fmt: skip
 
 
 @dataclass
@@ -63,8 +64,7 @@ def consider(
     found = known(source, targets[0], time, group, asked)
     if found is not None and not asked:
         many = f"{found.n:,} series" if found.n > 1 else "a series"
-        text = f"The table holds nothing but {many} in even steps, so what comes next is forecast."
-        found.findings.insert(0, Finding("forecast-chosen", "info", text, "To predict values from the time itself, pass task='regression'."))  # fmt: skip
+        found.findings.insert(0, say("forecast-chosen", what=many))
     return found
 
 
@@ -96,7 +96,9 @@ def forecast(
     metric = metric or "mase"
     if metric not in choice.METRICS:
         raise ParameterError(f"metric={metric!r} is not for forecasts: expected one of {', '.join(choice.METRICS)}.")
-    inner = Clock(clock.limit, clock.started, clock.kept + (0.0 if clock.limit is None else min(2.0, 0.15 * clock.limit)))
+    inner = Clock(
+        clock.limit, clock.started, clock.kept + (0.0 if clock.limit is None else min(2.0, 0.15 * clock.limit))
+    )
     with _stage("understand", timing, listener):
         findings = [*source.findings, *known.findings]
         lengths = np.array([len(y) for y in known.values])
@@ -128,7 +130,7 @@ def _horizon(asked: int | None, known: Known, lengths: np.ndarray, season: int) 
     longest = int(lengths.max())
     if longest < 4:
         raise DataError(
-            f"The longest series has {longest} values with even steps; a forecast needs at least 4, and 20 to be judged."
+            f"The longest series has {longest} values in even steps; a forecast needs at least 4, and 20 to be judged."
         )
     if asked is None:
         usual = _DEFAULTS.get((known.frequency.unit, int(known.frequency.step)), season if season > 1 else 6)
@@ -157,30 +159,26 @@ def _set_aside(
         plan = backtest.plan(lengths, horizon, season)
         if plan is None:
             raise DataError(
-                f"The longest series has {lengths.max()} values, too few to try a forecast of {horizon} steps even once. "
-                f"Ask for fewer steps (horizon=1 needs 4 values) or give longer series."
+                f"The longest series has {lengths.max()} values, too few to try a forecast of {horizon} steps once. "
+                "Ask for fewer steps (horizon=1 needs 4 values) or give longer series."
             )
-        findings.append(Finding("forecast-untested", "warning", "The series are too short to set their last steps aside; the figures come from the backtest that also chose the model, and are too good.", "Give longer series or ask for fewer steps.", data={"longest": int(lengths.max())}))  # fmt: skip
+        findings.append(say("forecast-untested", longest=int(lengths.max())))
     elif len(rows) < len(lengths):
         short = len(lengths) - len(rows)
-        findings.append(Finding("series-short", "info", f"{short:,} of {len(lengths):,} series are too short to be tested; they are forecast all the same.", "Nothing to do.", data={"series": short}))  # fmt: skip
+        findings.append(say("series-short", series=short, all=len(lengths)))
     return rows, plan
 
 
 def _notice(known: Known, season: int, plan: backtest.Plan, horizon: int, findings: list[Finding]) -> None:
-    if season > 1:
-        text = f"The series repeat themselves after {season} steps ({known.frequency.words}); models know of it."
-    else:
-        text = "No season was found; the seasonal-naive forecast is the last value."
-    findings.append(Finding("season", "info", text, "Nothing to do.", data={"season": season}))
+    findings.append(say("season", season=season, step=known.frequency.words) if season > 1 else say("no-season"))
     still = sum(np.ptp(y) == 0 for y in known.values)
     if still:
-        findings.append(Finding("series-constant", "warning", f"{still:,} series never {'change' if still > 1 else 'changes'}: the forecast is that value.", "Leave them out if they mean nothing.", (known.target.name,), {"series": int(still)}))  # fmt: skip
+        findings.append(say("series-constant", (known.target.name,), series=int(still)))
     if plan.horizon < horizon:
-        findings.append(Finding("backtest-shorter", "warning", f"The series are too short to look {horizon} steps ahead more than once; the backtest looks {plan.horizon} ahead.", "Ask for fewer steps or give longer series.", data={"horizon": plan.horizon}))  # fmt: skip
+        findings.append(say("backtest-shorter", asked=horizon, horizon=plan.horizon))
     tries = len(plan.pairs())
     if tries < 5:
-        findings.append(Finding("backtest-small", "warning", f"The backtest rests on {tries} {'look' if tries == 1 else 'looks'} ahead; its choice and the bounds are rough.", "Give longer series or ask for fewer steps.", data={"tries": tries}))  # fmt: skip
+        findings.append(say("backtest-small", tries=tries))
 
 
 def _test(
@@ -222,10 +220,12 @@ def _evaluation(
     rows = []
     for name, other in (("Seasonal-naive", test.naive), ("Exponential smoothing", test.smooth)):
         theirs = np.abs(test.came - other) / test.size[:, None]
-        low, high = backtest.blocks_interval(own - theirs, seed)
-        rows.append({"name": name, "value": float(theirs.mean()), "difference": float((own - theirs).mean()),
-                     "low": low, "high": high})  # fmt: skip
-    first = headline(made, len(test.rows), horizon, rows[0]["value"])
+        low, high = backtest.blocks_interval(theirs - own, seed)
+        verdict = "better" if low > 0 else "worse" if high < 0 else "same"
+        rows.append({"name": name, "metric": "mase", "title": "MASE", "ours": float(own.mean()),
+                     "theirs": float(theirs.mean()), "gain": float((theirs - own).mean()), "low": low, "high": high,
+                     "verdict": verdict})  # fmt: skip
+    first = headline(made, len(test.rows), horizon, rows[0]["theirs"])
     return Evaluation("forecast", "test", made, first, rows)
 
 
