@@ -161,11 +161,11 @@ def test_a_sample_of_neighbours_is_right_in_the_mean_and_never_too_large():
         matrix = spread(graph.adjacency, how)
         source, generator = Edges(matrix, how != "mean"), torch.Generator().manual_seed(0)
         rows, total = torch.tensor([5, 0, 33]), 0
-        for _ in range(600):
+        for _ in range(300):
             hop, speakers = source.hop(rows, 3, generator)
             assert int(hop.matrix.starts.diff().max()) <= 3 + (how != "mean") and speakers[:3].equal(rows)
             total = total + hop.matrix.times(torch.as_tensor(X[speakers], dtype=torch.float32))
-        assert np.allclose(total.numpy() / 600, matrix.dot(X)[rows.numpy()], atol=0.2)
+        assert np.allclose(total.numpy() / 300, matrix.dot(X)[rows.numpy()], atol=0.25)
         assert (source.local == -1).all()
 
 
@@ -187,7 +187,7 @@ def test_karate_club_from_two_labels_a_side():
     rest = [i for i in range(34) if i not in known]
     right = [
         np.mean(made("graph_convolution", random_state=s).fit(graph, known).predict(rest) == sides[rest])
-        for s in range(3)
+        for s in range(2)
     ]
     assert np.mean(right) >= 0.9
 

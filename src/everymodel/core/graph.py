@@ -198,7 +198,8 @@ class Graph:
         key, first, place = np.unique(low * np.int64(n) + high, return_index=True, return_inverse=True)
         if len(key) < len(low):
             twice = len(low) - len(key)
-            self._note("repeated-edges", f"{twice:,} edges come more than once.",
+            either = "" if self.directed else " (in one direction or the other)"
+            self._note("repeated-edges", f"{twice:,} edges come more than once{either}.",
                        "Each counts once; weights that were given add up.", twice)  # fmt: skip
         total = np.bincount(place.ravel(), weight, len(key)) if not np.all(weight == 1) else np.ones(len(key))
         low, high = low[first], high[first]

@@ -77,8 +77,8 @@ def candidates(graph: Graph, task: str, classes: int, models: list[str] | None) 
     made.sort(key=lambda c: _ORDER.index(c.card))
     if not models:
         return made
-    wanted = {catalog.find(name, kind=kind).name for name in models}
     known = {c.card for c in made}
+    wanted = {name if name in known else catalog.find(name, kind=kind).name for name in models}
     if wanted - known:
         raise ParameterError(
             f"{sorted(wanted - known)[0]!r} is not tried on graphs (or not installed): expected some of "

@@ -141,11 +141,12 @@ def described(
         return None, [], ()
     guarded = understand(nodes[[target, *rest]].iloc[train], target, keep_suspects=keep_suspects, need_features=False)
     left = () if keep_suspects is True else tuple(guarded.suspects)
-    told = [f for f in guarded.findings if f.code not in ("target-missing", "single-member-classes")]
+    told = [f for f in guarded.findings if set(f.columns) & set(guarded.suspects)]
     rest = [name for name in rest if name not in left]
     if not rest:
         return None, told, left
     found = understand(nodes[rest], None)
+    told += found.findings
     if not found.schema.features:
         return None, told, left
     batch, _ = table.parse(found.schema, nodes[rest], unseen="ignore", bad="missing")

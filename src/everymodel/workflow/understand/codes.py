@@ -85,6 +85,14 @@ CODES: dict[str, str] = {
     "map-rows-left-out": "Rows have no place on the map for want of time; the model places them.",
     "map-note": "What the method that drew the map has to say.",
     "map-untrustworthy": "The map keeps neighbourhoods badly; do not read groups off it.",
+    "isolated-nodes": "Nodes of a graph have no edge; their own features alone judge them.",
+    "self-loops": "Edges lead from a node to itself; they were left out.",
+    "repeated-edges": "Edges of a graph come more than once; each counts once.",
+    "edges-to-missing-nodes": "Edges name a node that has no row; they were left out.",
+    "edges-without-weight": "Edges have no weight above zero; they were left out.",
+    "edge-columns-unused": "Columns of the table of edges were not read.",
+    "transductive": "Nodes were judged inside the graph that was learnt from; labels of test nodes were hidden.",
+    "unlabelled-nodes": "Nodes have no label; they are part of the graph, and are answered.",
 }
 
 
