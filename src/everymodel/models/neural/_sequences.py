@@ -144,7 +144,11 @@ def _learn_subwords(cells: list[Any], vocabulary: int, lower: bool, most: int) -
 
 
 class SequenceNet(nn.Module):
-    """Vectors of steps -> recurrent layers -> one row -> k numbers, beside a weighted sum of tokens where wanted."""
+    """Vectors of steps -> recurrent layers -> one row -> k numbers; where wanted, their mean with a sum over tokens.
+
+    While learning both numbers come by themselves: each must be right alone, or the one would learn what the other
+    lacks, and both would know the rows by heart.
+    """
 
     def __init__(
         self,
@@ -162,13 +166,16 @@ class SequenceNet(nn.Module):
         self.pool = Pool(pooling, recurrence.width, recurrence.hidden)
         self.head = nn.Linear(self.pool.width, outputs)
 
-    def forward(self, x: torch.Tensor, lengths: torch.Tensor, pairs: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor, pairs: torch.Tensor | None = None) -> Any:
         kinds = x
         if self.vectors is not None:
             x = same_dropout(self.vectors(x), self.dropout, self.training)
         x = self.recurrence(x, lengths)
         out = self.head(F.dropout(self.pool(x, lengths), self.dropout, self.training))
-        return out if self.wide is None else out + self.wide(kinds, lengths, pairs)
+        if self.wide is None:
+            return out
+        sums = self.wide(kinds, lengths, pairs)
+        return (out, sums) if self.training else (out + sums) / 2
 
     def layer(self) -> Layer:
         """Of raw cells."""
@@ -176,7 +183,9 @@ class SequenceNet(nn.Module):
         assert isinstance(reader, Layer)
         body = feed.Sequential([*self.recurrence.layer().parts(), self.pool.layer(), written(self.head)])
         made = RaggedLayer(reader, body)
-        return made if self.wide is None else feed.Residual(made, self.wide.layer())
+        if self.wide is None:
+            return made
+        return feed.Sequential([feed.Residual(made, self.wide.layer()), feed.Affine(np.array([0.5], dtype=np.float32))])
 
 
 class Fit(Objective):
@@ -189,7 +198,9 @@ class Fit(Objective):
         self.loss, self.smoothing = loss, smoothing
 
     def step(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
-        return {"net": self._of(nets["net"](*batch[:-1]), batch[-1], self.smoothing if nets.training else 0.0)}
+        out = nets["net"](*batch[:-1])
+        smoothing = self.smoothing if nets.training else 0.0
+        return {"net": sum(self._of(o, batch[-1], smoothing) for o in (out if isinstance(out, tuple) else (out,)))}
 
     def _of(self, out: torch.Tensor, y: torch.Tensor, smoothing: float) -> torch.Tensor:
         if self.loss == "softmax":
@@ -201,10 +212,10 @@ class Fit(Objective):
 
 # What an estimator does where a parameter is None: (for texts, for series).
 _DEFAULTS: dict[str, tuple[Any, Any]] = {
-    "hidden": (100, 64),
+    "hidden": (64, 64),
     "dropout": (0.5, 0.1),
     "learning_rate": (2e-3, 3e-3),
-    "epochs": (12, 60),
+    "epochs": (6, 60),
     "validation_fraction": (0.1, 0.15),
 }
 
@@ -230,7 +241,7 @@ class Sequences(NetworkEstimator):
         lower: bool = True,
         grams: bool = True,
         wide: bool = True,
-        word_dropout: float = 0.05,
+        word_dropout: float = 0.1,
         label_smoothing: float = 0.0,
         max_steps: int = 2000,
         bptt: int | None = None,

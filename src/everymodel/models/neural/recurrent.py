@@ -43,7 +43,7 @@ CARD = {
             "low": 1,
             "high": 4096,
             "log": True,
-            "text": "Numbers of memory in each direction; none: 100 for texts, 64 for series.",
+            "text": "Numbers of memory in each direction; none: 64.",
         },
         "layers": {"type": "int", "default": 1, "low": 1, "high": 8, "text": "Recurrent layers, one above the other."},
         "bidirectional": {
@@ -118,7 +118,7 @@ CARD = {
         },
         "word_dropout": {
             "type": "float",
-            "default": 0.05,
+            "default": 0.1,
             "low": 0.0,
             "high": 0.9,
             "tune": False,
@@ -165,9 +165,12 @@ CARD = {
             "tune": False,
             "text": "Decay of a moving average of the weights, which then answers; none: no average.",
         },
-        "epochs": {"default": None, "text": "Passes over the rows; none: 12 for texts, 60 for series."},
+        "epochs": {"default": None, "text": "Passes over the rows; none: 6 for texts, 60 for series."},
         "batch_size": {"default": 32},
-        "learning_rate": {"default": None, "text": "Length of the longest step; none: 0.002 for texts, 0.003 for series."},
+        "learning_rate": {
+            "default": None,
+            "text": "Length of the longest step; none: 0.002 for texts, 0.003 for series.",
+        },
         "weight_decay": {},
         "optimizer": {},
         "schedule": {"default": "one_cycle"},
