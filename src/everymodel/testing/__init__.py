@@ -151,6 +151,7 @@ def tiny_data(task: str, *, needs: dict[str, Any] | None = None, seed: int = 0) 
     X[:, 5] = rng.integers(0, 12, 160)
     signal = X[:, 0] + np.isin(X[:, 4], (1, 3)) - 0.5 * X[:, 1] * X[:, 2] + 0.2 * rng.normal(size=160)
     needs = needs or {}
+    rows = X
     if needs.get("inputs") == "image":
         X = _drawn(X)
     elif needs.get("missing"):
@@ -166,7 +167,8 @@ def tiny_data(task: str, *, needs: dict[str, Any] | None = None, seed: int = 0) 
         return X, (signal > 0.3).astype(np.int64)
     if task == "multiclass":
         return X, np.digitize(signal, (-0.3, 0.8)).astype(np.int64)
-    return X, np.stack([signal > 0, X[:, 0] > 0.5, np.nan_to_num(X[:, 1]) < 0], axis=1).astype(np.int64)
+    rows = X if X.ndim == 2 else rows
+    return X, np.stack([signal > 0, rows[:, 0] > 0.5, np.nan_to_num(rows[:, 1]) < 0], axis=1).astype(np.int64)
 
 
 def _drawn(X: np.ndarray) -> np.ndarray:
