@@ -92,10 +92,10 @@ def fit_nodes(
         problem = Problem(
             schema, schema.task, Batch({known.column: train}, len(train)), y[train], parts.folds, metric, seed
         )
-        result, answers = _search(problem, tried, train, y, known.column, clock, listener)
+        result, answers, simple = _search(problem, tried, train, y, known.column, clock, listener)
         findings += result.findings
     with _stage("evaluate", timing, listener):
-        evaluation = _evaluate(problem, result, answers, train, test, y)
+        evaluation = _evaluate(problem, result, answers, test, y, simple)
         batch = problem.batch
         from everymodel.workflow.pack import assemble
 
@@ -157,8 +157,12 @@ def _search(
     column: str,
     clock: Clock,
     listener: Listener | None,
-) -> tuple[SearchResult, dict[str, np.ndarray]]:
-    """Every candidate on every fold of the training nodes, the best once more on all of them."""
+) -> tuple[SearchResult, dict[str, np.ndarray], str]:
+    """Every candidate on every fold of the training nodes, the best once more on all of them.
+
+    Gives the result, what the "chosen", the "dummy" and the best "simple" model answer for all nodes, and the name of
+    the last.
+    """
     from everymodel.workflow.search.ensemble import Judge
 
     seed, folds = problem.seed, problem.folds
@@ -213,7 +217,7 @@ def _search(
         failures=[{"model": c.name, "reason": c.failed} for c in tried if c.failed],
         stopped=stopped,
     )
-    return result, answers
+    return result, answers, simple.name[:1].lower() + simple.name[1:] if simple else ""
 
 
 def _held_out(candidate: Candidate, folds: list[Any], train: np.ndarray) -> np.ndarray:
@@ -251,9 +255,9 @@ def _evaluate(
     problem: Problem,
     result: SearchResult,
     answers: dict[str, np.ndarray],
-    train: np.ndarray,
     test: np.ndarray,
     y: np.ndarray,
+    simple: str,
 ) -> Any:
     from everymodel.workflow.evaluate import evaluate
 
@@ -262,7 +266,9 @@ def _evaluate(
     truth = y[test] if tested else problem.y
     if problem.task != "regression":
         truth = truth.astype(np.int64)
-    baselines = {k: a[test] for k, a in answers.items() if k != "chosen"} if tested else {}
+    # "simple" would be called logistic regression, which it need not be here.
+    names = {"dummy": "dummy", "simple": simple}
+    baselines = {names[k]: a[test] for k, a in answers.items() if k != "chosen"} if tested else {}
     return evaluate(
         problem.task,
         truth,
