@@ -23,6 +23,8 @@ KINDS = (
     "detector",
     "forecaster",
     "tagger",
+    "segmenter",
+    "locator",
     "generator",
     "agent",
 )

@@ -206,7 +206,7 @@ CARD = {
             "tasks": ["regression"],
             "gives": ["multioutput"],
             "waivers": {
-                "check_methods_subset_invariance": "Sums in float32 differ in the seventh digit with the rows beside it."
+                "check_methods_subset_invariance": "Sums in float32 differ in the seventh digit with other rows beside."
             },
             "presets": [{"label_smoothing": 0.0}, {"label_smoothing": 0.0, "dropout": 0.3, "depth": 3}],
             "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],

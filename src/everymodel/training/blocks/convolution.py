@@ -371,3 +371,49 @@ class ConvNet(nn.Module):
 
     def layer(self) -> Layer:
         return written(self.views)
+
+
+class UNet(nn.Module):
+    """Pixels -> an answer for each place: down to small maps and up again, with each size handed across.
+
+    Parameters
+    ----------
+    front : module from inputs to float with channels first. channels : of the input.
+    widths : channels of each size; each is half as large as the one before.
+    outputs : numbers for each place of the answer. stride : by which the answer is smaller than the input (1, 2 or 4).
+
+    References
+    ----------
+    Ronneberger, Fischer and Brox (2015), U-Net: convolutional networks for biomedical image segmentation.
+    """
+
+    def __init__(self, front: nn.Module, channels: int, widths: tuple[int, ...], outputs: int, *, stride: int = 1):
+        super().__init__()
+        parts: list[nn.Module] = []
+        inputs, left = channels, stride
+        while left > 1:
+            parts += [*_block(inputs, widths[0]), nn.MaxPool2d(2)]
+            inputs, left = widths[0], left // 2
+        parts += [*self._level(inputs, widths), nn.Conv2d(widths[0], outputs, 1)]
+        self.last: Any = parts[-1]
+        role(self.last.weight, "last")
+        self.front = front
+        self.body = Padded(Stack(*parts), stride * 2 ** (len(widths) - 1), stride)
+
+    def _level(self, inputs: int, widths: tuple[int, ...]) -> list[nn.Module]:
+        own, *rest = widths
+        parts = [*_block(inputs, own), *_block(own, own)]
+        if rest:
+            below = Stack(nn.MaxPool2d(2), *self._level(own, tuple(rest)), nn.Upsample(scale_factor=2))
+            parts += [Skip(below), *_block(own + rest[0], own)]
+        return parts
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(self.front(x))  # (b, outputs, h, w)
+
+    def layer(self) -> Layer:
+        return feed.Sequential([written(self.front), written(self.body)])
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    return [Stack(convolve(inputs, outputs, 3), Norm(outputs, momentum=0.3)), Activation("relu")]

@@ -324,4 +324,7 @@ def _answer(ax: Any, made: FeatureMaps, plots: Any) -> None:
     ax.grid(visible=False)
     ax.set_title("answer", fontsize=8.5, loc="left")
     for i, k in enumerate(best):
-        ax.annotate(f"{answer[k]:.1%}", (min(answer[k] + 0.02, 0.86), i), va="center", fontsize=7.5, color=plots.MUTED)
+        inside = answer[k] > 0.85
+        place, colour = (answer[k] - 0.02, plots.PAPER) if inside else (answer[k] + 0.02, plots.MUTED)
+        side = "right" if inside else "left"
+        ax.annotate(f"{answer[k]:.1%}", (place, i), va="center", ha=side, fontsize=7.5, color=colour)
