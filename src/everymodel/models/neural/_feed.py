@@ -57,7 +57,13 @@ _TARGETS = {
         "members": 2,
     },
     "sigmoid": {"activation": "mish", "learning_rate": 0.04, "label_smoothing": 0.0, "dropout": 0.1},
-    "square": {"activation": "relu", "learning_rate": 0.1, "label_smoothing": 0.0, "dropout": 0.0},
+    "square": {
+        "activation": "relu",
+        "learning_rate": 0.1,
+        "label_smoothing": 0.0,
+        "dropout": 0.0,
+        "embedding": "piecewise",
+    },
 }
 _LEARNT = ("selu", "mish")  # bends whose amount is learnt for each neuron
 _CYCLES = (0.0, 0.07, 0.2, 0.42, 0.7, 1.0)

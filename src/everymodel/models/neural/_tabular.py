@@ -93,7 +93,7 @@ def learn_front(
     )
 
 
-def pieces(Z: np.ndarray, most: int, total: int = 1024) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pieces(Z: np.ndarray, most: int, total: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(column, start, width) of pieces between quantiles of scaled numbers (n, m); near `total` of them at most."""
     columns, starts, widths = [], [], []
     most = max(4, min(most, total // max(Z.shape[1], 1)))
@@ -120,7 +120,7 @@ class Shape:
     activation: str = "mish"
     learnt: bool = False
     embedding: str = "periodic"  # of numbers: "periodic" "piecewise" "none"
-    bins: int = 16
+    bins: int = 48
     dropout: float = 0.0
 
 

@@ -32,7 +32,6 @@ CARD = {
     ],
     "advice": ["accurate", "smooth", "many_columns", "medium_data", "interactions", "missing_values"],
     "priority": 32,
-    "presets": [{"embedding": "periodic"}, {"embedding": "piecewise", "dropout": 0.2}],
     "parameters": {
         "recipe": {
             "type": "choice",
@@ -70,7 +69,7 @@ CARD = {
             "type": "choice",
             "default": None,
             "choices": ["periodic", "piecewise", "none"],
-            "text": "How numbers enter: as waves, as pieces between quantiles, or as they are when none is written.",
+            "text": "How numbers enter: beside waves or pieces of themselves; none: pieces for numbers, else waves.",
         },
         "activation": {
             "type": "choice",
@@ -180,6 +179,7 @@ CARD = {
         "classifier": {
             "class": "everymodel.models.neural.feed_forward:FeedForwardClassifier",
             "tasks": ["binary", "multiclass", "multilabel"],
+            "presets": [{"embedding": "periodic"}, {"embedding": "piecewise", "dropout": 0.2}],
             "tiny": [
                 {"hidden": [16], "epochs": 60, "members": 2, "random_state": 0},
                 {"recipe": "plain", "hidden": [16], "epochs": 60, "learning_rate": 0.02, "random_state": 0},
@@ -188,6 +188,7 @@ CARD = {
         "regressor": {
             "class": "everymodel.models.neural.feed_forward:FeedForwardRegressor",
             "tasks": ["regression"],
+            "presets": [{"embedding": "piecewise"}, {"embedding": "periodic"}],
             "gives": ["multioutput"],
             "tiny": [
                 {"hidden": [16], "epochs": 60, "members": 2, "random_state": 0},
@@ -237,11 +238,11 @@ class FeedForwardClassifier(ClassifierMixin, FeedForward):
     """A feed-forward network for classes (softmax) or for several labels at once (a sigmoid each).
 
     recipe="table": numbers centred at their median, scaled by their quartiles and bent softly towards +-3, each beside
-    a few waves of itself; categories as columns or embeddings; missing values inside; a few networks that share one
-    body and differ in how they weigh the inputs and in their last layer; AdamW with rates by role in five cycles; the
-    best epoch, and a temperature for its probabilities, by rows held out. recipe="plain": columns scaled to 0..1, one
-    layer of 128 ReLU, Adam, five epochs: the network of tutorials, a = phi(x W + b). Every parameter left at None is
-    the recipe's.
+    a few waves of itself (or pieces between its quantiles, where the target is a number); categories as columns or
+    embeddings; missing values inside; a few networks that share one body and differ in how they weigh the inputs and
+    in their last layer; AdamW with rates by role in five cycles; the best epoch, and a temperature for its
+    probabilities, by rows held out. recipe="plain": columns scaled to 0..1, one layer of 128 ReLU, Adam, five epochs:
+    the network of tutorials, a = phi(x W + b). Every parameter left at None is the recipe's.
 
     Parameters
     ----------
