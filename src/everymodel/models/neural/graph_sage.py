@@ -230,7 +230,7 @@ class GraphSAGEClassifier(GraphClassifier, _SAGE):
     Examples
     --------
     >>> from everymodel.core.graph import Graph
-    >>> graph = Graph([(0, 1), (1, 2), (3, 4), (4, 5)])
+    >>> graph = Graph([(0, 1), (1, 2), (3, 4), (4, 5)], features=[[1.0]] * 3 + [[2.0]] * 3)
     >>> y = ["a", None, None, "b", None, None]
     >>> model = GraphSAGEClassifier(dropout=0.0, epochs=50, random_state=0).fit(graph, y)
     >>> model.predict([1, 4]).tolist()
