@@ -10,6 +10,9 @@ from sklearn.base import BaseEstimator
 from everymodel.core.errors import DataError, ParameterError
 from everymodel.scoring import series
 from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.forecast import windows
+
+ROWS = 100_000  # windows learnt from
 
 
 class SeriesForecaster(BaseEstimator):
@@ -110,3 +113,42 @@ def _one(cell: Any) -> np.ndarray:
     y = np.where(np.isfinite(y), y, np.nan)
     first, last = np.flatnonzero(~np.isnan(y))[[0, -1]]
     return series.tidy(y[first : last + 1])
+
+
+def usual_length(cells: list[np.ndarray], horizon: int, season: int) -> int:
+    """Values in a window: two seasons and one, at least as far as the horizon, half of a usual series at most."""
+    usual = float(np.median([len(y) for y in cells]))
+    wished = max(2 * season + 1 if season > 1 else 0, min(horizon, 48), 6)
+    return int(max(1, min(wished, (usual - horizon) * 0.55, 1000)))
+
+
+def learning_rows(
+    cells: list[np.ndarray], length: int, horizon: int, log: bool, seed: int, most: int = ROWS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (n, length) and what followed them (n, horizon), both in the window's units.
+
+    Windows near the start of a series are filled with its first value on the left, where there are few whole ones.
+    """
+    ends: list[tuple[int, int]] = []
+    whole_ones = sum(max(len(y) - length - horizon + 1, 0) for y in cells)
+    least = length if whole_ones >= 30 else 2
+    for i, y in enumerate(cells):
+        ends += [(i, t) for t in range(min(least, max(len(y) - horizon, 2)), len(y) - horizon + 1)]
+    if len(ends) < 2:
+        longest = max(map(len, cells))
+        raise DataError(
+            f"The longest series has {longest} values, too few to learn {horizon} steps ahead from. Ask for at most "
+            f"{max(longest - 3, 1)} steps, or give longer series."
+        )
+    if len(ends) > most:
+        chosen = np.random.default_rng(seed).choice(len(ends), most, replace=False)
+        ends = [ends[i] for i in np.sort(chosen)]
+    x, level, size, low = windows([cells[i][max(0, t - length) : t] for i, t in ends], length, log)
+    y = np.stack([cells[i][t : t + horizon] for i, t in ends])
+    if log:
+        y = np.log(np.maximum(y, low[:, None]))
+    known = size > 0
+    if known.sum() < 2:  # nothing ever moves
+        return x[:2], np.zeros((len(x[:2]), horizon))
+    z = (y - level[:, None])[known] / size[known, None]
+    return x[known], np.clip(z, -20.0, 20.0)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.errors import ParameterError
 from everymodel.core.seeds import derive
-from everymodel.models._series import SeriesForecaster, whole
+from everymodel.models._series import SeriesForecaster, learning_rows, usual_length, whole
 from everymodel.scoring.steps.base import Step
-from everymodel.scoring.steps.forecast import Lagged, step_features, windows
+from everymodel.scoring.steps.forecast import Lagged, step_features
 from everymodel.scoring.steps.linear import Linear
 from everymodel.scoring.steps.trees import NAN_AS_ZERO, Trees
 
@@ -101,7 +101,6 @@ CARD = {
         }
     },
 }
-_ROWS = 100_000  # windows learnt from
 _TREES = {"objective": "l2", "learning_rate": 0.06, "num_leaves": 12, "min_data_in_leaf": 10, "verbosity": -1,
           "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1, "deterministic": True,
           "force_row_wise": True, "lambda_l2": 1.0, "num_threads": 1}  # fmt: skip
@@ -197,45 +196,6 @@ class LaggedRegression(SeriesForecaster):
         trees = self.regressor == "lightgbm"
         strategy = "by step" if trees else self.strategy
         return Lagged(self._inner, self.length_, int(self.horizon), self.season_, self.log_, strategy)
-
-
-def usual_length(cells: list[np.ndarray], horizon: int, season: int) -> int:
-    """Values in a window: two seasons and one, at least as far as the horizon, half of a usual series at most."""
-    usual = float(np.median([len(y) for y in cells]))
-    wished = max(2 * season + 1 if season > 1 else 0, min(horizon, 48), 6)
-    return int(max(1, min(wished, (usual - horizon) * 0.55, 1000)))
-
-
-def learning_rows(
-    cells: list[np.ndarray], length: int, horizon: int, log: bool, seed: int, most: int = _ROWS
-) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (n, length) and what followed them (n, horizon), both in the window's units.
-
-    Windows near the start of a series are filled with its first value on the left, where there are few whole ones.
-    """
-    ends: list[tuple[int, int]] = []
-    whole_ones = sum(max(len(y) - length - horizon + 1, 0) for y in cells)
-    least = length if whole_ones >= 30 else 2
-    for i, y in enumerate(cells):
-        ends += [(i, t) for t in range(min(least, max(len(y) - horizon, 2)), len(y) - horizon + 1)]
-    if len(ends) < 2:
-        longest = max(map(len, cells))
-        raise DataError(
-            f"The longest series has {longest} values, too few to learn {horizon} steps ahead from. Ask for at most "
-            f"{max(longest - 3, 1)} steps, or give longer series."
-        )
-    if len(ends) > most:
-        chosen = np.random.default_rng(seed).choice(len(ends), most, replace=False)
-        ends = [ends[i] for i in np.sort(chosen)]
-    x, level, size, low = windows([cells[i][max(0, t - length) : t] for i, t in ends], length, log)
-    y = np.stack([cells[i][t : t + horizon] for i, t in ends])
-    if log:
-        y = np.log(np.maximum(y, low[:, None]))
-    known = size > 0
-    if known.sum() < 2:  # nothing ever moves
-        return x[:2], np.zeros((len(x[:2]), horizon))
-    z = (y - level[:, None])[known] / size[known, None]
-    return x[known], np.clip(z, -20.0, 20.0)
 
 
 def ridge(x: np.ndarray, z: np.ndarray, alpha: float | None) -> tuple[np.ndarray, np.ndarray, float]:
