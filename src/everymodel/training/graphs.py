@@ -44,8 +44,9 @@ class Edges:
         values = self.values.index_select(0, entry)
         if most is not None:
             own = self.columns[entry] == listeners[row]
-            draw = torch.rand(len(entry), generator=generator, dtype=torch.float64, device=entry.device)
-            order = torch.argsort(row + draw.masked_fill_(own, 0.0))  # within each row by chance, the node itself first
+            draw = torch.rand(len(entry), generator=generator, device=entry.device)
+            order = torch.argsort(draw.masked_fill_(own, -1.0))
+            order = order[torch.argsort(row[order], stable=True)]  # rows in turn, the node itself first, then by chance
             first = sizes.cumsum(0) - sizes
             itself = int(self.holds_self)
             place = torch.arange(len(entry), device=entry.device) - first[row]
