@@ -88,7 +88,7 @@ _FEW = 50  # rows below which none are held out
 def _batch(n: int, classes: bool) -> int:
     """Rows per step: more, the more rows there are; fewer for several classes, which take more steps to learn."""
     size = 2 ** math.ceil(math.log2(max(n, 2) / 128))
-    return min(max(size, 128 if classes else 256), 1024)
+    return min(max(size, 128 if classes and n >= 1000 else 256), 1024)
 
 
 class FeedForward(NetworkEstimator):
@@ -203,7 +203,7 @@ class FeedForward(NetworkEstimator):
             threads=threads,
             epochs=epochs,
             optimizers=plan,
-            schedule=self.schedule or (cycles if table else "constant"),
+            schedule=self.schedule or (cycles if table else "linear"),
             patience=self.patience or (math.ceil(_PATIENCE * epochs) if table else None),
         )
         self.temperature_ = goal.heat

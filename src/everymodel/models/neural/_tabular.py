@@ -223,6 +223,10 @@ class PlainNet(nn.Module):
         for a, b in itertools.pairwise(sizes):
             parts += [nn.Linear(a, b), Bend(activation, 1, b, False), *([nn.Dropout(dropout)] if dropout else [])]
         self.body = nn.Sequential(*parts, nn.Linear(sizes[-1], outputs))
+        for part in self.body:
+            if isinstance(part, nn.Linear):  # as tutorials start (Glorot and Bengio 2010)
+                nn.init.xavier_uniform_(part.weight)
+                nn.init.zeros_(part.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x)[None, :, None]

@@ -156,7 +156,7 @@ CARD = {
                 "flat_cosine",
             ],
             "tune": False,
-            "text": "How the length of steps runs over the fit; none: five cycles, constant when plain.",
+            "text": "How the length of steps runs over the fit; none: five cycles, linear when plain.",
         },
         "patience": {
             "type": "int",
