@@ -107,7 +107,7 @@ def fit_member(problem: Problem, job: Job, stop: Callable[[], bool] | None = Non
         asked = problem.batch.take(rows)
         Xv = preparation.transform(asked)
         nodes = list(preparation.nodes("p"))
-        width = X.shape[1]
+        width = X.shape[1] if X.ndim > 1 else 1  # cells: series or texts of any length
         limit = card.need("max_columns")
         if limit and width > limit:
             raise DataError(f"{card.title} takes at most {limit} prepared columns; here there are {width}.")
