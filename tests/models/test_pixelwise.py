@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from everymodel import catalog, testing  # noqa: E402
-from everymodel.core.errors import TargetError  # noqa: E402
-from everymodel.models.neural.detection import average_precision, overlaps, peaks  # noqa: E402
-from everymodel.testing.pixelwise import check_pixelwise, shapes  # noqa: E402
+from everymodel import catalog, testing
+from everymodel.core.errors import TargetError
+from everymodel.models.neural.detection import average_precision, overlaps, peaks
+from everymodel.testing.pixelwise import check_pixelwise, shapes
 
 
 @pytest.mark.parametrize("name", ["segmentation", "detection"])

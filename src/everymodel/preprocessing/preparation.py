@@ -21,6 +21,7 @@ from everymodel.preprocessing.text import remember as remember_text
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
 from everymodel.scoring.steps.cells import Cells, ImageFeatures, SequenceFeatures
+from everymodel.scoring.steps.spectrogram import LONG, SoundFeatures
 from everymodel.scoring.steps.prepare import Blank, Join, Lookup, Numbers, OneHot, Project, SparseNumbers
 
 SCALINGS = ("none", "standard", "range", "robust")
@@ -317,13 +318,16 @@ class Preparation:
     def _arrays(self) -> None:
         """Add nodes that describe images and sequences in numbers."""
         for i, column in enumerate(self._of("image", "sequence")):
-            step: ImageFeatures | SequenceFeatures
+            steps: list[ImageFeatures | SequenceFeatures | SoundFeatures]
             if column.kind == "image":
-                step = ImageFeatures(column.name, *column.shape)
+                steps = [ImageFeatures(column.name, *column.shape)]
             else:
-                step = SequenceFeatures(column.name, column.shape[1])
-            names = [(f"{column.name}: {word}", column.name) for word in step.names()]
-            self._add(f"{column.kind}{i}", step, (TABLE,), names)
+                steps = [SequenceFeatures(column.name, column.shape[1])]
+                if column.shape[1] == 1 and column.shape[0] >= LONG:
+                    steps.append(SoundFeatures(column.name))
+            for step in steps:
+                names = [(f"{column.name}: {word}", column.name) for word in step.names()]
+                self._add(f"{step.word.partition('_')[0]}{i}", step, (TABLE,), names)
 
     def _text(self, batch: Batch, targets: np.ndarray | None, words: list[str]) -> list[str]:
         """Add nodes for text columns, and return those that stay sparse."""

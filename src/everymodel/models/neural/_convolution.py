@@ -17,7 +17,7 @@ from everymodel.core.finding import Finding
 from everymodel.models.neural import _images
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.feed import Affine, Sequential
-from everymodel.scoring.layers.spectrogram import Spectrogram, usual_frames
+from everymodel.scoring.layers.spectrogram import Signals, Spectrogram, usual_frames
 from everymodel.scoring.steps.network import Network
 from everymodel.training.blocks import written
 from everymodel.training.blocks.convolution import ConvNet, Pixels, whitening
@@ -160,6 +160,16 @@ class Convolutional(NetworkEstimator):
 
     # --- what comes in ---
 
+    _dims: int | None = None
+
+    @property
+    def _axes(self) -> int | None:
+        return self._dims or self.dims
+
+    @property
+    def _rate(self) -> int | None:
+        return self.sample_rate
+
     def _read(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         """Inputs as one array, and y; the form is learnt."""
         self.sound_ = None
@@ -168,8 +178,8 @@ class Convolutional(NetworkEstimator):
             y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
             check_consistent_length(cells, y)
             y = column_or_1d(y, warn=True) if y.ndim == 1 else y
-            axes = self.dims or (2 if not self.sample_rate and _images.are_images(cells) else 1)
-            if self.sample_rate:
+            axes = self._axes or (2 if not self._rate and _images.are_images(cells) else 1)
+            if self._rate:
                 return self._hear(cells), y
             x, self.form_, self.findings_ = _images.read_cells(cells, None, axes)
             self.n_features_in_ = int(np.prod(self.form_.shape))
@@ -178,14 +188,14 @@ class Convolutional(NetworkEstimator):
         if X.dtype.kind not in "uifb":
             X = X.astype(np.float64)
         self.n_features_in_ = int(np.prod(X.shape[1:]))
-        if self.sample_rate:
+        if self._rate:
             return self._hear(X), y
-        x, self.form_ = _images.as_array(X, self.dims)
+        x, self.form_ = _images.as_array(X, self._axes)
         return x, y
 
     def _hear(self, X: Any) -> np.ndarray:
         """Sounds as spectrograms (n, frames, bands, 1)."""
-        self.sound_ = Spectrogram(rate=float(self.sample_rate or 0), frames=1)
+        self.sound_ = Spectrogram(rate=float(self._rate or 0), frames=1)
         self.sound_.frames = usual_frames(self.sound_, X)
         self.sound_.check()
         x = self.sound_(X)
@@ -297,6 +307,8 @@ class Convolutional(NetworkEstimator):
     def step(self, places: np.ndarray | None = None, classes: int | None = None) -> Network:
         """The fitted network as a scoring step; see Network for `places` and `classes`."""
         parts: list[Layer] = [] if self.sound_ is None else [self.sound_]
+        if self.form_.cells and self.form_.axes == 1:
+            parts.append(Signals(*self.form_.shape))
         body = written(self.net_)
         parts += body.layers if isinstance(body, Sequential) else [body]
         if self._loss == "square":
@@ -319,7 +331,7 @@ class Convolutional(NetworkEstimator):
         check_is_fitted(self, "net_")
         seen: list[tuple[str, Layer, np.ndarray]] = []
         step = self.step()
-        start = 1 if self.sound_ is not None else 0
+        start = 1 if self.sound_ is not None or (self.form_.cells and self.form_.axes == 1) else 0
         root = step.root()
         assert isinstance(root, Sequential)
         Sequential(root.layers[start:]).run(self._inputs(X), lambda path, layer, x, y: seen.append((path, layer, y)))

@@ -11,6 +11,7 @@ import numpy as np
 from everymodel.core.errors import DataError
 from everymodel.core.finding import Finding
 from everymodel.scoring import images, sequences
+from everymodel.scoring.layers.spectrogram import Signals
 
 _ENOUGH = 0.85  # of what a linear model knows must be left in a mirror, else a mirrored image is another thing
 _ROWS = 2000  # that the linear model is asked about
@@ -39,6 +40,8 @@ def is_cells(X: Any) -> bool:
     first = X[0]
     if isinstance(first, np.ndarray):
         return len({getattr(x, "shape", None) for x in X}) > 1 or X[0].dtype.kind == "O"
+    if isinstance(first, list | tuple):
+        return first != [] and not isinstance(first[0], list | tuple) and len({len(x) for x in X}) > 1
     return isinstance(first, str | bytes | bytearray) or hasattr(first, "getbands") or hasattr(first, "__fspath__")
 
 
@@ -95,11 +98,7 @@ def _signals(cells: Sequence[Any], form: Form | None) -> tuple[np.ndarray, Form,
         if len(set(lengths)) > 1:
             text = f"Signals have {min(lengths)} to {max(lengths)} steps; each begins or ends at step {form.shape[0]}."
             findings.append(Finding("mixed-lengths", "info", text, "Shorter ones are continued by zeros."))
-    out = np.zeros((len(made), *form.shape), dtype=np.float32)
-    for row, signal in enumerate(made):
-        take = min(len(signal), form.shape[0])
-        out[row, :take] = np.nan_to_num(signal[:take])
-    return out, form, findings
+    return Signals(*form.shape)(made), form, findings
 
 
 def as_array(X: Any, axes: int | None) -> tuple[np.ndarray, Form]:

@@ -25,7 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("convolution", "transposed_convolution", "pool", "global_pool", "grid_pool", "upsample", "shuffle"),
         *("flatten", "unflatten", "pixels", "views", "padded", "group_normalize"),
     ),
-    "spectrogram": ("spectrogram",),
+    "spectrogram": ("spectrogram", "signals"),
     "embeddings": ("tabular", "levels", "periodic", "piecewise", "spread", "clip"),
     "tokens": ("tokens", "token_vectors", "token_sums", "signals"),
     "recurrence": ("ragged", "recurrent", "side_by_side", "each_step", "pool_steps", "crf"),

@@ -130,3 +130,30 @@ def usual_frames(spectrogram: Spectrogram, sounds: Iterable[Any], share: float =
     """Frames within which most of the sounds lie."""
     counts = [spectrogram.count(len(sound)) for sound in sounds]
     return int(min(max(np.quantile(counts, share), 4), most)) if counts else 4
+
+
+@layer("signals")
+class Signals(Layer):
+    """Signals of their own lengths, each (T, c), -> (n, length, c): cut, or continued by zeros; gaps become zeros."""
+
+    formula: ClassVar[str] = "a = x, all of one length"
+
+    length: int = 1
+    width: int = 1
+
+    def check(self) -> None:
+        need(type(self.length) is int and 0 < self.length <= 1 << 24, "a layer has a wrong length")
+        need(type(self.width) is int and 0 < self.width <= 1 << 14, "a layer has a wrong width")
+
+    def __call__(self, x: Any) -> np.ndarray:
+        out = np.zeros((len(x), self.length, self.width), dtype=np.float32)
+        for row, signal in enumerate(x):
+            own = np.asarray(signal, dtype=np.float32)
+            own = own[:, None] if own.ndim == 1 else own
+            if own.ndim != 2 or own.shape[1] != self.width:
+                raise DataError(
+                    f"The signal in row {row} has shape {np.shape(signal)}; expected (steps, {self.width})."
+                )
+            take = min(len(own), self.length)
+            out[row, :take] = np.nan_to_num(own[:take], posinf=0.0, neginf=0.0)
+        return out

@@ -36,6 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "propagation": ("propagation",),
     "series": ("series",),
     "tagging": ("tagging",),
+    "spectrogram": ("sound_features",),
     "trees": ("trees", "oblivious"),
 }
 _PLACES = {word: module for module, words in MODULES.items() for word in words}
