@@ -55,6 +55,7 @@ from everymodel.models.neighbors.nearest_neighbors import KNeighborsRegressor as
 from everymodel.models.neighbors.neighbor_distance import NeighborDistance as NeighborDistance
 from everymodel.models.neural.convolutional import ConvolutionalClassifier as ConvolutionalClassifier
 from everymodel.models.neural.convolutional import ConvolutionalRegressor as ConvolutionalRegressor
+from everymodel.models.neural.detection import DetectionNetwork as DetectionNetwork
 from everymodel.models.neural.feed_forward import FeedForwardClassifier as FeedForwardClassifier
 from everymodel.models.neural.feed_forward import FeedForwardRegressor as FeedForwardRegressor
 from everymodel.models.neural.graph_attention import GraphAttentionClassifier as GraphAttentionClassifier
@@ -67,7 +68,11 @@ from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronC
 from everymodel.models.neural.multilayer_perceptron import MultilayerPerceptronRegressor as MultilayerPerceptronRegressor
 from everymodel.models.neural.recurrent import RecurrentClassifier as RecurrentClassifier
 from everymodel.models.neural.recurrent import RecurrentRegressor as RecurrentRegressor
+from everymodel.models.neural.recurrent_forecaster import RecurrentForecaster as RecurrentForecaster
+from everymodel.models.neural.segmentation import SegmentationNetwork as SegmentationNetwork
 from everymodel.models.neural.sequence_tagger import SequenceTagger as SequenceTagger
+from everymodel.models.neural.signal_convolution import SignalConvolutionClassifier as SignalConvolutionClassifier
+from everymodel.models.neural.signal_convolution import SignalConvolutionRegressor as SignalConvolutionRegressor
 from everymodel.models.semi_supervised.label_propagation import LabelPropagation as LabelPropagation
 from everymodel.models.semi_supervised.label_spreading import LabelSpreading as LabelSpreading
 from everymodel.models.semi_supervised.self_training import SelfTrainingClassifier as SelfTrainingClassifier
