@@ -21,8 +21,8 @@ from everymodel.preprocessing.text import remember as remember_text
 from everymodel.scoring.graph import TABLE, Node
 from everymodel.scoring.steps.base import Batch, Sparse, Step
 from everymodel.scoring.steps.cells import Cells, ImageFeatures, SequenceFeatures
-from everymodel.scoring.steps.spectrogram import LONG, SoundFeatures
 from everymodel.scoring.steps.prepare import Blank, Join, Lookup, Numbers, OneHot, Project, SparseNumbers
+from everymodel.scoring.steps.spectrogram import LONG, SoundFeatures
 
 SCALINGS = ("none", "standard", "range", "robust")
 CATEGORIES = ("onehot", "codes", "native", "none")

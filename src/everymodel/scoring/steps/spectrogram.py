@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from everymodel.scoring.layers.spectrogram import Spectrogram
@@ -53,9 +55,7 @@ class SoundFeatures(Step):
             own = seen[heard[0] : heard[-1] + 1] if len(heard) else seen
             edges = (np.arange(PARTS + 1) * len(own)) // PARTS
             shapes = own @ waves / self.bands  # (frames, SHAPES)
-            parts = [
-                shapes[low : max(high, low + 1)].mean(axis=0) for low, high in zip(edges[:-1], edges[1:], strict=True)
-            ]
+            parts = [shapes[low : max(high, low + 1)].mean(axis=0) for low, high in itertools.pairwise(edges)]
             figures = [[len(sound), len(heard)], own.mean(axis=0), own.std(axis=0), *parts]
             out[row] = np.concatenate(figures)
         return out
