@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from everymodel.scoring.steps import series
-from everymodel.scoring.steps.series import KERNELS, POOLS, TAPS, WEIGHT, Hydra, Rocket
+from everymodel.scoring.steps.series import KERNELS, POOLS, SHORTEST, TAPS, WEIGHT, Hydra, Rocket
 
 RIVALS = 8  # kernels of a group of Hydra
+USUAL = 4096  # steps that longer series are brought to unless `length` says otherwise
 DILATIONS = 32  # of MultiRocket, at most
 _GOLDEN = (5**0.5 + 1) / 2
 _TOGETHER = 9  # signals that a kernel of MultiRocket sums at most, of Hydra 8
@@ -24,7 +26,7 @@ def is_cells(X: Any) -> bool:
         return X.dtype == object and X.ndim == 1 and len(X) > 0 and isinstance(X[0], np.ndarray | list | tuple)
     if not isinstance(X, list | tuple) or not X or not all(isinstance(x, np.ndarray | list | tuple) for x in X):
         return False
-    return len({len(x) for x in X}) > 1
+    return len({x.shape if isinstance(x, np.ndarray) else (len(x),) for x in X}) > 1
 
 
 def spread(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -36,6 +38,31 @@ def spread(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     rest = np.where(good, together - centre, 0.0)
     scale = np.sqrt((rest * rest).sum(axis=0) / count)
     return centre, np.where(scale > 1e-12 * np.maximum(np.abs(centre), 1e-12), scale, 1.0)
+
+
+def length_of(sizes: np.ndarray, length: int | None, stretch: bool) -> tuple[int, int]:
+    """(steps of every series in the features, how many steps of a series they are); said where that is less."""
+    longest = min(int(sizes.max()), max(4 * int(np.median(sizes)), SHORTEST))
+    cut = int((sizes > longest).sum())
+    if cut and not stretch:
+        warnings.warn(
+            f"{cut:,} of {len(sizes):,} series are more than 4 times longer than half of them: only their first "
+            f"{longest:,} steps are looked at.",
+            UserWarning,
+            stacklevel=5,
+        )
+    if length is not None:
+        return int(length), longest
+    if longest > USUAL:
+        warnings.warn(
+            f"The longest series has {longest:,} steps; means over equal stretches bring it to {USUAL:,}, and the "
+            f"others likewise. Set length={longest} to keep all steps.",
+            UserWarning,
+            stacklevel=5,
+        )
+    if longest >= SHORTEST:
+        return min(longest, USUAL), longest
+    return SHORTEST if longest < 2 else (longest - 1) * -(-(SHORTEST - 1) // (longest - 1)) + 1, longest
 
 
 def hydras(rng: np.random.Generator, x: np.ndarray, groups: int) -> list[Part]:

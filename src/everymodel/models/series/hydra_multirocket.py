@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from everymodel.models._place import codes_of
 from everymodel.models.series import _kernels, _ridge
 from everymodel.scoring.steps import series
 from everymodel.scoring.steps.base import Step
-from everymodel.scoring.steps.series import KERNELS, SHORTEST, TAPS, Hydra, Rocket, Series
+from everymodel.scoring.steps.series import KERNELS, TAPS, Hydra, Rocket, Series
 
 CARD = {
     "name": "hydra_multirocket",
@@ -65,7 +64,12 @@ CARD = {
             "low": 10,
             "high": 100000,
             "tune": False,
-            "text": "Steps to which every series is brought; none: the median length, at most 4096.",
+            "text": "Steps that the longest series becomes; none: as many as it has, at most 4096.",
+        },
+        "stretch": {
+            "type": "bool",
+            "default": False,
+            "text": "Whether shorter series are stretched to the length of the longest, rather than followed by zeros.",
         },
         "alpha": {
             "type": "float",
@@ -102,7 +106,6 @@ CARD = {
     },
 }
 
-USUAL = 4096  # steps that longer series are brought to unless `length` says otherwise
 _CELLS = 250_000_000  # features of all rows together: 1 GB
 
 
@@ -116,6 +119,7 @@ class _ShapesAndRidge(BaseEstimator):
         groups: int = 64,
         own_scale: bool = False,
         length: int | None = None,
+        stretch: bool = False,
         alpha: float | None = None,
         random_state: Any = None,
     ):
@@ -123,6 +127,7 @@ class _ShapesAndRidge(BaseEstimator):
         self.groups = groups
         self.own_scale = own_scale
         self.length = length
+        self.stretch = stretch
         self.alpha = alpha
         self.random_state = random_state
 
@@ -143,7 +148,7 @@ class _ShapesAndRidge(BaseEstimator):
                 raise DataError("Found 0 series; expected at least 2.")
             if not reset:
                 return found, None
-            self.n_features_in_ = found[0].shape[1]
+            self.__dict__.pop("n_features_in_", None)  # steps of a table; cells may have any number
             if y is None or len(y) != len(found):
                 came = "none" if y is None else f"{len(y):,}"
                 raise DataError(f"There are {len(found):,} series and {came} targets; expected as many of each.")
@@ -161,10 +166,10 @@ class _ShapesAndRidge(BaseEstimator):
     ) -> _ridge.Fitted:
         rng = np.random.default_rng(check_random_state(self.random_state).randint(0, 2**31 - 1))
         sizes = np.array([len(x) for x in X])
-        length = self._length(sizes)
-        rows = [np.clip(np.asarray(x, dtype=np.float64), -1e30, 1e30) for x in X]
+        length, longest = _kernels.length_of(sizes, self.length, bool(self.stretch))
+        rows = [np.clip(np.where(np.isfinite(x), x, np.nan), -1e30, 1e30) for x in X]
         centre, scale = _kernels.spread(rows)
-        x, lengths = series.prepared(rows, length, centre, scale, bool(self.own_scale))
+        x, lengths = series.prepared(rows, length, longest, centre, scale, bool(self.own_scale), bool(self.stretch))
         room = _CELLS // len(x)
         parts = [
             *_kernels.hydras(rng, x, min(self.groups, room // 256)),
@@ -181,6 +186,7 @@ class _ShapesAndRidge(BaseEstimator):
         none = np.zeros((0, 1, _kernels.RIVALS, TAPS), dtype=np.int16)
         self.step_ = Series(
             length=length,
+            longest=longest,
             centre=centre,
             scale=scale,
             counts=np.array([(len(r.biases), r.dilation, d, r.phase) for r, d in rockets], np.int32).reshape(-1, 4),
@@ -194,24 +200,10 @@ class _ShapesAndRidge(BaseEstimator):
             channels=None if p == 1 else np.array([r.channels for r, _ in rockets], bool).reshape(-1, KERNELS, p),
             teams=None if p == 1 else np.array([h.channels for h, _ in hydras], bool).reshape(len(hydras), -1, p),
             own=bool(self.own_scale),
+            stretch=bool(self.stretch),
         )
         self.length_, self.alpha_, self.n_parts_ = length, found.alpha, len(parts)
         return found
-
-    def _length(self, sizes: np.ndarray) -> int:
-        """Steps of every series; series too short for a kernel get steps in between."""
-        usual = int(np.median(sizes)) if self.length is None else int(self.length)
-        if self.length is None and usual > USUAL:
-            warnings.warn(
-                f"The series have about {usual:,} steps; means over equal stretches bring them to {USUAL:,}. "
-                f"Set length={usual} to keep them all.",
-                UserWarning,
-                stacklevel=4,
-            )
-            usual = USUAL
-        if usual >= SHORTEST:
-            return usual
-        return SHORTEST if usual < 2 else (usual - 1) * -(-(SHORTEST - 1) // (usual - 1)) + 1
 
 
 class HydraMultiRocketClassifier(ClassifierMixin, _ShapesAndRidge):
@@ -223,8 +215,8 @@ class HydraMultiRocketClassifier(ClassifierMixin, _ShapesAndRidge):
     and by how much. A ridge weighs the features, scaled to unit spread; its penalty has the least error on rows left
     out one by one, and these rows' scores also set the heat of the softmax that gives probabilities.
 
-    Series of unlike lengths are brought to the median length by straight lines (or means, where they are longer), and
-    their length is a feature; gaps (NaN) are filled on straight lines; series below 10 steps get steps in between.
+    Shorter series are followed by zeros, which stand for the mean (or stretched, if asked), and their length is a
+    feature; gaps (NaN) are filled on straight lines; where no series has 10 steps, steps are put in between.
 
     Parameters
     ----------
@@ -235,7 +227,9 @@ class HydraMultiRocketClassifier(ClassifierMixin, _ShapesAndRidge):
     own_scale : bool, default=False
         Standardise each series by itself. By default a signal is standardised over all series, so that size counts.
     length : int or None, default=None
-        Steps to which every series is brought; None: the median length, at most 4096.
+        Steps that the longest series becomes; None: as many as it has, at most 4096, which is said.
+    stretch : bool, default=False
+        Stretch shorter series to the length of the longest.
     alpha : float or None, default=None
         Penalty of the ridge; None: chosen.
     random_state : int, RandomState instance or None, default=None

@@ -23,7 +23,7 @@ KERNELS = 84  # ways to choose three of nine taps
 SHORTEST = 10  # steps: the differences of shorter series do not fill a kernel
 LONGEST = 100_000
 POOLS = 4  # answers of a kernel and a threshold
-TRIPLES = np.array(list(itertools.combinations(range(TAPS), 3)))  # (84, 3): taps of weight 2, the others weigh -1
+TRIPLES = list(itertools.combinations(range(TAPS), 3))  # 84: taps of weight 2, the others weigh -1
 HALF = 4095  # whole numbers that the values of a series become in Hydra
 WEIGHT = 4096  # at most, the sum of a kernel's whole weights without their signs: 4095 * 4096 < 2^24
 _CELLS = 1 << 18  # numbers of MultiRocket held at once: 1 MB, so that they stay in the cache; of Hydra half of them
@@ -133,13 +133,18 @@ def convolved(z: np.ndarray, dilation: int) -> np.ndarray:
     base = taps[0] + taps[1]
     for tap in taps[2:]:
         base += tap
+    np.negative(base, out=base)
+    taps = [np.float32(3.0) * tap for tap in taps]
     out = np.empty((KERNELS, z.shape[1], length), dtype=np.float32)
+    pair = np.empty(z.shape[1:], dtype=np.float32)
+    last = (-1, -1)
     for kernel, (a, b, c) in enumerate(TRIPLES):
-        own, here = out[kernel], kernel if len(z) > 1 else 0
-        np.add(taps[a][here], taps[b][here], out=own)
-        own += taps[c][here]
-        own *= np.float32(3.0)
-        own -= base[here]
+        here = kernel if len(z) > 1 else 0
+        if len(z) > 1 or last != (a, b):  # kernels of one signal share what their first two taps give
+            np.add(taps[a][here], taps[b][here], out=pair)
+            pair += base[here]
+            last = (a, b)
+        np.add(pair, taps[c][here], out=out[kernel])
     return out
 
 
@@ -160,28 +165,33 @@ def rocket(part: Rocket, x: np.ndarray) -> np.ndarray:
     for kernels, steps in inside(part.dilation, part.phase, length):
         own = np.ascontiguousarray(C[kernels, :, steps])  # (m, r, t)
         m, t = len(kernels), own.shape[2]
-        rest = np.empty((m, r, t), dtype=np.float32)
-        below = np.ones((m * r, t + 1), dtype=bool)  # a step below the threshold after each series keeps them apart
-        starts = np.arange(m * r) * (t + 1)
-        for f, bias in enumerate(part.biases):
-            np.subtract(own, bias[kernels, None, None], out=rest)
-            np.less_equal(rest.reshape(m * r, t), 0.0, out=below[:, :t])
-            np.maximum(rest, 0.0, out=rest)
-            found = np.flatnonzero(below)
+        size = max(1, _CELLS // own.size)  # thresholds at once
+        for f in range(0, len(part.biases), size):
+            rest = own - part.biases[f : f + size, kernels, None, None]  # (b, m, r, t)
+            n = len(rest) * m * r
+            below = np.ones((n, t + 1), dtype=bool)  # a step below the threshold after each series keeps them apart
+            np.less_equal(rest.reshape(n, t), np.float32(0.0), out=below[:, :t])
+            total = rest.sum(axis=3).ravel()
+            np.abs(rest, out=rest)
+            excess = (total + rest.sum(axis=3).ravel()) / 2.0  # of all that is above the threshold
+            starts = np.arange(n, dtype=np.int32) * np.int32(t + 1)
+            found = np.flatnonzero(below).astype(np.int32)
             first = np.searchsorted(found, starts)
             count = np.diff(first, append=len(found)) - 1  # below
             above = t - count
-            gaps = np.diff(found, prepend=-1)
-            where = np.add.reduceat(found, first) - starts * (count + 1) - t
+            gap = np.empty_like(found)
+            gap[0] = found[0] + 1
+            np.subtract(found[1:], found[:-1], out=gap[1:])
+            where = np.add.reduceat(found, first, dtype=np.int64) - starts.astype(np.int64) * (count + 1) - t
             positive = np.maximum(above, 1)
             pools = (
                 above / t,
-                rest.reshape(m * r, t).sum(axis=1) / positive,
+                np.where(above > 0, excess / positive, 0.0),
                 np.where(above > 0, (t * (t - 1) // 2 - where) / positive / t, -1.0),
-                (np.maximum.reduceat(gaps, first) - 1) / t,
+                (np.maximum.reduceat(gap, first) - 1) / t,
             )
             for pool, values in enumerate(pools):
-                out[pool, f, kernels] = values.reshape(m, r)
+                out[pool, f : f + size, kernels] = values.reshape(-1, m, r).swapaxes(0, 1)
     return np.ascontiguousarray(np.moveaxis(out, 3, 0)).reshape(r, -1)
 
 
@@ -249,8 +259,8 @@ def plain(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 class Series(_Gives):
     """Series -> link(features weights + intercept): (n,) or (n, t) values, or probabilities (n, k).
 
-    length : steps to which every series is brought. centre, scale (p,) : what standardises its p signals.
-    own : each series is then standardised by itself as well.
+    length, longest, stretch : how series of other lengths are brought to one; see `prepared`.
+    centre, scale (p,) : what standardises the p signals. own : each series is then standardised by itself as well.
     counts (m, 4) : for each part of rockets how many thresholds, its dilation, 1 where it looks at differences, and its
     phase; thresholds stand one after the other in biases (sum of counts, 84), signals in channels (m, 84, p) or None.
     fights (h, 2) : for each part of hydras its dilation and 1 where it looks at differences; kernels (h, g, k, 9);
@@ -262,6 +272,7 @@ class Series(_Gives):
     tolerance: ClassVar[float] = 1e-6
 
     length: int
+    longest: int
     centre: np.ndarray
     scale: np.ndarray
     counts: np.ndarray
@@ -275,6 +286,7 @@ class Series(_Gives):
     channels: np.ndarray | None = None
     teams: np.ndarray | None = None
     own: bool = False
+    stretch: bool = False
     gives: str = "value"
     heat: float = 1.0
     squeeze: bool = True
@@ -294,7 +306,7 @@ class Series(_Gives):
         return np.concatenate(parts) if parts else np.zeros((0, len(self.intercept)))
 
     def _scored(self, X: Any) -> np.ndarray:
-        x, lengths = prepared(X, self.length, self.centre, self.scale, self.own)
+        x, lengths = prepared(X, self.length, self.longest, self.centre, self.scale, self.own, self.stretch)
         steps = np.diff(x, axis=2)
         made = [features(part, steps if differs else x) for part, differs in self.parts()]
         F = np.concatenate([*made, plain(x, lengths)], axis=1)
@@ -320,7 +332,11 @@ class Series(_Gives):
 
     def check(self) -> None:
         whole = isinstance(self.length, int) and SHORTEST <= self.length <= LONGEST
-        need(whole and self.own in (True, False) and self.squeeze in (True, False), "series are described wrongly")
+        whole = whole and isinstance(self.longest, int) and 0 < self.longest < 1 << 40
+        need(
+            whole and all(isinstance(f, bool) for f in (self.own, self.stretch, self.squeeze)),
+            "series are described wrongly",
+        )
         p = len(self.centre)
         need(self.centre.shape == self.scale.shape == (p,) and p > 0, "what standardises series does not fit")
         for name in ("centre", "scale", "biases", "mean", "spread", "weights", "intercept"):
@@ -370,9 +386,18 @@ def standard(F: np.ndarray, mean: np.ndarray, spread: np.ndarray, sparse: int) -
 
 
 def prepared(
-    X: Sequence[np.ndarray], length: int, centre: np.ndarray, scale: np.ndarray, own: bool
+    X: Sequence[np.ndarray],
+    length: int,
+    longest: int,
+    centre: np.ndarray,
+    scale: np.ndarray,
+    own: bool = False,
+    stretch: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Series (n of (T, p)) standardised, without gaps and at one length -> ((n, p, length) float32, (n,) lengths).
+    """Series (n of (T, p)) standardised, without gaps and at one length -> ((n, p, length) float32, (n,) their T).
+
+    `longest` steps become `length`, fewer steps become as many less and zeros follow; more are cut at the end. With
+    `stretch` every series fills the length.
 
     Raises
     ------
@@ -380,23 +405,25 @@ def prepared(
         if a series has not p signals.
     """
     p = len(centre)
-    out = np.empty((len(X), p, length), dtype=np.float32)
     lengths = np.array([len(cell) for cell in X], dtype=np.float64)
-    if len(X) and not own and all(np.shape(cell) == (length, p) for cell in X):
+    if len(X) and not own and length == longest and all(np.shape(cell) == (length, p) for cell in X):
         x = np.stack(X).astype(np.float64, copy=False)  # (n, T, p)
         if np.isfinite(x).all():
             z = (np.clip(x, -_LIMIT, _LIMIT) - centre) / scale
-            out[...] = np.clip(z, -1e6, 1e6).swapaxes(1, 2)
-            return out, lengths
+            return np.ascontiguousarray(np.clip(z, -1e6, 1e6).swapaxes(1, 2), dtype=np.float32), lengths
+    out = np.zeros((len(X), p, length), dtype=np.float32)
     for row, cell in enumerate(X):
         x = np.asarray(cell, dtype=np.float64)
         x = x[:, None] if x.ndim == 1 else x
         if x.ndim != 2 or x.shape[1] != p or not len(x):
             raise DataError(f"A series has shape {x.shape}; expected (steps, {p}) as in the fit.")
+        x = x if stretch else x[:longest]
+        steps = length if stretch else max(1, round(len(x) * length / longest))
         for j in range(p):
-            z = resampled((np.clip(filled(x[:, j], centre[j]), -_LIMIT, _LIMIT) - centre[j]) / scale[j], length)
+            z = (np.clip(filled(x[:, j], centre[j]), -_LIMIT, _LIMIT) - centre[j]) / scale[j]
+            z = resampled(z, steps)
             if own:
                 spread = z.std()
                 z = (z - z.mean()) / (spread if spread > 1e-8 else 1.0)
-            out[row, j] = np.clip(z, -1e6, 1e6)
+            out[row, j, :steps] = np.clip(z, -1e6, 1e6)
     return out, lengths
