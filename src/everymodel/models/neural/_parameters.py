@@ -87,4 +87,27 @@ PARAMETERS = {
         "tune": False,
         "text": "Where to train.",
     },
+    # graphs
+    "neighbors": {
+        "type": "int",
+        "default": None,
+        "low": 1,
+        "high": 10000,
+        "tune": False,
+        "text": "Neighbours drawn of each node where batch_size is given; none: 10.",
+    },
+    "scaling": {
+        "type": "choice",
+        "default": "auto",
+        "choices": ["auto", "rows", "standard", "none"],
+        "tune": False,
+        "text": "Features as shares of their row, by column to mean 0 and spread 1, or as they are.",
+    },
+    "pooling": {
+        "type": "choice",
+        "default": "mean",
+        "choices": ["mean", "max", "attention"],
+        "tune": False,
+        "text": "How nodes become one row, where whole graphs are judged.",
+    },
 }
