@@ -62,6 +62,10 @@ class Piecewise(Block):
     column, start, width (q,) : see `pieces`; the same for all networks, and not learnt.
     """
 
+    column: torch.Tensor
+    start: torch.Tensor
+    width: torch.Tensor
+
     def __init__(self, column: torch.Tensor, start: torch.Tensor, width: torch.Tensor):
         super().__init__()
         self.register_buffer("column", column)
@@ -79,6 +83,8 @@ class Levels(Block):
     """Codes of levels as rows of one table, (f, b, c) -> (f, b, c * e). The last row of each column, for levels that
     were not seen, starts at zero and is used in training by rows that lack the value.
     """
+
+    starts: torch.Tensor
 
     def __init__(self, nets: int, sizes: list[int], outputs: int):
         super().__init__()
