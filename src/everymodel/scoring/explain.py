@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from everymodel.core.errors import ParameterError
+from everymodel.core.errors import CapabilityError, ParameterError
+from everymodel.core.schema import SERIES_TASKS
 from everymodel.core.seeds import derive
 from everymodel.scoring import probe, table
 from everymodel.scoring.steps.base import Batch
@@ -43,6 +44,8 @@ def explain(
     "contributions": [{"column", "cell", "contribution"}, ...] largest first, at most `top`, "rest": the sum of the
     others}.
     """
+    if model.task in SERIES_TASKS:
+        raise CapabilityError("A forecast has no columns to explain it by. Its report shows how each step was tested.")
     if not batch.n:
         return []
     background = _background(model)

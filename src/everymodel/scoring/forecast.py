@@ -187,7 +187,8 @@ class Forecaster(Model):
         """(ids, series, last places on the grid or None) of whatever is given."""
         if data is None:
             past = self.past
-            return self.ids, past.cells(), (past.starts + past.lengths - 1).tolist()
+            ends = (past.starts + past.lengths - 1).tolist() if self.told.get("time") else None
+            return self.ids, past.cells(), ends
         if _numbers(data):
             values = np.asarray(data, dtype=np.float64)
             if not np.isfinite(values).any():

@@ -13,8 +13,8 @@ import typer
 
 from everymodel.core.errors import ParameterError
 from everymodel.core.files import atomic_write
-from everymodel.core.schema import FREE_TASKS
-from everymodel.interfaces.cli import draw, structure
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
+from everymodel.interfaces.cli import draw, forecast, structure
 from everymodel.interfaces.cli.shell import (
     Json,
     Quiet,
@@ -37,6 +37,7 @@ EXAMPLES = examples(
     "everymodel fit houses.csv -t price --budget 5m --resume run1",
     "everymodel fit customers.csv --report segments.html          # no target: which groups are there?",
     "everymodel fit edges.csv --nodes nodes.csv -t label          # nodes of a graph",
+    "everymodel fit sales.csv --time month -t sales --horizon 12  # what comes next",
     "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
@@ -87,6 +88,14 @@ def command(
         int | None,
         typer.Option(
             min=1, help="Number of new columns (reduce) or coordinates (embed: 2 or 3).", rich_help_panel=_FREE
+        ),
+    ] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Forecast: steps ahead of series along --time (named by --group). Done by itself where the table "
+            "holds nothing but evenly spaced series.",
         ),
     ] = None,
     metric: Annotated[
@@ -214,6 +223,7 @@ def command(
             clusters=clusters,
             contamination=contamination,
             components=components,
+            horizon=horizon,
             nodes=nodes,
             progress=progress,
             verbose=verbose,
@@ -237,6 +247,8 @@ def command(
         emit(told(run, files, took))
     elif quiet:
         print(draw.clean(run.headline, 2000))
+    elif run.story["task"] in SERIES_TASKS:
+        forecast.show(run, files, took, data)
     elif run.story["task"] in FREE_TASKS:
         structure.show(run, files, took, data, target, task)
     else:
@@ -426,8 +438,11 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
     out.print()
     saved = shlex.quote(os.path.relpath(files["model"]) if not os.path.isabs(files["model"]) else files["model"])
     out.print(draw.heading("Next"))
-    steps = [f"everymodel predict {saved} new.csv -o out.csv"]
-    steps.append(f"everymodel explain {saved} {shlex.quote(data) if Path(data).is_file() else 'new.csv'} --row 0")
+    if run.story["task"] in SERIES_TASKS:
+        steps = [f"everymodel predict {saved} -o next.csv", f"everymodel predict {saved} newer.csv --horizon 3"]
+    else:
+        steps = [f"everymodel predict {saved} new.csv -o out.csv"]
+        steps.append(f"everymodel explain {saved} {shlex.quote(data) if Path(data).is_file() else 'new.csv'} --row 0")
     if not files["report"]:
         steps.append(f"everymodel report {shlex.quote(files['run_folder'])} -o report.html")
     steps.append(f"everymodel serve {saved}")

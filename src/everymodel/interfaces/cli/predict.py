@@ -7,12 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.core.schema import FREE_TASKS
-from everymodel.interfaces.cli import draw
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
+from everymodel.interfaces.cli import draw, forecast
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import (
     WRITABLE,
-    Data,
     Encoding,
     ModelFile,
     Query,
@@ -27,6 +26,7 @@ EXAMPLES = examples(
     "everymodel predict price.em new.csv -o out.csv",
     "everymodel predict price.em new.csv --interval 0.9 --with-data -o out.parquet",
     "cat new.csv | everymodel predict churn.em - --proba > out.csv",
+    "everymodel predict sales.em --horizon 24      # a forecast goes on from the end of its data",
     "everymodel predict segments.em new.csv --with-data -o named.csv     # group, name and confidence of each row",
 )
 
@@ -34,7 +34,14 @@ EXAMPLES = examples(
 @guarded
 def command(
     model: ModelFile,
-    data: Data,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="A file (CSV, Parquet, JSON, Excel, HTML, ...), a database URL, or - for standard input. A forecast "
+            "goes on from the end of what it was made of where there is none.",
+        ),
+    ] = None,
     out: Annotated[
         str,
         typer.Option("--out", "-o", help=f"Where to write ({' '.join(WRITABLE)}); - is CSV on standard output."),
@@ -43,6 +50,7 @@ def command(
     interval: Annotated[
         float | None, typer.Option(help="Add bounds that hold the true value with this level, such as 0.9.")
     ] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Forecasts: steps ahead; default as at fit.")] = None,
     with_data: Annotated[bool, typer.Option("--with-data", help="Write the rows too, before the answers.")] = False,
     impute_missing: Annotated[
         bool, typer.Option("--impute-missing", help="Treat columns that are not there as missing cells.")
@@ -66,6 +74,17 @@ def command(
         from everymodel import scoring
 
         loaded = scoring.load(model)
+        if loaded.task in SERIES_TASKS:
+            table = (
+                None if data is None else read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
+            )
+            answers = forecast.answers(loaded, table and table.frame, horizon, interval, proba, with_data)
+            forecast.write(answers, out, as_json, quiet)
+            return
+        if horizon is not None:
+            raise ParameterError(f"{model} ({loaded.task}) answers rows, so there is no horizon. Leave --horizon out.")
+        if data is None:
+            raise ParameterError("Name the rows to answer: everymodel predict MODEL DATA (- is standard input).")
         if proba and loaded.task in ("anomaly", "reduce", "embed"):
             raise CapabilityError(f"{model} ({loaded.task}) has no probabilities. Leave --proba out.")
         if proba and loaded.task == "regression":

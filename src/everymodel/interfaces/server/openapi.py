@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from everymodel import __version__
-from everymodel.core.schema import FREE_TASKS, Column
+from everymodel.core.schema import FREE_TASKS, SERIES_TASKS, Column
 from everymodel.scoring import Model
 from everymodel.scoring.images import data_url
 
@@ -142,7 +142,7 @@ def prediction_schema(model: Model) -> dict[str, Any]:
     if model.task in FREE_TASKS:
         return _free_schema(model)
     labels = [str(c).lower() if isinstance(c, bool) else str(c) for c in model.classes or ()]
-    if model.task == "regression" and len(model.targets) > 1:
+    if model.task in SERIES_TASKS or (model.task == "regression" and len(model.targets) > 1):
         value: dict[str, Any] = {
             "type": "object",
             "description": "The predicted values.",
@@ -170,7 +170,9 @@ def prediction_schema(model: Model) -> dict[str, Any]:
             },
         },
     }
-    if model.task == "regression":
+    if model.task in SERIES_TASKS:
+        del said["properties"]["explanation"]
+    elif model.task == "regression":
         said["properties"]["interval"] = {
             "type": "object",
             "description": "Bounds that hold the true value with the given level, if interval was asked for.",

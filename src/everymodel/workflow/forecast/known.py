@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,6 +93,13 @@ def known(source: Table, target: str, time: str | None, group: str | None, asked
     lost = ~np.isfinite(when)
     which, ids = _groups(frame, group)
     grid = series.find([when[(which == k) & ~lost] for k in range(max(len(ids), 1))], dates)
+    turned = _turned(clock, frame[time]) if clock is not None and time else None
+    if turned is not None and clock is not None and (grid is None or grid.unit != "month"):  # 01/02 may be either
+        other, form = turned
+        found = series.find([other[which == k] for k in range(max(len(ids), 1))], True)
+        if found is not None and (grid is None or found.unit == "month"):
+            grid, when, clock = found, other, replace(clock, date_format=form)
+            lost = ~np.isfinite(when)
     if grid is None:
         if not asked:
             return None
@@ -127,8 +134,6 @@ def _time_column(frame: pd.DataFrame, names: list[str]) -> str | None:
 
 def _times(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, Column | None]:
     """(n,) times with NaN, and how they are written; None where the column holds neither dates nor numbers."""
-    from dataclasses import replace
-
     import pandas as pd
 
     from everymodel.workflow.understand.kinds import examine
@@ -145,9 +150,17 @@ def _times(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, Column | None]:
     return values, replace(told[1], name=name, kind="number", role="time", low=None, high=None, levels=())
 
 
-def _target(frame: pd.DataFrame, name: str, asked: bool) -> tuple[np.ndarray, Column | None]:
-    from dataclasses import replace
+def _turned(clock: Column, column: pd.Series) -> tuple[np.ndarray, str] | None:
+    """The times with day and month the other way round, and their format; None where they cannot be read so."""
+    form = clock.date_format
+    if not form or "|" in form or "%d" not in form or "%m" not in form:
+        return None
+    form = form.replace("%d", "%x").replace("%m", "%d").replace("%x", "%m")
+    other, bad = series.read_times(column, True, form)
+    return None if bad.any() or not np.isfinite(other).all() else (other, form)
 
+
+def _target(frame: pd.DataFrame, name: str, asked: bool) -> tuple[np.ndarray, Column | None]:
     from everymodel.workflow.understand.kinds import examine
 
     seen = examine(name, frame[name])

@@ -102,10 +102,12 @@ def forecast(
     with _stage("understand", timing, listener):
         findings = [*source.findings, *known.findings]
         lengths = np.array([len(y) for y in known.values])
-        season = series.season_of(known.values, known.frequency.seasons())
-        h = _horizon(horizon, known, lengths, season)
-        test_rows, plan = _set_aside(lengths, h, season, findings)
+        usual = known.frequency.seasons()
+        h = _horizon(horizon, known, lengths, usual)
+        test_rows = _set_aside(lengths, h, usual[0] if usual else 1)
         train = [y[:-h] if i in set(test_rows.tolist()) else y for i, y in enumerate(known.values)]
+        season = series.season_of(train, usual)  # the test part has no say in this either
+        train, test_rows, plan = _planned(known.values, train, test_rows, h, season, findings)
         _notice(known, season, plan, h, findings)
     with _stage("search", timing, listener):
         chosen = choice.choose(train, plan, season, models=models, metric=metric, clock=inner, trials=trials, seed=seed,
@@ -126,14 +128,14 @@ def forecast(
     return made
 
 
-def _horizon(asked: int | None, known: Known, lengths: np.ndarray, season: int) -> int:
+def _horizon(asked: int | None, known: Known, lengths: np.ndarray, seasons: tuple[int, ...]) -> int:
     longest = int(lengths.max())
     if longest < 4:
         raise DataError(
             f"The longest series has {longest} values in even steps; a forecast needs at least 4, and 20 to be judged."
         )
     if asked is None:
-        usual = _DEFAULTS.get((known.frequency.unit, int(known.frequency.step)), season if season > 1 else 6)
+        usual = _DEFAULTS.get((known.frequency.unit, int(known.frequency.step)), seasons[0] if seasons else 6)
         return int(max(1, min(usual, np.median(lengths) // 5)))
     if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or not 1 <= asked <= 10_000:
         raise ParameterError(f"horizon={asked!r} is not possible: expected a whole number of steps from 1 to 10000.")
@@ -145,28 +147,34 @@ def _horizon(asked: int | None, known: Known, lengths: np.ndarray, season: int) 
     return int(asked)
 
 
-def _set_aside(
-    lengths: np.ndarray, horizon: int, season: int, findings: list[Finding]
-) -> tuple[np.ndarray, backtest.Plan]:
-    """(series whose last horizon is the test, from where to look ahead in the rest)."""
-    need = horizon + max(backtest.least(season), horizon // 2)
-    rows = np.flatnonzero(lengths >= need)
-    left = lengths.copy()
-    left[rows] -= horizon
-    plan = backtest.plan(left, horizon, season) if len(rows) else None
+def _set_aside(lengths: np.ndarray, horizon: int, season: int) -> np.ndarray:
+    """Series whose last horizon is the test: those that are long enough to look ahead once more before it."""
+    return np.flatnonzero(lengths >= horizon + max(backtest.least(season), horizon // 2))
+
+
+def _planned(
+    values: list[np.ndarray],
+    train: list[np.ndarray],
+    rows: np.ndarray,
+    horizon: int,
+    season: int,
+    findings: list[Finding],
+) -> tuple[list[np.ndarray], np.ndarray, backtest.Plan]:
+    """(training parts, series with a test, from where to look ahead in the training parts)."""
+    plan = backtest.plan(np.array([len(y) for y in train]), horizon, season) if len(rows) else None
+    longest = max(map(len, values))
     if plan is None:
-        rows = rows[:0]
-        plan = backtest.plan(lengths, horizon, season)
+        train, rows = values, rows[:0]
+        plan = backtest.plan(np.array([len(y) for y in train]), horizon, season)
         if plan is None:
             raise DataError(
-                f"The longest series has {lengths.max()} values, too few to try a forecast of {horizon} steps once. "
+                f"The longest series has {longest} values, too few to try a forecast of {horizon} steps once. "
                 "Ask for fewer steps (horizon=1 needs 4 values) or give longer series."
             )
-        findings.append(say("forecast-untested", longest=int(lengths.max())))
-    elif len(rows) < len(lengths):
-        short = len(lengths) - len(rows)
-        findings.append(say("series-short", series=short, all=len(lengths)))
-    return rows, plan
+        findings.append(say("forecast-untested", longest=longest))
+    elif len(rows) < len(values):
+        findings.append(say("series-short", series=len(values) - len(rows), all=len(values)))
+    return train, rows, plan
 
 
 def _notice(known: Known, season: int, plan: backtest.Plan, horizon: int, findings: list[Finding]) -> None:
