@@ -29,7 +29,7 @@ def digits():
 @pytest.fixture(scope="module")
 def model(digits):
     X, _, y, _ = digits
-    return em.ConvolutionalClassifier(epochs=30, random_state=0).fit(X, y)
+    return em.ConvolutionalClassifier(epochs=20, random_state=0).fit(X, y)
 
 
 def _strokes(n: int = 120, side: int = 10, seed: int = 0):
@@ -199,7 +199,7 @@ def test_signals_of_different_lengths():
     for up in y:
         signal = rng.normal(size=(rng.integers(30, 50), 2)) * 0.3
         at = rng.integers(0, 20)
-        signal[at : at + 8, 0] += np.linspace(0, 2, 8)[:: 1 if up else -1]
+        signal[at : at + 8, 0] += np.linspace(0, 4, 8)[:: 1 if up else -1]
         X.append(signal)
     model = em.SignalConvolutionClassifier(width=8, epochs=12, random_state=0).fit(X[:80], y[:80])
     assert model.rate_ is None and model.score(X[80:], y[80:]) > 0.85

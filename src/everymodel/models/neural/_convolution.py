@@ -323,7 +323,9 @@ class Convolutional(NetworkEstimator):
         net = self.net_.eval()
         size = max(1, min(512, (1 << 22) // max(int(np.prod(x.shape[1:])), 1)))
         with torch.no_grad():
-            parts = [net(torch.tensor(x[low : low + size])).numpy() for low in range(0, len(x), size)]
+            parts = [
+                net(torch.tensor(np.ascontiguousarray(x[low : low + size]))).numpy() for low in range(0, len(x), size)
+            ]
         return np.concatenate(parts).astype(np.float64)
 
     def layers(self, X: Any) -> list[tuple[str, Layer, np.ndarray]]:

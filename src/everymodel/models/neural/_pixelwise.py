@@ -110,7 +110,10 @@ class Pixelwise(NetworkEstimator):
         check_is_fitted(self, "net_")
         net, size = self.net_.eval(), max(1, (1 << 20) // int(np.prod(x.shape[1:3])))
         with torch.no_grad():
-            parts = [net(torch.tensor(x[i : i + size])).movedim(1, -1).numpy() for i in range(0, len(x), size)]
+            parts = [
+                net(torch.tensor(np.ascontiguousarray(x[i : i + size]))).movedim(1, -1).numpy()
+                for i in range(0, len(x), size)
+            ]
         return np.concatenate(parts)
 
     def step(self) -> Network:

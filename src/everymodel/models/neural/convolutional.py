@@ -199,7 +199,7 @@ CARD = {
             "class": "everymodel.models.neural.convolutional:ConvolutionalClassifier",
             "tasks": ["binary", "multiclass", "multilabel"],
             "presets": [{"label_smoothing": 0.0}, {"label_smoothing": 0.0, "dropout": 0.3, "depth": 3}],
-            "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],
+            "tiny": [{"width": 4, "depth": 1, "epochs": 7, "random_state": 0}],
         },
         "regressor": {
             "class": "everymodel.models.neural.convolutional:ConvolutionalRegressor",
@@ -209,7 +209,7 @@ CARD = {
                 "check_methods_subset_invariance": "Sums in float32 differ in the seventh digit with other rows beside."
             },
             "presets": [{"label_smoothing": 0.0}, {"label_smoothing": 0.0, "dropout": 0.3, "depth": 3}],
-            "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],
+            "tiny": [{"width": 4, "depth": 1, "epochs": 7, "random_state": 0}],
         },
     },
 }

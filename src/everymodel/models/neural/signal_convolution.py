@@ -76,7 +76,7 @@ CARD = {
             "class": "everymodel.models.neural.signal_convolution:SignalConvolutionClassifier",
             "tasks": ["binary", "multiclass", "multilabel"],
             "presets": [{"label_smoothing": 0.0}],
-            "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],
+            "tiny": [{"width": 4, "depth": 1, "epochs": 7, "random_state": 0}],
         },
         "regressor": {
             "class": "everymodel.models.neural.signal_convolution:SignalConvolutionRegressor",
@@ -85,7 +85,7 @@ CARD = {
             "waivers": {
                 "check_methods_subset_invariance": "Sums in float32 differ in the seventh digit with other rows beside."
             },
-            "tiny": [{"width": 8, "epochs": 12, "random_state": 0}],
+            "tiny": [{"width": 4, "depth": 1, "epochs": 7, "random_state": 0}],
         },
     },
 }
@@ -97,7 +97,7 @@ def _heard(model: Any, X: Any) -> None:
     """Take long single signals as sounds."""
     cells = listed(X) if is_cells(X) else None
     if cells is None:
-        shape = np.shape(X)
+        shape = np.asarray(X).shape
         usual, width = (shape[1] if len(shape) > 1 else 0), (shape[2] if len(shape) > 2 else 1)
     else:
         usual = float(np.median([len(c) for c in cells])) if cells else 0

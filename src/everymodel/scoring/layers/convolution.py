@@ -455,7 +455,7 @@ class Views(Layer):
     def _seen(self, x: np.ndarray) -> list[np.ndarray]:
         seen = [x]
         for axis in self.mirrors:
-            need(x.ndim > axis + 1, f"mirror images need an axis {axis}; the input has shape {x.shape}")
+            need(x.ndim > axis, f"mirror images need an axis {axis}; the input has shape {x.shape}")
             seen += [np.flip(v, axis) for v in seen]
         return seen
 
