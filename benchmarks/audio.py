@@ -24,7 +24,7 @@ def load(folder: Path) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     names: list[str] = []
     sounds: list[np.ndarray] = []
     for part in "ab":
-        z = np.load(io.BytesIO(lzma.open(folder / f"fsdd_{part}.npz.xz").read()))
+        z = np.load(io.BytesIO(lzma.decompress((folder / f"fsdd_{part}.npz.xz").read_bytes())))
         ends = np.cumsum(z["lengths"])
         names += [str(n) for n in z["names"]]
         sounds += np.split(z["audio"].astype(np.float32) / 32768, ends[:-1])

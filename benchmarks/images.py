@@ -19,6 +19,7 @@ import argparse
 import gzip
 import importlib.util
 import io
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def cifar(folder: Path):
     def part(name: str):
         z = np.load(folder / name)
         head, blob, at = z["header"].tobytes(), z["blob"].tobytes(), z["offsets"]
-        cells = [np.asarray(Image.open(io.BytesIO(head + blob[a:b]))) for a, b in zip(at[:-1], at[1:])]
+        cells = [np.asarray(Image.open(io.BytesIO(head + blob[a:b]))) for a, b in itertools.pairwise(at)]
         return np.stack(cells), z["labels"]
 
     (a, ya), (b, yb), (test, yt) = (part(f"{w}.npz") for w in ("train_a", "train_b", "test"))

@@ -113,7 +113,7 @@ def test_signals_and_regressors_have_maps_too():
     images = rng.random((30, 9, 9))
     made = em.ConvolutionalRegressor(width=4, epochs=1, random_state=0).fit(images, images[:, 2, 2])
     maps = of_network(made.step(), images)
-    assert maps.answer.shape == (1,)
+    assert maps.answer.shape == (1,) and maps.heat.shape == (9, 9)
     maps.figure(3)
 
 

@@ -19,6 +19,7 @@ from everymodel.scoring import table
 from everymodel.scoring.graph import TABLE
 from everymodel.scoring.images import pixels
 from everymodel.scoring.layers.base import Layer
+from everymodel.scoring.layers.convolution import Pixels
 from everymodel.scoring.steps.base import Batch
 from everymodel.scoring.steps.network import Network
 
@@ -145,6 +146,9 @@ def of_network(network: Network, x: Any, labels: Sequence[str] = (), target: int
     """The maps of the first row of `x` in a network of `scoring.layers`."""
     trunk = _trunk(network.root())
     x = x[:1]
+    axes = next((layer.axes for layer in trunk if isinstance(layer, Pixels)), None)
+    if isinstance(x, np.ndarray) and axes is not None and x.ndim == axes + 1:
+        x = x[..., None]
     outputs: list[Any] = [network.inputs(x)]
     layers: list[Maps] = []
 
