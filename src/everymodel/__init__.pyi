@@ -71,6 +71,7 @@ from everymodel.models.neural.recurrent import RecurrentRegressor as RecurrentRe
 from everymodel.models.neural.recurrent_forecaster import RecurrentForecaster as RecurrentForecaster
 from everymodel.models.neural.segmentation import SegmentationNetwork as SegmentationNetwork
 from everymodel.models.neural.sequence_tagger import SequenceTagger as SequenceTagger
+from everymodel.models.neural.sequence_to_sequence import SequenceToSequence as SequenceToSequence
 from everymodel.models.neural.signal_convolution import SignalConvolutionClassifier as SignalConvolutionClassifier
 from everymodel.models.neural.signal_convolution import SignalConvolutionRegressor as SignalConvolutionRegressor
 from everymodel.models.semi_supervised.label_propagation import LabelPropagation as LabelPropagation
