@@ -196,7 +196,16 @@ CARD = {
             "gives": ["multioutput"],
             "presets": [{}],
             "tiny": [
-                {"cell": "gru", "hidden": 8, "epochs": 12, "learning_rate": 0.05, "device": "cpu", "random_state": 0},
+                {
+                    "cell": "gru",
+                    "hidden": 12,
+                    "epochs": 20,
+                    "batch_size": 16,
+                    "dropout": 0.0,
+                    "learning_rate": 0.03,
+                    "device": "cpu",
+                    "random_state": 0,
+                },
             ],
         },
     },
