@@ -23,6 +23,7 @@ KINDS = (
     "detector",
     "forecaster",
     "tagger",
+    "translator",
     "segmenter",
     "locator",
     "generator",

@@ -19,6 +19,8 @@ FREE_TASKS = ("cluster", "anomaly", "reduce", "embed")
 SERIES_TASKS = ("forecast",)
 # An answer for every step of a row: a tag for each word of a sentence.
 STEP_TASKS = ("tag",)
+# A sequence for every row, of another length than what was read.
+WRITTEN_TASKS = ("translate",)
 # An answer for every pixel of an image, or for every thing in it.
 PIXEL_TASKS = ("segment", "locate")
 

@@ -29,7 +29,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "embeddings": ("tabular", "levels", "periodic", "piecewise", "spread", "clip"),
     "tokens": ("tokens", "token_vectors", "token_sums", "signals"),
     "recurrence": ("ragged", "recurrent", "side_by_side", "each_step", "pool_steps", "crf"),
-    "attention": ("window_steps",),
+    "attention": ("window_steps", "writer"),
     "graph": (
         *("graph_convolution", "graph_sage", "graph_attention", "graph_pool", "graph_network", "row_share", "fill"),
     ),

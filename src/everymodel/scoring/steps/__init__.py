@@ -37,6 +37,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "series": ("series",),
     "tagging": ("tagging",),
     "spectrogram": ("sound_features",),
+    "translating": ("translating",),
     "trees": ("trees", "oblivious"),
 }
 _PLACES = {word: module for module, words in MODULES.items() for word in words}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from everymodel.scoring.layers import attention, feed, recurrence
 from everymodel.scoring.layers.base import Layer
-from everymodel.training.blocks.recurrence import Recurrence
-from everymodel.training.blocks.written import written
+from everymodel.training.blocks.feed import role
+from everymodel.training.blocks.recurrence import OneWay, Recurrence
+from everymodel.training.blocks.written import array, written
 
 
 class WindowReader(nn.Module):
@@ -44,3 +48,66 @@ class WindowReader(nn.Module):
             written(self.head),
         ]
         return feed.Residual(feed.Sequential(parts), written(self.line))
+
+
+class Reader(nn.Module):
+    """What is read: vectors of tokens or numbers (b, T, e) through recurrent layers both ways, (b, T, 2 h)."""
+
+    def __init__(self, cell: str, inputs: int, hidden: int, layers: int, dropout: float):
+        super().__init__()
+        self.recurrence = Recurrence(cell, inputs, hidden, layers, bidirectional=True, dropout=dropout)
+        self.width = self.recurrence.width
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.recurrence(self.dropout(x), lengths))
+
+    def layer(self) -> Layer:
+        return self.recurrence.layer()
+
+
+class Writer(nn.Module):
+    """Scores of all next tokens, given what was read and the tokens before (teacher forcing): all steps at once.
+
+    See `everymodel.scoring.layers.attention.Writer`, which writes one step after the other.
+    """
+
+    def __init__(self, cell: str, words: int, embedding: int, inputs: int, hidden: int, how: str, dropout: float):
+        super().__init__()
+        self.kind, self.how, self.hidden = cell, how, hidden
+        self.table = role(torch.randn(words, embedding) * 0.1, "embedding")
+        self.cell = OneWay(cell, embedding, hidden)
+        self.start = nn.Sequential(nn.Linear(inputs, hidden * (2 if cell == "lstm" else 1)), nn.Tanh())
+        self.keys = nn.Linear(inputs, hidden)
+        self.query = nn.Linear(hidden, hidden, bias=False)
+        self.score = nn.Parameter(torch.randn(hidden) / hidden**0.5) if how == "additive" else None
+        self.readout = nn.Linear(hidden + inputs, embedding)
+        self.outputs = nn.Linear(embedding, words)
+        self.outputs.weight = self.table  # the same vectors read and write
+        nn.init.zeros_(self.outputs.bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: torch.Tensor, lengths: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """(b, T, d), (b,), tokens before each step (b, U) -> what the tokens are scored by, (b, U, e)."""
+        mask = torch.arange(values.shape[1], device=values.device) < lengths[:, None]  # (b, T)
+        mean = (values * mask[..., None]).sum(dim=1) / lengths[:, None]
+        state = self.start(mean)
+        if self.kind == "lstm":
+            first: Any = tuple(s.contiguous()[None] for s in state.split(self.hidden, dim=1))
+        else:
+            first = state[None]
+        s = self.cell.cell(self.dropout(F.embedding(before, self.table)), first)[0]  # (b, U, h)
+        keys, query = self.keys(values), self.query(s)
+        if self.score is None:
+            a = query @ keys.transpose(1, 2) / self.hidden**0.5  # (b, U, T)
+        else:
+            a = torch.tanh(keys[:, None] + query[:, :, None]) @ self.score
+        share = a.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
+        return self.dropout(torch.tanh(self.readout(torch.cat([s, share @ values], dim=-1))))
+
+    def layer(self, beams: int, penalty: float, most: int) -> Layer:
+        """As a numpy layer that keeps so many sentences while it writes."""
+        return attention.Writer(
+            array(self.table), self.cell.layer(), written(self.start), written(self.keys), written(self.query),
+            written(self.readout), written(self.outputs), self.how, array(self.score), beams, penalty, most,
+        )  # fmt: skip
