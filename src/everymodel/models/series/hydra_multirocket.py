@@ -69,6 +69,7 @@ CARD = {
         "stretch": {
             "type": "bool",
             "default": False,
+            "tune": False,
             "text": "Whether shorter series are stretched to the length of the longest, rather than followed by zeros.",
         },
         "alpha": {
