@@ -287,6 +287,8 @@ def whitening(patches: torch.Tensor, most: int = 64, eps: float = 1e-2) -> torch
 class Whiten(nn.Module):
     """A first convolution whose filters are `whitening` of the data and stay; only its biases learn."""
 
+    weight: torch.Tensor
+
     def __init__(self, filters: torch.Tensor):
         super().__init__()
         self.register_buffer("weight", filters)
