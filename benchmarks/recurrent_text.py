@@ -30,9 +30,8 @@ SETS = {
 def read(folder: Path, name: str) -> tuple[list[str], np.ndarray]:
     """(texts, labels)"""
     path = folder / name
-    opened = path.open("rb") if path.exists() else gzip.open(path.with_name(name + ".gz"))
-    with opened as file:
-        rows = [line.decode("latin-1").rstrip("\n").partition(" ") for line in file if line.strip()]
+    raw = path.read_bytes() if path.exists() else gzip.decompress(path.with_name(name + ".gz").read_bytes())
+    rows = [line.partition(" ") for line in raw.decode("latin-1").split("\n") if line.strip()]
     return [text for _, _, text in rows], np.array([int(label) for label, _, _ in rows])
 
 

@@ -21,9 +21,8 @@ import everymodel as em
 def read(folder: Path, name: str) -> tuple[list[list[str]], list[list[str]]]:
     """(words, tags) of each sentence."""
     path = folder / name
-    opened = path.open("rb") if path.exists() else gzip.open(path.with_name(name + ".gz"))
-    with opened as file:
-        text = file.read().decode("utf-8")
+    raw = path.read_bytes() if path.exists() else gzip.decompress(path.with_name(name + ".gz").read_bytes())
+    text = raw.decode("utf-8")
     X, y = [], []
     for block in text.split("\n\n"):
         rows = [line.split() for line in block.splitlines() if line.strip() and not line.startswith("-DOCSTART-")]
