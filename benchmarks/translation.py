@@ -143,7 +143,7 @@ def main() -> None:
         model.step_ = model._made()
         began = time.process_time()
         said = model.predict(test)
-        print(f"everymodel, {beams} {'beams' if beams > 1 else 'beam '}          {bleu(said, wanted):6.2f} {took:15.1f} "
+        print(f"everymodel, {beams} {'beams' if beams > 1 else 'beam '}         {bleu(said, wanted):6.2f} {took:15.1f} "
               f"{time.process_time() - began:16.1f}", flush=True)  # fmt: skip
     began = time.process_time()
     said, took = plain(train, test, given.epochs, given.embedding, given.hidden)
