@@ -37,10 +37,13 @@ SHAPES = [
     Shape(hidden=(8, 6), members=3, embedding="periodic", learnt=True),
     Shape(hidden=(8,), members=1, embedding="piecewise", activation="selu"),
     Shape(hidden=(5, 5), members=2, embedding="none", activation="relu", dropout=0.5),
+    Shape(hidden=(8, 6), members=3, embedding="piecewise", activation="mish", learnt=True, normed=True, own=True),
+    Shape(hidden=(6,), members=2, embedding="periodic", activation="relu", normed=True, dropout=0.2),
+    Shape(hidden=(6, 5), members=1, embedding="piecewise", activation="relu", normed=True),
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.embedding)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("nets", [1, 3])
 def test_numpy_answers_like_torch(shape, nets):
     X = table()
@@ -51,6 +54,8 @@ def test_numpy_answers_like_torch(shape, nets):
     with torch.no_grad():
         for p in net.parameters():  # heads start at zero
             p.add_(0.3 * torch.randn_like(p))
+        net.train()(torch.as_tensor(Z))  # the running means of normalisation
+        net.eval()
         told = net(torch.as_tensor(Z)).numpy()  # (f, n, k, 2)
     for i in range(nets):
         layers, arrays = base.write(net.layer(i))

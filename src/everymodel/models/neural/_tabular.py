@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from everymodel.scoring.layers import feed
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.embeddings import Spread, Tabular
-from everymodel.training.blocks.embeddings import Bend, Levels, Periodic, Piecewise, Weighted
+from everymodel.training.blocks.embeddings import Bend, Levels, Norm, Periodic, Piecewise, Weighted
 from everymodel.training.blocks.feed import role
 from everymodel.training.blocks.written import array
 from everymodel.training.objective import Objective
@@ -122,13 +122,15 @@ class Shape:
     embedding: str = "periodic"  # of numbers: "periodic" "piecewise" "none"
     bins: int = 48
     dropout: float = 0.0
+    normed: bool = False  # batch normalisation after every hidden weighted sum
+    own: bool = False  # every member has a body of its own
 
 
 class TableNet(nn.Module):
     """Rows as a Tabular layer gives them, (b, q) or (f, b, q), to answers (f, b, k, outputs) of k members.
 
     Members share all weights but the scales with which they see the inputs, and their last layers (Gorishniy et al.
-    2025). All weights have a leading axis of `nets` independent networks.
+    2025), or, with `own`, nothing but embeddings. All weights have a leading axis of `nets` independent networks.
     """
 
     def __init__(self, front: Tabular, Z: np.ndarray, outputs: int, shape: Shape, nets: int = 1):
@@ -149,19 +151,24 @@ class TableNet(nn.Module):
             wide += LEVEL_WIDTH * len(front.coded)
         wide += self.kept
         k = shape.members
-        self.gain = role(torch.ones(nets, 1, wide), "gain")
-        self.view = role(torch.randn(nets, 1, k, wide), "view") if k > 1 else None
+        shared = k > 1 and not shape.own
+        self.gain = None if shape.normed else role(torch.ones(nets, 1, wide), "gain")
+        self.view = role(torch.randn(nets, 1, k, wide), "view") if shared else None
+        bodies = nets if shared else nets * k
         body: list[nn.Module] = []
         sizes = [wide, *shape.hidden]
         for i, (a, b) in enumerate(itertools.pairwise(sizes)):
-            body += [Weighted(nets, a, b, kind="first" if i == 0 else "matrix")]
-            body += [Bend(shape.activation, nets, b, shape.learnt)]
-            if shape.dropout:
-                body += [nn.Dropout(shape.dropout)]
+            body += [Weighted(bodies, a, b, "first" if i == 0 else "matrix", shape.normed)]
+            body += [Norm(bodies, b)] if shape.normed else []
+            body += [Bend(shape.activation, bodies, b, shape.learnt)]
+            body += [nn.Dropout(shape.dropout)] if shape.dropout else []
         self.body = nn.Sequential(*body)
-        self.head = role(torch.zeros(nets * k, sizes[-1], outputs), "last")
+        head = torch.zeros(nets * k, sizes[-1], outputs)
+        self.head_gain = 1.0 if shape.normed else 1.0 / math.sqrt(sizes[-1])
+        if shape.normed:  # first answers near the mean
+            head = torch.randn_like(head) * (0.1 * math.sqrt(2.0 / sizes[-1]))
+        self.head = role(head, "last")
         self.offset = role(torch.zeros(nets * k, 1, outputs), "bias")
-        self.head_gain = 1.0 / math.sqrt(sizes[-1])
 
     def inputs(self, x: torch.Tensor) -> torch.Tensor:
         """All columns as the first layer sees them (f, b, wide)."""
@@ -176,15 +183,19 @@ class TableNet(nn.Module):
             parts += [waves, x[..., m if isinstance(self.wave, Periodic) else 0 : self.kept]]
         if self.levels is not None:
             parts.append(self.levels(x[..., self.kept :]))
-        return (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]) * self.gain
+        made = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        return made if self.gain is None else made * self.gain
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.inputs(x)
         f, b, k = self.nets, h.shape[1], self.shape.members
         if self.view is not None:
             h = (h[:, :, None] * self.view).flatten(1, 2)  # (f, b * k, wide)
+        elif k > 1:
+            h = h[:, None].expand(f, k, b, -1).reshape(f * k, b, -1)
         h = self.body(h)
-        h = h.view(f, b, k, -1).transpose(1, 2).flatten(0, 1)  # (f * k, b, d)
+        if self.view is not None:
+            h = h.view(f, b, k, -1).transpose(1, 2).flatten(0, 1)  # (f * k, b, d)
         out = torch.baddbmm(self.offset, h, self.head, alpha=self.head_gain)
         return out.view(f, k, b, -1).transpose(1, 2)  # (f, b, k, outputs)
 
@@ -203,11 +214,19 @@ class TableNet(nn.Module):
             codes = np.arange(self.kept, self.kept + len(self.levels.starts), dtype=np.int32)
             parts.append(feed.Sequential([feed.Columns(codes), self.levels.layer(i)]))
         made: list[Layer] = [feed.Concat(parts) if len(parts) > 1 else parts[0]]
-        if self.view is None:
-            made.append(feed.Affine(array(self.gain[i, 0])))
+        one: int | slice = i
+        if self.view is not None:
+            gain = self.view[i, 0] if self.gain is None else self.gain[i, 0] * self.view[i, 0]
+            made.append(Spread(array(gain)))
         else:
-            made.append(Spread(array(self.gain[i, 0] * self.view[i, 0])))
-        made += [block.layer(i) for block in self.body if not isinstance(block, nn.Dropout)]  # type: ignore[operator]
+            made += [] if self.gain is None else [feed.Affine(array(self.gain[i, 0]))]
+            one = i if k == 1 else slice(i * k, (i + 1) * k)
+        blocks: list[Any] = [block for block in self.body if not isinstance(block, nn.Dropout)]
+        for block, after in itertools.zip_longest(blocks, blocks[1:]):
+            if isinstance(block, Weighted):
+                made.append(block.layer(one, after if isinstance(after, Norm) else None))
+            elif not isinstance(block, Norm):
+                made.append(block.layer(one))
         heads = slice(i * k, (i + 1) * k)
         weight, bias = array(self.head[heads] * self.head_gain), array(self.offset[heads, 0])
         made.append(feed.Dense(weight, bias) if k > 1 else feed.Dense(weight[0], bias[0]))

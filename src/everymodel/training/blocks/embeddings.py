@@ -7,7 +7,9 @@ number `chosen`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -21,7 +23,7 @@ from everymodel.training.blocks.written import array
 class Block(nn.Module):
     """A block that can be written down for one of its networks."""
 
-    def layer(self, chosen: int = 0) -> Layer:
+    def layer(self, chosen: Any = 0) -> Layer:
         raise NotImplementedError
 
 
@@ -116,25 +118,69 @@ class Bend(Block):
         a = self.function(z)
         return a if self.amount is None else torch.lerp(z, a, self.amount)
 
-    def layer(self, chosen: int = 0) -> Layer:
-        return feed.Activation(self.kind, amount=None if self.amount is None else array(self.amount[chosen, 0]))
+    def layer(self, chosen: int | slice = 0) -> Layer:
+        """A slice of networks becomes members side by side, (n, k, p)."""
+        return feed.Activation(self.kind, amount=None if self.amount is None else array(self.amount[chosen, ..., 0, :]))
 
 
 class Weighted(Block):
     """z = x W / sqrt(in) + b with weights of unit spread, so that one rate suits all widths (Jacot et al. 2018).
 
-    x (f, b, in) -> (f, b, out). first: a rate of its own ("first"), else that of matrices.
+    x (f, b, in) -> (f, b, out). kind: the role of the weights, "first" or "matrix". Weights that a Norm follows have
+    no bias and no factor, and start as He et al. (2015) do.
     """
 
-    def __init__(self, nets: int, inputs: int, outputs: int, zero: bool = False, kind: str = "matrix"):
+    def __init__(self, nets: int, inputs: int, outputs: int, kind: str = "matrix", normed: bool = False):
         super().__init__()
-        weight = torch.zeros(nets, inputs, outputs) if zero else torch.randn(nets, inputs, outputs)
-        self.weight = role(weight, kind)
-        self.bias = role(torch.zeros(nets, 1, outputs) if zero else torch.randn(nets, 1, outputs), "bias")
-        self.gain = 1.0 / math.sqrt(max(inputs, 1))
+        wide = max(inputs, 1)
+        weight = torch.randn(nets, inputs, outputs)
+        self.weight = role(weight * math.sqrt(2.0 / wide) if normed else weight, kind)
+        self.weight.members = True  # type: ignore[attr-defined]  # Muon makes each orthogonal by itself
+        self.bias = None if normed else role(torch.randn(nets, 1, outputs), "bias")
+        self.gain = 1.0 if normed else 1.0 / math.sqrt(wide)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias, x, self.weight, alpha=self.gain)
 
-    def layer(self, chosen: int = 0) -> Layer:
-        return feed.Dense(array(self.weight[chosen] * self.gain), array(self.bias[chosen, 0]))
+    def layer(self, chosen: int | slice = 0, norm: Norm | None = None) -> Layer:
+        """With the batch normalisation that follows, folded in; a slice of networks becomes members side by side."""
+        weight = array(self.weight[chosen] * self.gain)
+        bias = None if self.bias is None else array(self.bias[chosen, ..., 0, :])
+        if norm is None:
+            return feed.Dense(weight, bias)
+        scale, shift = norm.folded(chosen)
+        return feed.Dense(weight * scale[..., None, :], shift if bias is None else bias * scale + shift)
+
+
+class Norm(Block):
+    """Batch normalisation (Ioffe and Szegedy 2015) of (f, b, d), each network by its own rows; answers by their
+    running mean and spread. A batch of one row, which has no spread, is answered likewise.
+    """
+
+    mean: torch.Tensor
+    var: torch.Tensor
+
+    def __init__(self, nets: int, outputs: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.scale = role(torch.ones(nets, outputs), "scale")
+        self.shift = role(torch.zeros(nets, outputs), "scale")
+        self.register_buffer("mean", torch.zeros(nets, outputs))
+        self.register_buffer("var", torch.ones(nets, outputs))
+        self.momentum, self.eps = momentum, eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        f, b, d = x.shape
+        flat = x.transpose(0, 1).reshape(b, f * d)
+        told = (self.mean.view(-1), self.var.view(-1), self.scale.view(-1), self.shift.view(-1))
+        flat = F.batch_norm(flat, *told, self.training and b > 1, self.momentum, self.eps)
+        return flat.view(b, f, d).transpose(0, 1)
+
+    def folded(self, chosen: int | slice = 0) -> tuple[np.ndarray, np.ndarray]:
+        """(scale, shift) by which it answers, (d,) or (k, d)."""
+        scale = array(self.scale[chosen]) / np.sqrt(array(self.var[chosen]) + np.float32(self.eps))
+        return scale, array(self.shift[chosen]) - array(self.mean[chosen]) * scale
+
+    def layer(self, chosen: int | slice = 0) -> Layer:
+        return feed.Affine(*self.folded(chosen))
