@@ -14,7 +14,7 @@ from everymodel import scoring
 from everymodel.core.errors import ModelFileError
 from everymodel.scoring.steps.detect import Excess
 from everymodel.scoring.tails import beyond
-from everymodel.workflow.unsupervised import clumps, extremes, oddness
+from everymodel.workflow.unsupervised import anomaly, clumps, extremes, oddness
 
 
 def fit(frame, folder, **options):
@@ -162,7 +162,7 @@ def test_only_small_crowds_far_from_all_others_are_far(monkeypatch):
 
 
 def test_the_share_that_is_asked_for_is_called_odd(tmp_path):
-    data = load_breast_cancer(as_frame=True).data
+    data = load_breast_cancer(as_frame=True).data.iloc[:300, :8]
     run = fit(data, tmp_path, contamination=0.05)
     called = np.asarray(run.model.predict(data)) == "anomaly"
     assert called.sum() == round(0.05 * len(data))
@@ -171,7 +171,7 @@ def test_the_share_that_is_asked_for_is_called_odd(tmp_path):
 
 
 def test_named_detectors_are_blended_as_asked(tmp_path):
-    data = load_breast_cancer(as_frame=True).data
+    data = load_breast_cancer(as_frame=True).data.iloc[:300, :8]
     run = fit(data, tmp_path, models=["LocalOutlierFactor", "IsolationForest"])
     assert [m["card"] for m in run.model.manifest["members"]] == ["local_outlier_factor", "isolation_forest"]
     assert run.model.manifest["contains_training_rows"] is True
@@ -196,9 +196,10 @@ def test_poor_tables_are_answered_and_said(made, code, tmp_path):
     assert np.isfinite(np.asarray(scoring.load(run.folder / "model.em").score_samples(frame))).all()
 
 
-def test_many_rows_are_scored_by_what_some_of_them_taught(tmp_path):
+def test_many_rows_are_scored_by_what_some_of_them_taught(tmp_path, monkeypatch):
+    monkeypatch.setattr(anomaly, "LEARNT", 1000)
     r = np.random.default_rng(0)
-    frame = pd.DataFrame(r.normal(size=(30_000, 3)), columns=list("abc"))
+    frame = pd.DataFrame(r.normal(size=(6000, 3)), columns=list("abc"))
     frame.iloc[7] = 40.0
     started = time.monotonic()
     run = em.fit(frame, task="anomaly", budget="20s", out=tmp_path / "run", progress=False)
@@ -235,6 +236,33 @@ def test_the_threshold_is_passed_by_about_the_stated_share(law):
         alarms.append((getattr(r, law)(size=100_000) > tail.threshold()).mean())
         assert min(drawn) <= tail.threshold() <= max(drawn)
     assert 0.2 * extremes.FALSE_ALARMS < np.mean(alarms) < 3 * extremes.FALSE_ALARMS
+
+
+@pytest.mark.parametrize("law", ["normal", "exponential", "gumbel"])
+def test_scores_of_many_odd_rows_that_are_scattered_are_told_from_ordinary_ones(law):
+    r = np.random.default_rng(2)
+    caught, alarms = [], []
+    for _ in range(5):
+        ordinary = getattr(r, law)(size=880)
+        odd = ordinary.max() + np.ptp(ordinary) * r.uniform(0.0, 1.0, 120)
+        tail, drawn = extremes.fit(np.r_[ordinary, odd])
+        caught.append((odd > tail.threshold()).mean())
+        alarms.append((getattr(r, law)(size=20_000) > tail.threshold()).mean())
+        assert min(drawn) <= tail.threshold() <= max(drawn)
+    assert np.mean(caught) > 0.6
+    assert np.mean(alarms) < 0.005
+
+
+def test_a_large_share_of_odd_rows_is_said_to_be_uncertain():
+    r = np.random.default_rng(0)
+    few, many = r.normal(size=1000), np.r_[r.normal(size=880), r.uniform(4, 8, 120)]
+    for scores, said in ((few, False), (many, True)):
+        findings = []
+        _, how, (low, high) = anomaly._threshold(scores, scores, *extremes.fit(scores), None, findings)
+        assert how == "extreme values"
+        assert ("anomalies-share-uncertain" in {f.code for f in findings}) is said
+    assert low <= findings[0].data["rows"] <= high
+    assert findings[0].data["rows"] > 60
 
 
 def test_odd_rows_do_not_bend_the_law_that_is_to_find_them():

@@ -349,8 +349,27 @@ def _threshold(
         )
         return threshold, "robust spread", (None, None)
     counts = [int((scores > t).sum()) for t in drawn]
-    low, high = np.quantile(counts, [0.025, 0.975], method="inverted_cdf")
-    return tail.threshold(), "extreme values", (int(low), int(high))
+    low, high = (int(v) for v in np.quantile(counts, [0.025, 0.975], method="inverted_cdf"))
+    many = int((scores > tail.threshold()).sum())
+    low, high = min(low, many), max(high, many)
+    hidden = many >= extremes.MANY * len(scores)
+    if hidden or not tail.fits:
+        why = (
+            "So many of them hide where ordinary rows end."
+            if hidden
+            else "The scores of the other rows do not fall off as those of one kind of rows do."
+        )
+        findings.append(
+            Finding(
+                "anomalies-share-uncertain",
+                "warning",
+                f"How many rows are odd is uncertain: {many:,} of {len(scores):,} are called so; {low:,} to {high:,} "
+                f"are plausible. {why}",
+                "Look at rows around the threshold, or give the share that you expect (contamination=).",
+                data={"rows": many, "low": low, "high": high},
+            )
+        )
+    return tail.threshold(), "extreme values", (low, high)
 
 
 def _notice(material: Material, scores: np.ndarray, odd: np.ndarray, findings: list[Finding]) -> None:

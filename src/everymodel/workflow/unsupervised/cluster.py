@@ -112,7 +112,7 @@ class _Search:
         X = self.X = material.matrix(catalog.find("kmeans", kind="clusterer")).X
         self.rows = sample(len(X), 2000, seed)
         # What remains is for describing the groups and writing; it grows with the table.
-        kept = min(1.5 + 4e-8 * X.size, 0.3 * clock.limit) if clock.limit else 0.0
+        kept = min(1.5 + 2e-7 * X.size, 0.3 * clock.limit) if clock.limit else 0.0
         self.end = time.monotonic() + max(clock.left() - kept, 0.5) if clock.limit else None
         self.choice = Choice(clusters or 1, 1, 1, 0.0, 0.0, self.rows, np.zeros(len(self.rows), int))
         self.choice.complete = False
@@ -187,6 +187,8 @@ class _Search:
                 planned += [Try(card, {count: other}) for other in range(max(low, 2), min(high, 20) + 1) if other != k]
             if count and self._differs() and not self.clusters and card.name in ("agglomerative", "spectral", "kmeans"):
                 single = {"linkage": "single"} if card.name == "agglomerative" else {}
+                if single and len(self.X) > QUICK:
+                    rows = sample(len(self.X), QUICK, self.seed)  # unlike Ward's, this tree holds all pairs
                 planned.append(Try(card, {count: int(self.choice.shaped.max()) + 1, **single}, rows))
         return planned[: self.trials or None]
 

@@ -242,13 +242,23 @@ def _tries(material: Material, cards: list[Card], plan: _Plan, clock: Clock, tri
                     "map-sampled",
                     "warning",
                     f"{card.title} drew its map from {most:,} of the {n:,} rows, picked at random; the others were "
-                    "placed on it.",
+                    f"placed on it.{_dear(card, most, plan.d)}",
                     "A group smaller than about one row in "
                     f"{max(n // most, 1) * 10:,} may be missing as a group of its own. PCA draws all rows.",
                 )
             )
         tries.append(t)
     return tries
+
+
+def _dear(card: Card, most: int, d: int) -> str:
+    if card.name != "tsne" or d < 3:
+        return ""
+    times = SECONDS[3] / SECONDS[2]
+    return (
+        f" In three dimensions a row costs about {times:.0f} times as much as in two "
+        f"(about {SECONDS[3] * most:.0f} s for these)."
+    )
 
 
 def _affordable(card: Card, n: int, d: int, clock: Clock) -> int:
