@@ -59,8 +59,8 @@ def check_pixelwise(card: Card, model: Any) -> None:
     assert source.fit(X, y) is source, f"{where}: fit does not give the model"
     reached = source.score(new, true)
     assert reached > 0.6, f"{where}: it does not learn simple shapes ({reached:.2f})"
-    again = clone(model).fit(X, y)
-    assert np.array_equal(again._maps(new), source._maps(new)), f"{where}: equal seeds give different answers"
+    first, second = (clone(model).set_params(epochs=1).fit(X, y)._maps(new[:4]) for _ in range(2))
+    assert np.array_equal(first, second), f"{where}: equal seeds give different answers"
     odd = np.zeros((2, 17, 29, 3), dtype=np.uint8)
     assert len(source.predict(odd)) == 2, f"{where}: images of another size are not answered"
     step = catalog.module(card).pack(source)

@@ -76,7 +76,7 @@ CARD = {
         "locator": {
             "class": "everymodel.models.neural.detection:DetectionNetwork",
             "tasks": ["locate"],
-            "tiny": [{"width": 12, "levels": 2, "epochs": 25, "random_state": 0}],
+            "tiny": [{"width": 12, "levels": 2, "epochs": 24, "batch_size": 8, "random_state": 0}],
         },
     },
 }
