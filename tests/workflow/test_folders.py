@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import everymodel as em
+from everymodel import catalog
 from everymodel.core.errors import DataError, ReadError
 
 
@@ -118,13 +119,10 @@ def test_models_of_images_need_a_column_of_images():
     stream = io.StringIO("a,b,y\n" + "\n".join(f"{i},{i % 7},{i % 2}" for i in range(60)))
     from everymodel.workflow.search import plan
 
-    class Card:
-        @staticmethod
-        def need(word):
-            return "image"
-
     table = em.look(pd.read_csv(stream), "y")
-    assert not plan.reads(Card, table)  # type: ignore[arg-type]
+    card = next(c for c in catalog.cards() if c.name == "convolutional")
+    assert not plan.reads(card, table)  # type: ignore[arg-type]
+    assert card.reads(["image"]) == "image" and card.reads(["image", "image"]) is None
 
 
 def test_the_report_shows_mistakes_and_right_answers(run, tmp_path):

@@ -7,7 +7,7 @@ A model file holds one assignment `CARD = {...}`. A family with a classifier and
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -36,7 +36,9 @@ NEEDS: dict[str, Any] = {
     "missing": False,  # True: takes NaN itself; False: impute first
     "categories": "onehot",  # "onehot" "codes" (target means) "native" (level codes) "none" (no column is read)
     "sparse": False,  # takes a CSR matrix
-    "inputs": "matrix",  # or the cells of the one column of that kind: "image" (n, h, w, c), "sequence", "text"
+    # Or the cells of the one column of that kind: "image" (n, h, w, c), "sequence", "text"; or several of these, the
+    # first that is there. "matrix" behind others: only where the model is asked for by name.
+    "inputs": "matrix",
     "non_negative": False,
     "unlabelled": False,  # learns from rows without a label too; tried by itself only where there are some
     "package": None,  # import name of an optional package
@@ -114,6 +116,16 @@ class Card:
     def need(self, word: str) -> Any:
         """The card's answer to one of NEEDS."""
         return self.needs.get(word, NEEDS[word])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the model can be given, best first."""
+        word = self.need("inputs")
+        return (word,) if isinstance(word, str) else tuple(word)
+
+    def reads(self, kinds: Sequence[str]) -> str | None:
+        """What it is given of a table whose feature columns are of these kinds; None where nothing suits."""
+        return next((word for word in self.inputs if word == "matrix" or list(kinds).count(word) == 1), None)
 
     def defaults(self) -> dict[str, Any]:
         return {p.name: p.default for p in self.parameters}

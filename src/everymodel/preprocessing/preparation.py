@@ -103,8 +103,9 @@ class Preparation:
     @classmethod
     def for_card(cls, card: Card, schema: Schema, task: str | None = None, seed: int = 0) -> Preparation:
         """What the card says that the model needs."""
-        words = {w: card.need(w) for w in ("scaling", "missing", "categories", "sparse", "non_negative", "inputs")}
-        return cls(schema, task=task, seed=seed, **words)
+        words = {w: card.need(w) for w in ("scaling", "missing", "categories", "sparse", "non_negative")}
+        inputs = card.reads([c.kind for c in schema.features]) or card.inputs[0]
+        return cls(schema, task=task, seed=seed, inputs=inputs, **words)
 
     @property
     def key(self) -> tuple:

@@ -92,7 +92,7 @@ def warm_up(models: list[str] | None = None) -> None:
         cards = [c for c in cards if c.name in wanted or c.class_name.lower() in wanted or c.name == plan.DUMMY]
     else:
         cards = [c for c in cards if c.priority is not None and c.priority <= 40 and not c.need("unlabelled")]
-        cards = [c for c in cards if c.need("inputs") == "matrix" and c.package != "torch"]  # which loads for seconds
+        cards = [c for c in cards if c.inputs == ("matrix",) and c.package != "torch"]  # which loads for seconds
     _warm_up([(c.name, c.kind) for c in sorted(cards, key=lambda c: (c.priority or 0, c.name))])
 
 
@@ -141,7 +141,7 @@ class _Search:
         self.k = len(self.folds)
         self.cards = plan.choose_cards(problem, models, prefer)
         if self.timed and not models and self.total < plan.SLOW_START:
-            self.cards = [c for c in self.cards if c.package != "torch" or c.need("inputs") != "matrix"]
+            self.cards = [c for c in self.cards if c.package != "torch" or c.inputs != ("matrix",)]
         self.candidates: list[Candidate] = []
         self.pending: list[tuple[Candidate, int]] = []
         self.jobs: dict[int, tuple[Candidate, int, str]] = {}

@@ -99,7 +99,7 @@ def _parameters(card: Card, estimator: Any) -> dict[str, Any]:
 
 def _inputs(card: Card, X: Any) -> tuple[tuple[Column, ...], list[Node], Any]:
     """(columns of the schema, nodes that give the estimator's input, rows that the schema reads, None for X itself)."""
-    inputs = card.need("inputs")
+    inputs = _given(card, X)
     if inputs == "image":
         cells = list(X)
         shape, _ = common_shape(cells[:200], keep=16_384)
@@ -113,7 +113,9 @@ def _inputs(card: Card, X: Any) -> tuple[tuple[Column, ...], list[Node], Any]:
         column = Column("sequence", "sequence", shape=(min(usual, 16_384), cells[0].shape[1]), low=low, high=high)
         return (column,), [Node("x", Cells("sequence", "sequence"))], {"sequence": cells}
     if inputs == "text":
-        return (Column("text", "text"),), [Node("x", Cells("text", "text"))], {"text": [str(t) for t in X]}
+        cells = X.iloc[:, 0].tolist() if hasattr(X, "columns") else list(X)
+        texts = ["" if t is None or t != t else str(t) for t in cells]
+        return (Column("text", "text"),), [Node("x", Cells("text", "text"))], {"text": texts}
     names = [str(c) for c in X.columns] if hasattr(X, "columns") else None
     try:
         matrix = np.asarray(X, dtype=np.float64)
@@ -134,6 +136,16 @@ def _inputs(card: Card, X: Any) -> tuple[tuple[Column, ...], list[Node], Any]:
     if not card.need("missing"):
         nodes.append(Node("filled", Impute(np.nanmedian(matrix, axis=0), np.zeros(0, dtype=np.int64)), ("x",)))
     return columns, nodes, dict(zip(names, matrix.T))
+
+
+def _given(card: Card, X: Any) -> str:
+    """Which of the inputs that the model takes these rows are."""
+    if len(card.inputs) == 1:
+        return card.inputs[0]
+    if getattr(X, "ndim", 1) == 2 and "matrix" in card.inputs:
+        return "matrix"
+    first = X.iloc[0] if hasattr(X, "iloc") else X[0]
+    return "text" if isinstance(first, str) and "text" in card.inputs else "sequence"
 
 
 def _task(card: Card, estimator: Any, step: Step) -> tuple[str, tuple[Any, ...]]:

@@ -25,7 +25,7 @@ CARD = {
     "choose": "Classes or values that show in the shape of a series: movements, sensors, outlines, sounds, heartbeats.",
     "avoid": "Series whose order says nothing; fewer than about ten series per class; tables of unlike columns.",
     "gives": ["probabilities"],
-    "needs": {"missing": True, "categories": "codes", "inputs": "sequence", "max_rows": 20000},
+    "needs": {"missing": True, "categories": "codes", "inputs": ["sequence", "matrix"], "max_rows": 20000},
     "cost": {"scale": 4e-4, "rows_power": 1.0, "columns_power": 1.0},
     "references": [
         "Tan, Dempster, Bergmeir and Webb (2022), MultiRocket: multiple pooling operators and transformations for fast "

@@ -27,7 +27,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     ),
     "spectrogram": ("spectrogram", "signals"),
     "embeddings": ("tabular", "levels", "periodic", "piecewise", "spread", "clip"),
-    "tokens": ("tokens", "token_vectors", "token_sums", "signals"),
+    "tokens": ("tokens", "token_vectors", "token_sums", "steps"),
     "recurrence": ("ragged", "recurrent", "side_by_side", "each_step", "pool_steps", "crf"),
     "attention": ("window_steps", "writer"),
     "graph": (

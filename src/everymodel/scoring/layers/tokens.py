@@ -273,7 +273,7 @@ class TokenSums(Layer):
             need(self.pairs.shape[1] == self.table.shape[1], "weights of pairs do not fit")
 
 
-@layer("signals")
+@layer("steps")
 class Signals(Layer):
     """Series of numbers -> (values (total, p or 2 p), lengths (n,)): (x - centre) * scale by signal, 0 where missing.
 

@@ -87,7 +87,9 @@ class Final:
             plain = all(c.card.name == plan.DUMMY for c in inside) or (
                 len(self.first.y) >= TELLING_ROWS and all(c.origin == "baseline" for c in inside)
             )
-            if not inside or ((plain or len(self.first.y) >= SURE_ROWS) and self._surely(partial, inside)):
+            guesses = all(c.card.name == plan.DUMMY for c in inside)  # guessing is beaten by whatever is better at all
+            better = guesses and min(c.loss for c in partial) < min(c.loss for c in inside)
+            if not inside or better or ((plain or len(self.first.y) >= SURE_ROWS) and self._surely(partial, inside)):
                 chosen = partial
         return self._shared(chosen)
 

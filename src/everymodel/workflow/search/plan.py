@@ -107,10 +107,12 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
         cards = []
         for name in models:
             card = catalog.find(name, kind=kind) if _named(name, kind) else catalog.find(name, task)
-            if not reads(card, problem):
+            kinds = [c.kind for c in problem.schema.features]
+            if card.reads(kinds) is None:
+                has = ", ".join(f"{kinds.count(word)} of {word}" for word in card.inputs)
                 raise ParameterError(
-                    f"The model {name!r} learns from one column of {card.need('inputs')} cells, and the table has "
-                    f"{_count(card, problem)} of them. Choose other models (everymodel models)."
+                    f"The model {name!r} learns from one column of {' or '.join(card.inputs)} cells, and the table has "
+                    f"{has}. Choose other models (everymodel models)."
                 )
             if not able(card, task):
                 raise ParameterError(f"The model {name!r} cannot do {task}; it does {', '.join(card.tasks)}.")
@@ -133,20 +135,20 @@ def choose_cards(problem: Problem, models: list[str] | None, prefer: str | None)
     return sorted(cards, key=lambda c: (*_turn(c, problem), c.name))
 
 
-def _count(card: Card, problem: Problem) -> int:
-    return sum(c.kind == card.need("inputs") for c in problem.schema.features)
-
-
 def reads(card: Card, problem: Problem) -> bool:
-    """Whether the table holds what the model learns from: a matrix is made of anything, images must be there."""
-    return card.need("inputs") == "matrix" or _count(card, problem) == 1
+    """Whether the model is to be tried on such a table: its kind of cells must be there, or it takes any matrix."""
+    word = card.reads([c.kind for c in problem.schema.features])
+    return word is not None and (word != "matrix" or card.inputs == ("matrix",))
 
 
 def _turn(card: Card, problem: Problem) -> tuple[bool, float]:
     """When a card has its turn: by its priority, but plain models last; kernels early where rows are few and most
     columns are numbers, for there they are often the best."""
     priority = float(card.priority or 0)
-    if card.need("inputs") in ("image", "sequence"):  # made for such cells: the first to be compared with
+    if card.reads([c.kind for c in problem.schema.features]) in (
+        "image",
+        "sequence",
+    ):  # made for such cells: the first to be compared with
         return False, priority - 100.0
     kinds = [c.kind for c in problem.schema.features]
     numbers = sum(k in ("number", "boolean", "date") for k in kinds) >= 0.7 * len(kinds)
