@@ -45,10 +45,9 @@ def command(
     from everymodel import catalog
 
     if task is not None:
-        from everymodel.core.schema import FREE_TASKS, TASKS
-
-        if task not in (*TASKS, *FREE_TASKS):
-            raise ParameterError(f"--task {task}: expected one of {', '.join((*TASKS, *FREE_TASKS))}.")
+        known = dict.fromkeys(t for c in catalog.cards() for t in c.tasks)
+        if task not in known:
+            raise ParameterError(f"--task {task}: expected one of {', '.join(known)}.")
     named = [catalog.find(name, task)] if name else []
     if why is not None:
         _why(why, target, task, named[0].name if named else None, as_json, quiet)
