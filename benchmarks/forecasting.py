@@ -1,6 +1,6 @@
 """Forecasts in backtest: what `em.fit` chooses, and each model by itself, beside seasonal-naive and smoothing.
 
-    python benchmarks/forecasting.py --folder DATA/series [--fast]
+    python benchmarks/forecasting.py --folder DATA/series [--fast] [--origins 6] [--budget 20]
 
 The folder holds Airline.csv, PBS_dataset.csv, ShampooSales.csv, Lynx.csv, Uschange.csv, solar.csv and
 m1_yearly_dataset.tsf. For single series, up to six origins a horizon apart: at each, everything is chosen and learnt
@@ -54,7 +54,8 @@ def chosen(values: list[np.ndarray], freq: str | None, horizon: int, budget: flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--fast", action="store_true", help="two origins instead of six, and no recurrent network")
+    parser.add_argument("--fast", action="store_true", help="no recurrent network by itself")
+    parser.add_argument("--origins", type=int, default=6, help="moments of each single series at most")
     parser.add_argument("--budget", type=float, default=20.0, help="seconds of each em.fit")
     given = parser.parse_args()
     models = MODELS[:3] if given.fast else MODELS
@@ -75,7 +76,7 @@ def main() -> None:
         y = column.to_numpy(dtype=float)
         errors, began = [], time.process_time()
         origins = range(len(y) - horizon, max(len(y) // 2, 2 * season), -horizon)
-        for o in list(origins)[: 2 if given.fast else 6]:
+        for o in list(origins)[: given.origins]:
             known, came = y[:o], y[o : o + horizon]
             size = series.scale(known, season)
             said = [
