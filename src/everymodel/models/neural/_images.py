@@ -39,7 +39,8 @@ def is_cells(X: Any) -> bool:
         return False
     first = X[0]
     if isinstance(first, np.ndarray):
-        return len({getattr(x, "shape", None) for x in X}) > 1 or X[0].dtype.kind == "O"
+        signals = first.ndim == 1 or (first.ndim == 2 and first.shape[1] <= 8)  # later ones may be longer or shorter
+        return signals or len({getattr(x, "shape", None) for x in X}) > 1 or X[0].dtype.kind == "O"
     if isinstance(first, list | tuple):
         return first != [] and not isinstance(first[0], list | tuple) and len({len(x) for x in X}) > 1
     return isinstance(first, str | bytes | bytearray) or hasattr(first, "getbands") or hasattr(first, "__fspath__")

@@ -423,6 +423,8 @@ class Pixels(Layer):
 
     def __call__(self, x: Any) -> np.ndarray:
         x = np.asarray(x)
+        if x.dtype == object and len({np.shape(cell) for cell in x}) == 1:  # a column of arrays of one shape
+            x = np.stack([np.asarray(cell) for cell in x])
         if x.ndim == self.axes + 1 and len(self.scale) == 1:
             x = x[..., None]
         fits = x.ndim == self.axes + 2 and x.shape[-1] == len(self.scale)
