@@ -34,16 +34,13 @@ def table(n: int = 120, seed: int = 0) -> np.ndarray:
 
 
 SHAPES = [
-    Shape(hidden=(8, 6), members=3, embedding="periodic", learnt=True),
+    Shape(hidden=(8, 6), members=3, embedding="periodic", activation="mish"),
     Shape(hidden=(8,), members=1, embedding="piecewise", activation="selu"),
-    Shape(hidden=(5, 5), members=2, embedding="none", activation="relu", dropout=0.5),
-    Shape(hidden=(8, 6), members=3, embedding="piecewise", activation="mish", learnt=True, normed=True, own=True),
-    Shape(hidden=(6,), members=2, embedding="periodic", activation="relu", normed=True, dropout=0.2),
-    Shape(hidden=(6, 5), members=1, embedding="piecewise", activation="relu", normed=True),
+    Shape(hidden=(5, 5), members=2, embedding="none", dropout=0.5),
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.embedding)
 @pytest.mark.parametrize("nets", [1, 3])
 def test_numpy_answers_like_torch(shape, nets):
     X = table()
@@ -111,7 +108,6 @@ def test_damaged_layers_are_refused():
     damaged(told, arrays, "periodic", "phase", np.zeros((2, 2), dtype=np.float32))
     damaged(told, arrays, "levels", "starts", np.array([10**6]))
     damaged(told, arrays, "levels", "table", np.full((31, 8), np.nan, dtype=np.float32))
-    damaged(told, arrays, "spread", "scale", np.zeros(3, dtype=np.float32))
     for word, value in (
         ("numbers", np.array([0, 99], dtype=np.int32)),
         ("numbers", np.array([0.5, 1.5])),
@@ -126,7 +122,9 @@ def test_damaged_layers_are_refused():
 def test_plain_network_of_tutorials_reads_digits():
     X, y = load_digits(return_X_y=True)
     images = X.reshape(-1, 8, 8)
-    model = FeedForwardClassifier("plain", hidden=(128,), epochs=20, random_state=0, learning_rate=0.003).fit(images[:1200], y[:1200])
+    model = FeedForwardClassifier("plain", hidden=(128,), epochs=20, random_state=0, learning_rate=0.003).fit(
+        images[:1200], y[:1200]
+    )
     assert model.score(images[1200:], y[1200:]) > 0.91
     assert model.n_features_in_ == 64 and len(model.history_.epochs) == 20
     assert np.array_equal(model.predict(images[:5]), model.predict(X[:5]))

@@ -40,7 +40,6 @@ LAYERS: dict[str, tuple[Layer, np.ndarray]] = {
     "nothing": (feed.Sequential([]), n(5, 4)),
     "periodic": (embeddings.Periodic(n(4, 3), n(4, 3), n(4, 3, 2), n(4, 2)), n(5, 4)),
     "piecewise": (embeddings.Piecewise(np.array([0, 0, 3]), n(3), np.array([0.5, 1.0, 2.0])), n(5, 4)),
-    "spread": (embeddings.Spread(n(3, 4)), n(5, 4)),
     "clip": (embeddings.Clip(np.full(4, -0.5), np.full(4, 0.7)), n(5, 4)),
 }
 for _kind in feed.ACTIVATIONS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,60 +34,32 @@ _PLAIN = {
     "learning_rate": 0.001,
     "label_smoothing": 0.0,
     "dropout": 0.0,
+    "weight_decay": 0.0,
     "optimizer": "adam",
+    "schedule": "linear",
     "validation_fraction": 0.0,
 }
 _TABLE = {
-    "width": 128,
-    "layers": 3,
-    "members": 4,
-    "embedding": "periodic",
+    "width": 256,
+    "layers": 2,
+    "members": 3,
+    "embedding": "none",
+    "activation": "relu",
+    "learning_rate": 0.014,
+    "label_smoothing": 0.0,
+    "dropout": 0.15,
+    "weight_decay": 0.05,
     "optimizer": "adamw",
+    "schedule": "one_cycle",
 }
-# What suits each kind of target, measured with benchmarks/feed_forward.py: several classes are learnt to the last row
-# and need labels that are not certain; two classes, and labels, are mostly noisy and need rest.
-_TARGETS = {
-    "softmax": {
-        "activation": "selu",
-        "learning_rate": 0.06,
-        "label_smoothing": 0.1,
-        "dropout": 0.0,
-        "width": 256,
-        "members": 2,
-    },
-    "sigmoid": {"activation": "mish", "learning_rate": 0.04, "label_smoothing": 0.0, "dropout": 0.1},
-    "square": {
-        "activation": "relu",
-        "learning_rate": 0.1,
-        "label_smoothing": 0.0,
-        "dropout": 0.0,
-        "embedding": "piecewise",
-    },
-}
-_LEARNT = ("selu", "mish")  # bends whose amount is learnt for each neuron
-_CYCLES = (0.0, 0.07, 0.2, 0.42, 0.7, 1.0)
-_PATIENCE = 0.32  # of the epochs: longer than any cycle, so that only a cycle that brought nothing is the last
-_STEPS, _LEAST, _MOST = 1000, 40, 80  # steps to take, but in no fewer and no more epochs than these
-
-
-def cycles(p: float) -> float:
-    """The learning rate rises and falls five times, each time for longer; where it is low the network is good."""
-    for low, high in itertools.pairwise(_CYCLES):
-        if p <= high:
-            return 0.5 * (1 - math.cos(2 * math.pi * (p - low) / (high - low)))
-    return 0.0
-
-
-_FACTORS = {"gain": 6.0, "bias": 0.1, "slope": 0.1, "embedding": 0.1}
-_DECAYS = {"gain": 0.0, "slope": 0.0, "view": 0.0}
+# Pieces of numbers make amounts more exact and classes less (benchmarks/feed_forward.py).
+_NUMBERS = {"embedding": "piecewise", "weight_decay": 0.1}
+# Up to so many rows: (epochs, rows per step); then the last.
+_STEPS = ((500, 60, 64), (5_000, 50, 128), (20_000, 40, 256), (100_000, 20, 512), (500_000, 10, 1024))
+_LAST = (5, 2048)
+_PATIENCE = 0.34  # of the epochs: the rate falls to nothing, so a run that gets worse for long has learnt its noise
 _WAVES = 500  # most number columns that become waves: each becomes four inputs
 _FEW = 50  # rows below which none are held out
-
-
-def _batch(n: int, classes: bool) -> int:
-    """Rows per step: more, the more rows there are; fewer for several classes, which take more steps to learn."""
-    size = 2 ** math.ceil(math.log2(max(n, 2) / 128))
-    return min(max(size, 128 if classes and n >= 1000 else 256), 1024)
 
 
 class FeedForward(NetworkEstimator):
@@ -107,7 +78,7 @@ class FeedForward(NetworkEstimator):
         epochs: int | None = None,
         batch_size: int | None = None,
         learning_rate: float | None = None,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
         optimizer: str | None = None,
         schedule: str | None = None,
         patience: int | None = None,
@@ -178,7 +149,8 @@ class FeedForward(NetworkEstimator):
             one_scale=one_scale and self.recipe == "plain",
         )
         Z = seen(self.front_, X[rows])
-        batch = self._said("batch_size") or _batch(len(rows), self._loss == "softmax" and self._outputs > 2)
+        usual = next((plan for most, *plan in _STEPS if len(rows) <= most), _LAST)
+        epochs, batch = self._said("epochs") or usual[0], self._said("batch_size") or usual[1]
         if valid is not None:
             checked = self._source(self._given(valid[0]), self._targets(valid[1], learn=False), 1024)
         else:
@@ -186,16 +158,13 @@ class FeedForward(NetworkEstimator):
         with self._initial():
             self.net_ = self._net(Z)
         self._limits(Y[rows])
-        source = Arrays(torch.as_tensor(Z), torch.as_tensor(Y[rows]), batch=batch)
         table = self.recipe != "plain"
-        epochs = self._said("epochs") or min(max(math.ceil(_STEPS / source.steps()), _LEAST), _MOST)
+        source = Arrays(torch.as_tensor(Z), torch.as_tensor(Y[rows]), batch=batch, drop_last=table)
         # The tutorials' network says what its softmax says.
         heat = self.temperature if table or self.temperature is not None else 1.0
         goal = Fit(self.net_, self._loss, self._said("label_smoothing"), heat)
-        plan = Optimizer(self._said("optimizer"), self._said("learning_rate"), self.weight_decay)
-        if table:
-            factors = _FACTORS if plan.name != "muon" else {}
-            plan = replace(plan, betas=(0.9, 0.95), factors=factors, decays=_DECAYS)
+        plan = Optimizer(self._said("optimizer"), self._said("learning_rate"), self._said("weight_decay"))
+        plan = replace(plan, betas=(0.9, 0.98)) if table else plan
         self._train(
             *(goal, source),
             valid=checked,
@@ -203,8 +172,8 @@ class FeedForward(NetworkEstimator):
             threads=threads,
             epochs=epochs,
             optimizers=plan,
-            schedule=self.schedule or (cycles if table else "linear"),
-            patience=self.patience or (math.ceil(_PATIENCE * epochs) if table else None),
+            schedule=self._said("schedule"),
+            patience=self.patience or (max(math.ceil(_PATIENCE * epochs), 8) if table else None),
         )
         self.temperature_ = goal.heat
         self.net_.cpu()
@@ -222,11 +191,11 @@ class FeedForward(NetworkEstimator):
             return value
         if self.recipe == "plain":
             return _PLAIN.get(name)
-        kind = "sigmoid" if self._loss == "softmax" and self._outputs == 2 else self._loss
-        return {**_TABLE, **_TARGETS[kind]}.get(name)
+        return {**_TABLE, **(_NUMBERS if self._loss == "square" else {})}.get(name)
 
     def _net(self, Z: np.ndarray) -> Any:
-        hidden = (self._said("width"),) * self._said("layers") if self.hidden is None else tuple(self.hidden)
+        width, layers = self._said("width"), self._said("layers")
+        hidden = tuple(max(width >> i, 1) for i in range(layers)) if self.hidden is None else tuple(self.hidden)
         if any(int(size) < 1 for size in hidden):
             raise ParameterError(f"hidden={self.hidden!r}: every hidden layer needs a neuron or more.")
         if self.recipe == "plain":
@@ -241,7 +210,6 @@ class FeedForward(NetworkEstimator):
             hidden=hidden,
             members=self._said("members"),
             activation=self._said("activation"),
-            learnt=self._said("activation") in _LEARNT,
             embedding=embedding,
             dropout=self._said("dropout"),
         )

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from everymodel.scoring.layers import feed
 from everymodel.scoring.layers.base import Layer
-from everymodel.scoring.layers.embeddings import Spread, Tabular
-from everymodel.training.blocks.embeddings import Bend, Levels, Norm, Periodic, Piecewise, Weighted
-from everymodel.training.blocks.feed import role
+from everymodel.scoring.layers.embeddings import Tabular
+from everymodel.training.blocks.embeddings import Levels, Normed, Periodic, Piecewise
+from everymodel.training.blocks.feed import Activation, Dropout, role
 from everymodel.training.blocks.written import array
 from everymodel.training.objective import Objective
 
@@ -115,22 +115,19 @@ def pieces(Z: np.ndarray, most: int, total: int = 2000) -> tuple[np.ndarray, np.
 class Shape:
     """How a network for tables is built."""
 
-    hidden: tuple[int, ...] = (256, 256, 256)
+    hidden: tuple[int, ...] = (256, 128)
     members: int = 1
-    activation: str = "mish"
-    learnt: bool = False
-    embedding: str = "periodic"  # of numbers: "periodic" "piecewise" "none"
+    activation: str = "relu"
+    embedding: str = "none"  # of numbers: "periodic" "piecewise" "none"
     bins: int = 48
     dropout: float = 0.0
-    normed: bool = False  # batch normalisation after every hidden weighted sum
-    own: bool = False  # every member has a body of its own
 
 
 class TableNet(nn.Module):
     """Rows as a Tabular layer gives them, (b, q) or (f, b, q), to answers (f, b, k, outputs) of k members.
 
-    Members share all weights but the scales with which they see the inputs, and their last layers (Gorishniy et al.
-    2025), or, with `own`, nothing but embeddings. All weights have a leading axis of `nets` independent networks.
+    Members share the embeddings and nothing else. All weights have a leading axis, of `nets` independent networks or,
+    in the body, of their members.
     """
 
     def __init__(self, front: Tabular, Z: np.ndarray, outputs: int, shape: Shape, nets: int = 1):
@@ -150,25 +147,16 @@ class TableNet(nn.Module):
             self.levels = Levels(nets, np.diff(front.starts).tolist(), LEVEL_WIDTH)
             wide += LEVEL_WIDTH * len(front.coded)
         wide += self.kept
-        k = shape.members
-        shared = k > 1 and not shape.own
-        self.gain = None if shape.normed else role(torch.ones(nets, 1, wide), "gain")
-        self.view = role(torch.randn(nets, 1, k, wide), "view") if shared else None
-        bodies = nets if shared else nets * k
+        bodies = nets * shape.members
         body: list[nn.Module] = []
         sizes = [wide, *shape.hidden]
-        for i, (a, b) in enumerate(itertools.pairwise(sizes)):
-            body += [Weighted(bodies, a, b, "first" if i == 0 else "matrix", shape.normed)]
-            body += [Norm(bodies, b)] if shape.normed else []
-            body += [Bend(shape.activation, bodies, b, shape.learnt)]
-            body += [nn.Dropout(shape.dropout)] if shape.dropout else []
+        for a, b in itertools.pairwise(sizes):
+            body += [Normed(bodies, a, b), Activation(shape.activation)]
+            body += [Dropout(shape.dropout)] if shape.dropout else []
         self.body = nn.Sequential(*body)
-        head = torch.zeros(nets * k, sizes[-1], outputs)
-        self.head_gain = 1.0 if shape.normed else 1.0 / math.sqrt(sizes[-1])
-        if shape.normed:  # first answers near the mean
-            head = torch.randn_like(head) * (0.1 * math.sqrt(2.0 / sizes[-1]))
-        self.head = role(head, "last")
-        self.offset = role(torch.zeros(nets * k, 1, outputs), "bias")
+        # First answers are near the mean.
+        self.head = role(torch.randn(bodies, sizes[-1], outputs) * (0.1 * math.sqrt(2.0 / sizes[-1])), "last")
+        self.offset = role(torch.zeros(bodies, 1, outputs), "bias")
 
     def inputs(self, x: torch.Tensor) -> torch.Tensor:
         """All columns as the first layer sees them (f, b, wide)."""
@@ -183,21 +171,14 @@ class TableNet(nn.Module):
             parts += [waves, x[..., m if isinstance(self.wave, Periodic) else 0 : self.kept]]
         if self.levels is not None:
             parts.append(self.levels(x[..., self.kept :]))
-        made = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
-        return made if self.gain is None else made * self.gain
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = self.inputs(x)
         f, b, k = self.nets, h.shape[1], self.shape.members
-        if self.view is not None:
-            h = (h[:, :, None] * self.view).flatten(1, 2)  # (f, b * k, wide)
-        elif k > 1:
-            h = h[:, None].expand(f, k, b, -1).reshape(f * k, b, -1)
-        h = self.body(h)
-        if self.view is not None:
-            h = h.view(f, b, k, -1).transpose(1, 2).flatten(0, 1)  # (f * k, b, d)
-        out = torch.baddbmm(self.offset, h, self.head, alpha=self.head_gain)
-        return out.view(f, k, b, -1).transpose(1, 2)  # (f, b, k, outputs)
+        h = self.body(h[:, None].expand(f, k, b, -1).reshape(f * k, b, -1))
+        out = torch.baddbmm(self.offset, h, self.head)  # (f * k, b, outputs)
+        return out.view(f, k, b, -1).transpose(1, 2)
 
     def layer(self, chosen: int = 0) -> Layer:
         """Network number `chosen` in numpy: (n, q) -> (n, outputs), (n, k, outputs) for more than one member."""
@@ -214,22 +195,13 @@ class TableNet(nn.Module):
             codes = np.arange(self.kept, self.kept + len(self.levels.starts), dtype=np.int32)
             parts.append(feed.Sequential([feed.Columns(codes), self.levels.layer(i)]))
         made: list[Layer] = [feed.Concat(parts) if len(parts) > 1 else parts[0]]
-        one: int | slice = i
-        if self.view is not None:
-            gain = self.view[i, 0] if self.gain is None else self.gain[i, 0] * self.view[i, 0]
-            made.append(Spread(array(gain)))
-        else:
-            made += [] if self.gain is None else [feed.Affine(array(self.gain[i, 0]))]
-            one = i if k == 1 else slice(i * k, (i + 1) * k)
-        blocks: list[Any] = [block for block in self.body if not isinstance(block, nn.Dropout)]
-        for block, after in itertools.zip_longest(blocks, blocks[1:]):
-            if isinstance(block, Weighted):
-                made.append(block.layer(one, after if isinstance(after, Norm) else None))
-            elif not isinstance(block, Norm):
-                made.append(block.layer(one))
-        heads = slice(i * k, (i + 1) * k)
-        weight, bias = array(self.head[heads] * self.head_gain), array(self.offset[heads, 0])
-        made.append(feed.Dense(weight, bias) if k > 1 else feed.Dense(weight[0], bias[0]))
+        own: int | slice = i if k == 1 else slice(i * k, (i + 1) * k)
+        for block in self.body:
+            if isinstance(block, Normed):
+                made.append(block.layer(own))
+            elif isinstance(block, Activation):
+                made.append(block.layer())
+        made.append(feed.Dense(array(self.head[own]), array(self.offset[own, ..., 0, :])))
         return feed.Sequential(made)
 
 
@@ -240,7 +212,7 @@ class PlainNet(nn.Module):
         super().__init__()
         sizes, parts = [inputs, *hidden], []
         for a, b in itertools.pairwise(sizes):
-            parts += [nn.Linear(a, b), Bend(activation, 1, b, False), *([nn.Dropout(dropout)] if dropout else [])]
+            parts += [nn.Linear(a, b), Activation(activation), *([Dropout(dropout)] if dropout else [])]
         self.body = nn.Sequential(*parts, nn.Linear(sizes[-1], outputs))
         for part in self.body:
             if isinstance(part, nn.Linear):  # as tutorials start (Glorot and Bengio 2010)

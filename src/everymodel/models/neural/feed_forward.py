@@ -16,7 +16,7 @@ from everymodel.training.estimator import Classes
 CARD = {
     "name": "feed_forward",
     "title": "Feed-forward network",
-    "summary": "Layers of weighted sums with a bend in between, trained by gradients; several networks share one body.",
+    "summary": "Layers of weighted sums with a bend in between, trained by gradients; a few networks are averaged.",
     "choose": "Smooth relations between number columns (signals, pixels, measurements); a good partner of trees.",
     "avoid": "A few dozen rows; when the model must be read; no time to train.",
     "gives": ["probabilities"],
@@ -26,8 +26,8 @@ CARD = {
         "Rumelhart, Hinton and Williams (1986), Learning representations by back-propagating errors. Nature 323.",
         "Holzmüller, Grinsztajn and Steinwart (2024), Better by default: strong pre-tuned MLPs and boosted trees on "
         "tabular data. NeurIPS 37.",
-        "Gorishniy, Kotelnikov and Babenko (2025), TabM: advancing tabular deep learning with parameter-efficient "
-        "ensembling. ICLR.",
+        "Ioffe and Szegedy (2015), Batch normalization. ICML.",
+        "Smith and Topin (2018), Super-convergence: very fast training using large learning rates.",
         "Gorishniy et al. (2022), On embeddings for numerical features in tabular deep learning. NeurIPS 35.",
     ],
     "advice": ["accurate", "smooth", "many_columns", "medium_data", "interactions", "missing_values"],
@@ -46,8 +46,7 @@ CARD = {
             "low": 1,
             "high": 8192,
             "log": True,
-            "tune": False,
-            "text": "Neurons of each hidden layer; none: 128, or 256 for three classes or more.",
+            "text": "Neurons of the first hidden layer, each further one has half as many; none: 256, 128 when plain.",
         },
         "layers": {
             "type": "int",
@@ -55,7 +54,7 @@ CARD = {
             "low": 1,
             "high": 12,
             "tune": False,
-            "text": "Hidden layers; none: 3, or 1 when plain.",
+            "text": "Hidden layers; none: 2, or 1 when plain.",
         },
         "members": {
             "type": "int",
@@ -63,27 +62,25 @@ CARD = {
             "low": 1,
             "high": 128,
             "tune": False,
-            "text": "Networks that share one body, averaged; none: 4, 2 for three classes or more, 1 when plain.",
+            "text": "Networks that are trained side by side and averaged; none: 3, or 1 when plain.",
         },
         "embedding": {
             "type": "choice",
             "default": None,
             "choices": ["periodic", "piecewise", "none"],
-            "text": "How numbers enter: beside waves or pieces of themselves; none: pieces for numbers, else waves.",
+            "text": "Beside numbers: waves or pieces of themselves; none: pieces where the target is a number.",
         },
         "activation": {
             "type": "choice",
             "default": None,
             "choices": [None, "relu", "mish", "selu", "silu", "gelu", "tanh", "leaky_relu", "elu", "sigmoid"],
             "tune": False,
-            "text": "The bend after each layer; none: Mish for two classes, SELU for more, ReLU for numbers.",
+            "text": "The bend after each layer; none: ReLU.",
         },
         "dropout": {
-            "type": "float",
             "default": None,
-            "low": 0.0,
             "high": 0.6,
-            "text": "Share of the neurons left out at random in each step; none: 0.1 for two classes, else 0.",
+            "text": "Share of neurons left out at random; none: 0.15 for tables.",
         },
         "label_smoothing": {
             "type": "float",
@@ -91,7 +88,7 @@ CARD = {
             "low": 0.0,
             "high": 0.5,
             "tune": False,
-            "text": "Share of each label that is spread over all; none: 0.1 for three classes or more, else 0.",
+            "text": "Share of each label that is spread over all; none: 0.",
         },
         "temperature": {
             "type": "float",
@@ -101,38 +98,17 @@ CARD = {
             "tune": False,
             "text": "What the sums of classes are divided by; none: what suits the rows held out.",
         },
-        "epochs": {
-            "type": "int",
-            "default": None,
-            "low": 1,
-            "high": 100000,
-            "tune": False,
-            "text": "Passes over the rows; none: by the number of rows, or 5 when plain.",
-        },
-        "batch_size": {
-            "type": "int",
-            "default": None,
-            "low": 1,
-            "high": 65536,
-            "tune": False,
-            "text": "Rows per step; none: 256 or more, 32 when plain.",
-        },
+        "epochs": {"default": None, "text": "Passes over the rows; none: 60 to 5, fewer the more rows; 5 when plain."},
+        "batch_size": {"default": None, "text": "Rows per step; none: 64 to 2048 by the rows, 32 when plain."},
         "learning_rate": {
-            "type": "float",
             "default": None,
-            "low": 1e-5,
-            "high": 0.5,
-            "log": True,
-            "tune": False,
-            "text": "Length of the longest step; none: 0.04 to 0.1 by the target, 0.001 when plain.",
+            "low": 1e-4,
+            "high": 0.1,
+            "text": "Length of the longest step; none: 0.014, 0.001 when plain.",
         },
         "weight_decay": {
-            "type": "float",
-            "default": 0.0,
-            "low": 0.0,
-            "high": 1.0,
-            "tune": False,
-            "text": "How strongly weights are pulled towards zero.",
+            "default": None,
+            "text": "How strongly weights are pulled towards zero; none: 0.05, 0.1 for numbers, 0 when plain.",
         },
         "optimizer": {
             "type": "choice",
@@ -156,22 +132,11 @@ CARD = {
                 "flat_cosine",
             ],
             "tune": False,
-            "text": "How the length of steps runs over the fit; none: five cycles, linear when plain.",
+            "text": "How the length of steps runs over the fit; none: one cycle, falling when plain.",
         },
-        "patience": {
-            "type": "int",
-            "default": None,
-            "low": 1,
-            "high": 100000,
-            "tune": False,
-            "text": "Epochs without a better validation loss after which training ends; none: a third of them.",
-        },
+        "patience": {"default": None, "text": "Epochs without a better validation loss, then it ends; none: a third."},
         "validation_fraction": {
-            "type": "float",
             "default": None,
-            "low": 0.0,
-            "high": 0.9,
-            "tune": False,
             "text": "Share of the rows that choose the best epoch; none: a fifth of 50 rows or more, 0 when plain.",
         },
     },
@@ -179,7 +144,7 @@ CARD = {
         "classifier": {
             "class": "everymodel.models.neural.feed_forward:FeedForwardClassifier",
             "tasks": ["binary", "multiclass", "multilabel"],
-            "presets": [{"embedding": "periodic"}, {"embedding": "piecewise", "dropout": 0.2}],
+            "presets": [{}, {"embedding": "piecewise", "dropout": 0.3, "weight_decay": 0.2}],
             "tiny": [
                 {"hidden": [16], "epochs": 60, "members": 2, "random_state": 0},
                 {"recipe": "plain", "hidden": [16], "epochs": 60, "learning_rate": 0.02, "random_state": 0},
@@ -188,7 +153,7 @@ CARD = {
         "regressor": {
             "class": "everymodel.models.neural.feed_forward:FeedForwardRegressor",
             "tasks": ["regression"],
-            "presets": [{"embedding": "piecewise"}, {"embedding": "periodic"}],
+            "presets": [{}, {"embedding": "none"}],
             "gives": ["multioutput"],
             "tiny": [
                 {"hidden": [16], "epochs": 60, "members": 2, "random_state": 0},
@@ -238,11 +203,11 @@ class FeedForwardClassifier(ClassifierMixin, FeedForward):
     """A feed-forward network for classes (softmax) or for several labels at once (a sigmoid each).
 
     recipe="table": numbers centred at their median, scaled by their quartiles and bent softly towards +-3, each beside
-    a few waves of itself (or pieces between its quantiles, where the target is a number); categories as columns or
-    embeddings; missing values inside; a few networks that share one body and differ in how they weigh the inputs and
-    in their last layer; AdamW with rates by role in five cycles; the best epoch, and a temperature for its
-    probabilities, by rows held out. recipe="plain": columns scaled to 0..1, one layer of 128 ReLU, Adam, five epochs:
-    the network of tutorials, a = phi(x W + b). Every parameter left at None is the recipe's.
+    pieces of itself between its quantiles where the target is a number; categories as columns or embeddings; missing
+    values inside; a few networks side by side, averaged, whose sums are normalised by the batch (which folds away);
+    AdamW under one cycle of the rate; the best epoch, and a temperature for its probabilities, by rows held out.
+    recipe="plain": columns scaled to 0..1, one layer of 128 ReLU, Adam, five epochs: the network of tutorials,
+    a = phi(x W + b). Every parameter left at None is the recipe's.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("flatten", "unflatten", "pixels", "views", "padded", "group_normalize"),
     ),
     "spectrogram": ("spectrogram", "signals"),
-    "embeddings": ("tabular", "levels", "periodic", "piecewise", "spread", "clip"),
+    "embeddings": ("tabular", "levels", "periodic", "piecewise", "clip"),
     "tokens": ("tokens", "token_vectors", "token_sums", "steps"),
     "recurrence": ("ragged", "recurrent", "side_by_side", "each_step", "pool_steps", "crf"),
     "attention": ("window_steps", "writer"),

@@ -200,25 +200,6 @@ class Piecewise(Layer):
         need(bool((self.width > 0).all()), "pieces have no width")
 
 
-@layer("spread")
-class Spread(Layer):
-    """x (n, p) -> (n, k, p): each of k members sees the columns by its own scale (k, p)."""
-
-    formula: ClassVar[str] = "a_m = x · scale_m"
-
-    scale: np.ndarray
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        need(x.ndim == 2 and x.shape[1] == self.scale.shape[1], "members come for another number of columns")
-        return x[:, None, :] * self.scale
-
-    def backward(self, x: np.ndarray, y: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return (d * self.scale).sum(axis=1), {"scale": (d * x[:, None, :]).sum(axis=0)}
-
-    def check(self) -> None:
-        need(self.scale.ndim == 2 and self.scale.dtype.kind == "f", "members have a wrong shape")
-
-
 @layer("clip")
 class Clip(Layer):
     """Each column (the last axis) held between low and high, both (p,)."""

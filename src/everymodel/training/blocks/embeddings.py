@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from everymodel.scoring.layers import embeddings, feed
 from everymodel.scoring.layers.base import Layer
-from everymodel.training.blocks.feed import ACTIVATIONS, role
+from everymodel.training.blocks.feed import role
 from everymodel.training.blocks.written import array
 
 
@@ -106,64 +106,18 @@ class Levels(Block):
         return embeddings.Levels(array(self.table[chosen]), array(self.starts))
 
 
-class Bend(Block):
-    """a = z + amount (phi(z) - z), with `amount` learnt for each neuron, or phi(z) alone."""
-
-    def __init__(self, kind: str, nets: int, outputs: int, learnt: bool):
-        super().__init__()
-        self.kind, self.function = kind, ACTIVATIONS[kind]
-        self.amount = role(torch.ones(nets, 1, outputs), "slope") if learnt else None
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        a = self.function(z)
-        return a if self.amount is None else torch.lerp(z, a, self.amount)
-
-    def layer(self, chosen: int | slice = 0) -> Layer:
-        """A slice of networks becomes members side by side, (n, k, p)."""
-        return feed.Activation(self.kind, amount=None if self.amount is None else array(self.amount[chosen, ..., 0, :]))
-
-
-class Weighted(Block):
-    """z = x W / sqrt(in) + b with weights of unit spread, so that one rate suits all widths (Jacot et al. 2018).
-
-    x (f, b, in) -> (f, b, out). kind: the role of the weights, "first" or "matrix". Weights that a Norm follows have
-    no bias and no factor, and start as He et al. (2015) do.
-    """
-
-    def __init__(self, nets: int, inputs: int, outputs: int, kind: str = "matrix", normed: bool = False):
-        super().__init__()
-        wide = max(inputs, 1)
-        weight = torch.randn(nets, inputs, outputs)
-        self.weight = role(weight * math.sqrt(2.0 / wide) if normed else weight, kind)
-        self.weight.members = True  # type: ignore[attr-defined]  # Muon makes each orthogonal by itself
-        self.bias = None if normed else role(torch.randn(nets, 1, outputs), "bias")
-        self.gain = 1.0 if normed else 1.0 / math.sqrt(wide)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.bias is None:
-            return torch.bmm(x, self.weight)
-        return torch.baddbmm(self.bias, x, self.weight, alpha=self.gain)
-
-    def layer(self, chosen: int | slice = 0, norm: Norm | None = None) -> Layer:
-        """With the batch normalisation that follows, folded in; a slice of networks becomes members side by side."""
-        weight = array(self.weight[chosen] * self.gain)
-        bias = None if self.bias is None else array(self.bias[chosen, ..., 0, :])
-        if norm is None:
-            return feed.Dense(weight, bias)
-        scale, shift = norm.folded(chosen)
-        return feed.Dense(weight * scale[..., None, :], shift if bias is None else bias * scale + shift)
-
-
-class Norm(Block):
-    """Batch normalisation (Ioffe and Szegedy 2015) of (f, b, d), each network by its own rows; answers by their
-    running mean and spread. A batch of one row, which has no spread, is answered likewise.
+class Normed(Block):
+    """Weighted sums, normalised by the batch (Ioffe and Szegedy 2015): (f, b, in) -> (f, b, out), each network by its
+    own rows in training, else by their running mean and spread. A batch of one row has no spread and is answered so.
     """
 
     mean: torch.Tensor
     var: torch.Tensor
 
-    def __init__(self, nets: int, outputs: int, momentum: float = 0.1, eps: float = 1e-5):
+    def __init__(self, nets: int, inputs: int, outputs: int, momentum: float = 0.1, eps: float = 1e-5):
         super().__init__()
+        self.weight = role(torch.randn(nets, inputs, outputs) * math.sqrt(2.0 / max(inputs, 1)), "matrix")
+        self.weight.members = True  # type: ignore[attr-defined]  # Muon makes each orthogonal by itself
         self.scale = role(torch.ones(nets, outputs), "scale")
         self.shift = role(torch.zeros(nets, outputs), "scale")
         self.register_buffer("mean", torch.zeros(nets, outputs))
@@ -171,16 +125,15 @@ class Norm(Block):
         self.momentum, self.eps = momentum, eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        f, b, d = x.shape
-        flat = x.transpose(0, 1).reshape(b, f * d)
+        z = torch.bmm(x, self.weight)
+        f, b, d = z.shape
+        z = z.transpose(0, 1).reshape(b, f * d)
         told = (self.mean.view(-1), self.var.view(-1), self.scale.view(-1), self.shift.view(-1))
-        flat = F.batch_norm(flat, *told, self.training and b > 1, self.momentum, self.eps)
-        return flat.view(b, f, d).transpose(0, 1)
-
-    def folded(self, chosen: int | slice = 0) -> tuple[np.ndarray, np.ndarray]:
-        """(scale, shift) by which it answers, (d,) or (k, d)."""
-        scale = array(self.scale[chosen]) / np.sqrt(array(self.var[chosen]) + np.float32(self.eps))
-        return scale, array(self.shift[chosen]) - array(self.mean[chosen]) * scale
+        z = F.batch_norm(z, *told, self.training and b > 1, self.momentum, self.eps)
+        return z.view(b, f, d).transpose(0, 1)
 
     def layer(self, chosen: int | slice = 0) -> Layer:
-        return feed.Affine(*self.folded(chosen))
+        """One weighted sum, the normalisation folded in; a slice of networks becomes members side by side."""
+        scale = array(self.scale[chosen]) / np.sqrt(array(self.var[chosen]) + np.float32(self.eps))
+        shift = array(self.shift[chosen]) - array(self.mean[chosen]) * scale
+        return feed.Dense(array(self.weight[chosen]) * scale[..., None, :], shift)

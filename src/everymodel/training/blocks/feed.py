@@ -49,6 +49,19 @@ class Activation(nn.Module):
         return feed.Activation(self.kind)
 
 
+class Dropout(nn.Dropout):
+    """Leaves out a share of the numbers, in steps of 1/256: a random byte for each takes half of the time of a draw."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = min(round(256 * self.p), 255)
+        if not self.training or not out:
+            return x
+        n = x.numel()
+        draws = torch.empty((n + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        stay = draws.view(torch.uint8)[:n].view(x.shape) >= out
+        return x * (stay.to(x.dtype) * (256 / (256 - out)))
+
+
 class MemberLinear(nn.Module):
     """k weighted sums side by side: x (k, b, in) -> (k, b, out); each member starts as nn.Linear does.
 
