@@ -212,11 +212,12 @@ class Fit(Objective):
 
 # What an estimator does where a parameter is None: (for texts, for series).
 _DEFAULTS: dict[str, tuple[Any, Any]] = {
-    "hidden": (64, 64),
+    "hidden": (100, 64),
     "dropout": (0.5, 0.1),
     "learning_rate": (2e-3, 3e-3),
-    "epochs": (6, 60),
+    "epochs": (8, 60),
     "validation_fraction": (0.1, 0.15),
+    "ema": (0.99, None),
 }
 
 
@@ -345,7 +346,7 @@ class Sequences(NetworkEstimator):
             epochs=self._said("epochs"),
             optimizers=plan,
             clip=self.clip,
-            ema=self.ema,
+            ema=self._said("ema"),
         )
         cut = sum(self.reader_.length(c) > self.max_steps for c in own) if kind == "text" else _longer(own, self)
         if cut:

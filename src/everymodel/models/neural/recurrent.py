@@ -43,7 +43,7 @@ CARD = {
             "low": 1,
             "high": 4096,
             "log": True,
-            "text": "Numbers of memory in each direction; none: 64.",
+            "text": "Numbers of memory in each direction; none: 100 for texts, 64 for series.",
         },
         "layers": {"type": "int", "default": 1, "low": 1, "high": 8, "text": "Recurrent layers, one above the other."},
         "bidirectional": {
@@ -163,9 +163,9 @@ CARD = {
             "low": 0.5,
             "high": 0.99999,
             "tune": False,
-            "text": "Decay of a moving average of the weights, which then answers; none: no average.",
+            "text": "Decay of a moving average of the weights, which answers; none: 0.99 for texts, no average for series.",
         },
-        "epochs": {"default": None, "text": "Passes over the rows; none: 6 for texts, 60 for series."},
+        "epochs": {"default": None, "text": "Passes over the rows; none: 8 for texts, 60 for series."},
         "batch_size": {"default": 32},
         "learning_rate": {
             "default": None,
