@@ -97,7 +97,7 @@ def test_mixed_sizes_and_colours_are_brought_together():
     cells[1] = cells[1].convert("P")
     cells[2] = pillow.fromarray(X[2].astype(np.uint16) * 257)  # 16 bits
     model = em.ConvolutionalClassifier(width=8, epochs=2, random_state=0).fit(cells, y)
-    assert [f.code for f in model.findings_] == ["mixed-image-sizes"]
+    assert [f.code for f in model.findings_] == ["images-resized"]
     assert any("different sizes" in note for note in model.history_.notes)
     assert len(model.predict(cells)) == 40
 

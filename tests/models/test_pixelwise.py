@@ -74,7 +74,7 @@ def test_images_of_different_sizes_give_answers_in_their_own():
     model = catalog.tiny(catalog.find("segmentation"))[0].set_params(epochs=1)
     model.fit(cells, [masks[0][:, :16], *masks[1:]])
     assert [m.shape for m in model.predict(cells[:2])] == [(24, 16), (24, 24)]
-    assert any(f.code == "mixed-image-sizes" for f in model.findings_)
+    assert any(f.code == "images-resized" for f in model.findings_)
     own = [{"boxes": b["boxes"], "labels": b["labels"]} for b in boxes]
     own[0] = {"boxes": np.zeros((0, 4)), "labels": []}
     finder = catalog.tiny(catalog.find("detection"))[0].set_params(epochs=1).fit(cells, own)

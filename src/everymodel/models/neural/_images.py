@@ -72,7 +72,7 @@ def read_cells(cells: Sequence[Any], form: Form | None, axes: int) -> tuple[np.n
         form = Form(shape, True)
         if mixed:
             text = f"Images of different sizes were resized to {shape[0]} x {shape[1]} pixels."
-            findings.append(Finding("mixed-image-sizes", "info", text, "Crop them alike if shapes matter."))
+            findings.append(Finding("images-resized", "info", text, "Crop them alike if shapes matter."))
     made, wrong = images.stack(cells, form.shape)
     if wrong:
         row, why = wrong[0]
@@ -98,7 +98,7 @@ def _signals(cells: Sequence[Any], form: Form | None) -> tuple[np.ndarray, Form,
         form = Form((max(int(np.quantile(lengths, 0.95)), 1), int(width or 1)), True)
         if len(set(lengths)) > 1:
             text = f"Signals have {min(lengths)} to {max(lengths)} steps; each begins or ends at step {form.shape[0]}."
-            findings.append(Finding("mixed-lengths", "info", text, "Shorter ones are continued by zeros."))
+            findings.append(Finding("lengths-differ", "info", text, "Shorter ones are continued by zeros."))
     return Signals(*form.shape)(made), form, findings
 
 

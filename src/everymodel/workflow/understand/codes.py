@@ -25,6 +25,7 @@ CODES: dict[str, str] = {
     "mixed-types": "A column mixes numbers or dates with text; what does not fit is missing, or all is text.",
     "date-formats": "Dates are written in several ways, or in one that can be read in two ways.",
     "images-resized": "Images differ in size, or are large; all are brought to one size.",
+    "lengths-differ": "Signals differ in length; all are cut, or continued by zeros, to one length.",
     "cells-unreadable": "Images or sequences could not be read; their rows count as blank.",
     # rows
     "few-rows": "So few rows that every figure is uncertain.",
