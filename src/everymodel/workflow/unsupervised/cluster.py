@@ -113,7 +113,8 @@ class _Search:
         self.rows = sample(len(X), 2000, seed)
         # What remains is for describing the groups and writing; it grows with the table.
         kept = min(1.5 + 2e-7 * X.size, 0.3 * clock.limit) if clock.limit else 0.0
-        self.end = time.monotonic() + max(clock.left() - kept, 0.5) if clock.limit else None
+        self.begun = time.monotonic()  # reading a large table may have taken much of the budget
+        self.end = self.begun + max(clock.left() - kept, 0.5) if clock.limit else None
         self.choice = Choice(clusters or 1, 1, 1, 0.0, 0.0, self.rows, np.zeros(len(self.rows), int))
         self.choice.complete = False
         self.different = len(np.unique(X[self.rows], axis=0)) if len(X) <= 2000 else len(X)
@@ -331,8 +332,7 @@ class _Search:
         """The moment at which this share of the time for searching is over."""
         if self.end is None:
             return None
-        start = self.clock.started
-        return start + share * (self.end - start)
+        return self.begun + share * (self.end - self.begun)
 
     def _collect(
         self, crew: Crew, jobs: dict[int, Any], until: float | None, room: int = 1

@@ -18,6 +18,7 @@ SPANS = (
     (0.65, 0.9), (0.62, 0.87), (0.58, 0.84), (0.55, 0.8),
 )  # fmt: skip
 FITS = 0.05  # chance below which a law does not fit the counts,
+EVEN, SURELY = 0.95, 0.15  # and that of spans that end below, where odd rows have shown
 SINGLE = 0.01  # and below which so many rows so far out do not belong to it
 FAR = (3e-3, 1e-3, 1e-4, 1e-5)  # shares of a law at whose points its rows are counted
 SHAPES = ((0.985, -0.05, 0.0), (0.95, -0.05, -0.25), (0.0, 0.0, -0.2))  # by a span's end: heaviest and likeliest shape
@@ -113,7 +114,7 @@ def _best(scores: np.ndarray, seed: int) -> tuple[Tail, list[float]]:
         found = _law(scores, start, end)
         if found is not None and (best is None or found.chance > best.chance):
             best = found
-        if best is not None and best.chance > FITS:
+        if best is not None and best.chance > (FITS if end > EVEN else SURELY):
             break
     if best is None:
         return none, []
