@@ -21,6 +21,7 @@ CARD = {
     "avoid": "Tables whose columns have no order; a few dozen rows; very long series, which it reads step by step.",
     "gives": ["probabilities"],
     "needs": {"missing": True, "package": "torch", "inputs": ["text", "sequence"]},
+    "priority": 34,
     "cost": {"scale": 0.05, "rows_power": 0.9, "columns_power": 0.5},
     "references": [
         "Hochreiter and Schmidhuber (1997), Long short-term memory. Neural Computation 9.",
