@@ -135,8 +135,8 @@ def test_plain_network_of_tutorials_reads_digits():
 def test_better_than_a_line_and_equal_seeds_give_equal_networks():
     X, _ = load_diabetes(return_X_y=True)
     wave = np.abs(X[:, 2] / X[:, 2].std()) * 3 + X[:, 8] / X[:, 8].std()
-    a = FeedForwardRegressor(random_state=3, epochs=30).fit(X[:350], wave[:350])
-    b = FeedForwardRegressor(random_state=3, epochs=30).fit(X[:350], wave[:350])
+    a = FeedForwardRegressor(random_state=3, epochs=20, width=64).fit(X[:350], wave[:350])
+    b = FeedForwardRegressor(random_state=3, epochs=20, width=64).fit(X[:350], wave[:350])
     assert np.array_equal(a.predict(X), b.predict(X))
     line = np.linalg.lstsq(np.c_[X[:350], np.ones(350)], wave[:350], rcond=None)[0]
     assert a.score(X[350:], wave[350:]) > 0

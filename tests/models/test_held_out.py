@@ -11,7 +11,7 @@ from everymodel import catalog
 from everymodel.scoring import metrics
 
 BOOSTERS = ["lightgbm", "gradient_boosting", "catboost", "xgboost"]
-STOPPING = ["multilayer_perceptron", *BOOSTERS]
+STOPPING = ["multilayer_perceptron", "feed_forward", *BOOSTERS]
 
 
 def fitted(name: str, task: str, X, y, valid, seed: int = 0):
@@ -20,7 +20,8 @@ def fitted(name: str, task: str, X, y, valid, seed: int = 0):
         pytest.skip(f"{card.package} is not installed")
     module = catalog.module(card)
     seeds = {"random_seed" if name == "catboost" else "random_state": seed}
-    model = catalog.make(card, **{**card.presets[0], **seeds})
+    quick = {"width": 48, "members": 1, "epochs": 12} if name == "feed_forward" else {}
+    model = catalog.make(card, **{**card.presets[0], **seeds, **quick})
     return module, module.fit(model, X, y, valid=valid, threads=1)
 
 

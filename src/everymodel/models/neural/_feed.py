@@ -55,7 +55,7 @@ _TABLE = {
 # Pieces of numbers make amounts more exact and classes less (benchmarks/feed_forward.py).
 _NUMBERS = {"embedding": "piecewise", "weight_decay": 0.1}
 # Up to so many rows: (epochs, rows per step); then the last.
-_STEPS = ((500, 60, 64), (5_000, 50, 128), (20_000, 40, 256), (100_000, 20, 512), (500_000, 10, 1024))
+_STEPS = ((1_000, 60, 64), (5_000, 50, 128), (20_000, 40, 256), (100_000, 20, 512), (500_000, 10, 1024))
 _LAST = (5, 2048)
 _PATIENCE = 0.34  # of the epochs: the rate falls to nothing, so a run that gets worse for long has learnt its noise
 _WAVES = 500  # most number columns that become waves: each becomes four inputs
