@@ -52,8 +52,10 @@ _TABLE = {
     "optimizer": "adamw",
     "schedule": "one_cycle",
 }
-# Pieces of numbers make amounts more exact and classes less (benchmarks/feed_forward.py).
+# Pieces of numbers make amounts more exact and many classes less (benchmarks/feed_forward.py).
 _NUMBERS = {"embedding": "piecewise", "weight_decay": 0.1}
+# Two classes, and labels, are mostly noisy, and a network learns the noise of levels within a few epochs.
+_NOISY = {"embedding": "piecewise", "dropout": 0.4, "learning_rate": 0.004}
 # Up to so many rows: (epochs, rows per step); then the last.
 _STEPS = ((1_000, 60, 64), (5_000, 50, 128), (20_000, 40, 256), (100_000, 20, 512), (500_000, 10, 1024))
 _LAST = (5, 2048)
@@ -191,7 +193,9 @@ class FeedForward(NetworkEstimator):
             return value
         if self.recipe == "plain":
             return _PLAIN.get(name)
-        return {**_TABLE, **(_NUMBERS if self._loss == "square" else {})}.get(name)
+        noisy = self._loss == "sigmoid" or (self._loss == "softmax" and self._outputs <= 2)
+        own = _NUMBERS if self._loss == "square" else _NOISY if noisy else {}
+        return {**_TABLE, **own}.get(name)
 
     def _net(self, Z: np.ndarray) -> Any:
         width, layers = self._said("width"), self._said("layers")
