@@ -94,9 +94,9 @@ def learn_front(
 
 
 def pieces(Z: np.ndarray, most: int, total: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(column, start, width) of pieces between quantiles of scaled numbers (n, m); near `total` of them at most."""
+    """(column, start, width) of pieces between quantiles of scaled numbers (n, m); near `total`, or n, at most."""
     columns, starts, widths = [], [], []
-    most = max(4, min(most, total // max(Z.shape[1], 1)))
+    most = max(4, min(most, min(total, len(Z)) // max(Z.shape[1], 1)))
     Z = Z if len(Z) <= _ROWS else Z[:: len(Z) // _ROWS + 1]
     for j in range(Z.shape[1]):
         edges = np.unique(Z[:, j])
