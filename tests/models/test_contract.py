@@ -66,7 +66,8 @@ def test_estimator_checks(card):
     for i in range(1, len(card.tiny)):
         failing |= _failing(card, i, {*card.waivers, *_OF_PARAMETERS})
     assert not {check: why for check, why in failing.items() if check not in card.waivers}
-    assert set(card.waivers) <= set(failing), "these checks pass now: take their waivers off the card"
+    sure = {check for check, why in card.waivers.items() if not why.startswith("At times: ")}
+    assert sure <= set(failing), "these checks pass now: take their waivers off the card"
 
 
 @pytest.mark.parametrize(("card", "i"), _INSTANCES)

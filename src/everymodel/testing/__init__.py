@@ -115,11 +115,14 @@ def check_estimator(model: Any, waivers: dict[str, str] | None = None) -> None:
 
 
 def stale_waivers(card: Card) -> list[str]:
-    """Waivers that no tiny instance needs any more: take them off the card."""
+    """Waivers that no tiny instance needs any more: take them off the card.
+
+    Reasons that begin with "At times: " are of checks that fail on some machines only; they are not looked at.
+    """
     failing: set[str] = set()
     for model in catalog.tiny(card):
         failing |= {name for name, _ in failures(model)}
-    return sorted(set(card.waivers) - failing)
+    return sorted({name for name, why in card.waivers.items() if not why.startswith("At times: ")} - failing)
 
 
 def failures(model: Any, only: Collection[str] | None = None) -> Iterator[tuple[str, Exception]]:

@@ -37,6 +37,8 @@ class Facts:
     categories: float  # share of columns
     booleans: float
     texts: int
+    images: int
+    series: int
     missing: bool
     outliers: bool  # in columns
     target_outliers: bool
@@ -73,6 +75,8 @@ def facts(understanding: Understanding, frame: Any) -> Facts:
         categories=sum(c.kind == "category" for c in features) / max(p, 1),
         booleans=sum(c.kind == "boolean" or len(c.levels) == 2 for c in features) / max(p, 1),
         texts=sum(c.kind == "text" for c in features),
+        images=sum(c.kind == "image" for c in features),
+        series=sum(c.kind == "sequence" for c in features),
         missing=any(c.missing > 0 for c in features),
         outliers="outliers" in codes,
         target_outliers="target-outliers" in codes,
@@ -162,6 +166,10 @@ RULES: dict[str, _Rule] = {
     "binary_columns": lambda f: (0.15, "most columns are yes/no") if f.booleans > 0.6 else (-0.15, ""),
     "missing_values": lambda f: (0.05, "takes missing values as they are") if f.missing else None,
     "text": lambda f: (0.25, "reads text columns well") if f.texts else None,
+    "images": lambda f: (0.3, "made for images") if f.images else None,
+    "series": lambda f: (0.25, "reads series step by step") if f.series else None,
+    "graph": lambda f: (-0.3, ""),
+    "slow": lambda f: (-0.05, "") if f.rows < 1000 else None,
     "sparse": lambda f: (0.05, "stays quick on sparse columns") if f.encoded >= 1000 else None,
     "counts": lambda f: (
         (0.35, "the target counts something (whole numbers of zero or more)")
@@ -293,6 +301,11 @@ def _objections(card: Card, known: Facts, took: float | None) -> Iterable[tuple[
         yield 0.15, f"distances say little among {_n(known.encoded)} columns"
     if "text" in words and "basic" not in words and not known.texts and "big_data" not in words:
         yield 0.1, "made for text and counts; there is no text here"
+    there = {"matrix": 1, "text": known.texts, "image": known.images, "sequence": known.series}
+    if not any(there[word] for word in card.inputs):
+        yield 0.9, f"made for a column of {' or '.join(card.inputs)} cells; there is none here"
+    if "graph" in words:
+        yield 0.3, "made for nodes that are joined by edges; rows of a table are not"
     if "rules" in words:
         yield 0.1, "one tree is far less accurate than a forest or booster of them"
     if card.family == "bayes" and known.correlated > 0.1:

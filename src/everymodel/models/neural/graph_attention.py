@@ -22,7 +22,7 @@ CARD = {
     "needs": {"scaling": "standard", "package": "torch"},
     "cost": {"scale": 0.3, "rows_power": 0.3, "columns_power": 0.2},
     "references": ["Velickovic et al. (2018), Graph attention networks. ICLR."],
-    "advice": ["smooth"],
+    "advice": ["graph"],
     "parameters": {
         "heads": {
             "type": "int",

@@ -22,7 +22,7 @@ CARD = {
     "needs": {"scaling": "standard", "package": "torch"},
     "cost": {"scale": 0.05, "rows_power": 0.3, "columns_power": 0.2},
     "references": ["Kipf and Welling (2017), Semi-supervised classification with graph convolutional networks. ICLR."],
-    "advice": ["smooth"],
+    "advice": ["graph"],
     "parameters": {
         "dropout": {"default": 0.6, "text": "Share of numbers left out in each step."},
         "epochs": {"default": 100, "text": "Passes over the graph."},

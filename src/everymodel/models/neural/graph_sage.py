@@ -23,7 +23,7 @@ CARD = {
     "needs": {"scaling": "standard", "package": "torch"},
     "cost": {"scale": 0.06, "rows_power": 0.3, "columns_power": 0.2},
     "references": ["Hamilton, Ying and Leskovec (2017), Inductive representation learning on large graphs. NeurIPS."],
-    "advice": ["smooth"],
+    "advice": ["graph"],
     "parameters": {
         "combine": {
             "type": "choice",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from everymodel.models.neural._sequences import learn_tokens
+from everymodel.models.neural._cells import learn_tokens
 from everymodel.models.neural._tagging import TagFit, TagNet, allowed, grouped, learnt, matched, sentences, sources
 from everymodel.scoring.layers.tokens import distinct
 from everymodel.scoring.spans import scheme_of, span_scores

@@ -10,7 +10,7 @@ import torch
 
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.seeds import derive
-from everymodel.models.neural._sequences import learn_tokens
+from everymodel.models.neural._cells import learn_tokens
 from everymodel.models.neural._writing import Write, WritingNet, cells_of
 from everymodel.scoring.layers.tokens import PAD, Signals, Tokens, TokenVectors, as_series
 from everymodel.scoring.steps.base import Step

@@ -33,7 +33,7 @@ CARD = {
         "Dempster, Schmidt and Webb (2023), Hydra: competing convolutional kernels for fast and accurate time series "
         "classification. Data Mining and Knowledge Discovery 37.",
     ],
-    "advice": ["sequences", "accurate", "small_data", "medium_data"],
+    "advice": ["series", "accurate", "small_data", "medium_data"],
     "priority": 10,
     "parameters": {
         "features": {

@@ -64,6 +64,7 @@ CODES: dict[str, str] = {
     "number-of-groups-unknown": "The number of groups could not be found in the time; the one shown is a guess.",
     "groups-sampled": "Groups were looked for among some of the rows; all rows were assigned.",
     "unstable-group": "A group is seldom found again when rows are drawn anew.",
+    "anomalies-share-uncertain": "Many rows are odd, or no law fits the scores: how many is uncertain, within bounds.",
     "anomalies-sampled": "What is ordinary was learnt from some of the rows; all rows were scored.",
     "anomalies-far-crowd": "Some rows lie far from all others, some of them together; nothing was learnt from them.",
     "anomalies-few-rows": "Too few different scores to learn how far ordinary rows reach; a rule of thumb decides.",
