@@ -62,3 +62,31 @@ def test_what_cannot_be_wrapped_is_told():
     fitted = em.LogisticRegression(max_iter=500).fit(X, Y)
     with pytest.raises(DataError, match="no numbers"):
         em.wrap(fitted, pd.DataFrame({"a": ["x", "y"]}))
+
+
+def test_taggers_and_translators_become_files(tmp_path):
+    sentences = [["Ada", "saw", "Rome"], ["Bob", "left"], ["Rome", "saw", "Bob", "leave"]] * 8
+    tags = [["B-PER", "O", "B-LOC"], ["B-PER", "O"], ["B-LOC", "O", "B-PER", "O"]] * 8
+    tagger = em.SequenceTagger(hidden=8, epochs=15, random_state=0).fit(sentences, tags)
+    model = again(em.wrap(tagger, sentences), tmp_path)
+    assert model.predict(sentences) == tagger.predict(sentences)
+    assert model.predict("Ada saw Rome") == model.predict({"text": "Ada saw Rome"}) == tagger.predict([sentences[0]])[0]
+    told = model.evaluate(sentences, tags)
+    assert 0 <= told["f1"] <= 1 and told["accuracy"] > 0.5
+    with pytest.raises(DataError, match="words and"):
+        model.evaluate(sentences[:1], [["O"]])
+    pairs = [("eins zwei", "one two"), ("zwei drei", "two three"), ("drei eins", "three one")] * 8
+    writer = em.SequenceToSequence(hidden=8, epochs=3, random_state=0).fit(*map(list, zip(*pairs)))
+    model = again(em.wrap(writer, [a for a, _ in pairs]), tmp_path)
+    assert model.predict(["eins drei"]) == list(writer.predict(["eins drei"]))
+
+
+def test_a_tagger_is_served(tmp_path):
+    from everymodel.interfaces.server.answer import Answerer, decode
+
+    sentences, tags = [["Ada", "left"], ["Rome", "fell"]] * 6, [["B-PER", "O"], ["B-LOC", "O"]] * 6
+    model = again(
+        em.wrap(em.SequenceTagger(hidden=4, epochs=2, random_state=0).fit(sentences, tags), sentences), tmp_path
+    )
+    body = Answerer(model)(decode(b'{"row": {"text": "Ada left"}}', 10)).body
+    assert len(body["prediction"]) == 2 and set(body["prediction"]) <= {"B-PER", "B-LOC", "O"}

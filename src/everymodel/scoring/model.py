@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ModelFileError, PackError, ParameterError
-from everymodel.core.schema import SERIES_TASKS, Schema
+from everymodel.core.schema import SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Schema
 from everymodel.scoring import container, probe, table
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
@@ -364,6 +364,10 @@ def _open(contents: container.Contents) -> Model:
         made = Forecaster(schema, pack, manifest)
         made.told, made.past  # noqa: B018 - refused now rather than at the first answer
         return made
+    if schema.task in (*STEP_TASKS, *WRITTEN_TASKS):
+        from everymodel.scoring.words import WordsModel
+
+        return WordsModel(schema, pack, manifest)
     return Model(schema, pack, manifest)
 
 

@@ -7,6 +7,7 @@ which are the same on every machine and in every version of NumPy. Files that ho
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -149,8 +150,20 @@ def _cells(schema: Schema) -> int:
 
 def _answers(pack: Any, asked: Batch) -> np.ndarray:
     with np.errstate(all="ignore"):
-        answers = np.asarray(pack(asked), dtype=np.float64)
+        answers = pack(asked)
+    if pack.output in ("tags", "texts"):
+        return _worded(answers)
+    answers = np.asarray(answers, dtype=np.float64)
     return answers.reshape(len(answers), -1)
+
+
+def _worded(answers: list[Any]) -> np.ndarray:
+    """Lists of words, or texts, as numbers: a checksum of each word, -1 behind the last."""
+    lists = [[answer] if isinstance(answer, str) else answer for answer in answers]
+    made = np.full((len(lists), max(map(len, lists), default=0)), -1.0)
+    for row, words in enumerate(lists):
+        made[row, : len(words)] = [zlib.crc32(str(word).encode("utf-8", "surrogatepass")) % 65_521 for word in words]
+    return made
 
 
 def replay(schema: Schema, pack: Any, probe: dict[str, Any]) -> None:

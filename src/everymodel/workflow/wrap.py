@@ -17,6 +17,7 @@ from everymodel.scoring.sequences import steps
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.cells import Cells
 from everymodel.scoring.steps.prepare import Impute, Numbers
+from everymodel.scoring.words import WordsModel
 from everymodel.workflow.model import Model
 from everymodel.workflow.pack import background, versions
 
@@ -30,7 +31,7 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     ----------
     estimator : fitted instance of a class in the catalogue (ours, or scikit-learn's where the catalogue lists those).
     X : what it was fitted on, or some rows like it: a frame or array of numbers (n, p); images (n, h, w[, c]) or their
-        paths; sequences; texts. Names and ranges are taken from it; no row is kept.
+        paths; sequences; texts; for taggers and translators sentences. Names and ranges are taken from it; no row is kept.
     target : what the answer is called.
     name : what the model is called; by default its title.
 
@@ -51,6 +52,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     """
     card = _card(estimator)
     step = catalog.module(card).pack(estimator)
+    if step.output in ("tags", "texts"):
+        return _words(estimator, X, step, card, name)  # type: ignore[return-value]
     columns, nodes, native = _inputs(card, X)
     task, classes = _task(card, estimator, step)
     kind = "number" if task == "regression" else "category"
@@ -75,6 +78,30 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     if task in ("reduce", "embed"):
         manifest["columns"] = [f"component {i + 1}" for i in range(pack(few.take(np.arange(1))).shape[1])]
     return Model(schema, pack, manifest)
+
+
+def _words(estimator: Any, X: Any, step: Step, card: Card, name: str | None) -> WordsModel:
+    """A tagger or translator: sentences are texts, or lists of words."""
+    sentences = list(X)
+    task = "tag" if step.output == "tags" else "translate"
+    classes = tuple(sorted(set(step.tags))) if task == "tag" else ()  # type: ignore[attr-defined]
+    manifest = {
+        "name": name or card.name,
+        "title": name or card.title,
+        "task": task,
+        "classes": list(classes),
+        "members": [
+            {"model": card.title, "card": card.name, "weight": 1.0, "parameters": _parameters(card, estimator)}
+        ],
+        "contains_training_rows": step.holds_rows,
+        "provenance": {"rows": len(sentences), "versions": versions(), "parent": None},
+    }
+    pack = Pack([Node("x", Cells("text", "text")), Node("m", step, ("x",))])
+    model = WordsModel(Schema((Column("text", "text"),), task, classes), pack, manifest)
+    few = sentences[:16]
+    if [list(told) for told in model.predict(few)] != [list(told) for told in estimator.predict(few)]:
+        raise PackError(f"{card.title}: the packed model answers differently from the estimator, so it is not used.")
+    return model
 
 
 def _card(estimator: Any) -> Card:

@@ -45,7 +45,7 @@ class Tagging(Step):
         for name in ("reader", "body", "field"):
             told, own = base.write(getattr(self, name))
             settings[name] = told
-            arrays |= {f"{name}.{key}": array for key, array in own.items()}
+            arrays |= {f"{name}:{key}": array for key, array in own.items()}
         return settings if self.scheme is None else {**settings, "scheme": self.scheme}, arrays
 
     @classmethod
@@ -54,8 +54,8 @@ class Tagging(Step):
         roots = {}
         used: set[str] = set()
         for name in ("reader", "body", "field"):
-            own = {key.partition(".")[2]: a for key, a in arrays.items() if key.startswith(f"{name}.")}
-            used |= {f"{name}.{key}" for key in own}
+            own = {key.partition(":")[2]: a for key, a in arrays.items() if key.startswith(f"{name}:")}
+            used |= {f"{name}:{key}" for key in own}
             roots[name] = base.read(settings[name], own)
         need(used == set(arrays) and isinstance(settings["tags"], list), "a tagger is described wrongly")
         made = cls(**roots, tags=tuple(settings["tags"]), scheme=settings.get("scheme"))

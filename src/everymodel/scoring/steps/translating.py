@@ -58,7 +58,7 @@ class Translating(Step):
         for name in _LAYERS:
             told, own = base.write(getattr(self, name))
             settings[name] = told
-            arrays |= {f"{name}.{key}": array for key, array in own.items()}
+            arrays |= {f"{name}:{key}": array for key, array in own.items()}
         return settings, arrays
 
     @classmethod
@@ -66,8 +66,8 @@ class Translating(Step):
         need(set(settings) == {*_LAYERS, "joined", "copies"}, "a translator is described wrongly")
         roots, used = {}, set()
         for name in _LAYERS:
-            own = {key.partition(".")[2]: a for key, a in arrays.items() if key.startswith(f"{name}.")}
-            used |= {f"{name}.{key}" for key in own}
+            own = {key.partition(":")[2]: a for key, a in arrays.items() if key.startswith(f"{name}:")}
+            used |= {f"{name}:{key}" for key in own}
             roots[name] = base.read(settings[name], own)
         need(used == set(arrays), "a translator has unknown arrays")
         made = cls(**roots, joined=settings["joined"], copies=settings["copies"])
