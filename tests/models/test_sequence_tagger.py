@@ -67,4 +67,4 @@ def test_damaged_files(model):
         with pytest.raises(ModelFileError):
             type(step).build({**settings, **change}, arrays)
     with pytest.raises(ModelFileError):
-        type(step).build(settings, {**arrays, "field.strange": arrays["reader.a0"]})
+        type(step).build(settings, {**arrays, "field:strange": arrays["reader:a0"]})

@@ -31,7 +31,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     ----------
     estimator : fitted instance of a class in the catalogue (ours, or scikit-learn's where the catalogue lists those).
     X : what it was fitted on, or some rows like it: a frame or array of numbers (n, p); images (n, h, w[, c]) or their
-        paths; sequences; texts; for taggers and translators sentences. Names and ranges are taken from it; no row is kept.
+        paths; sequences; texts; for taggers and translators sentences. Names and ranges are
+        taken from it; no row is kept.
     target : what the answer is called.
     name : what the model is called; by default its title.
 
@@ -68,9 +69,7 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
         "title": name or card.title,
         "task": task,
         "classes": list(classes),
-        "members": [
-            {"model": card.title, "card": card.name, "weight": 1.0, "parameters": _parameters(card, estimator)}
-        ],
+        "members": _members(card, estimator),
         "contains_training_rows": step.holds_rows,
         "background": background(batch, schema, 0),
         "provenance": {"rows": batch.n, "versions": versions(), "parent": None},
@@ -90,9 +89,7 @@ def _words(estimator: Any, X: Any, step: Step, card: Card, name: str | None) -> 
         "title": name or card.title,
         "task": task,
         "classes": list(classes),
-        "members": [
-            {"model": card.title, "card": card.name, "weight": 1.0, "parameters": _parameters(card, estimator)}
-        ],
+        "members": _members(card, estimator),
         "contains_training_rows": step.holds_rows,
         "provenance": {"rows": len(sentences), "versions": versions(), "parent": None},
     }
@@ -118,10 +115,11 @@ def _card(estimator: Any) -> Card:
     )
 
 
-def _parameters(card: Card, estimator: Any) -> dict[str, Any]:
+def _members(card: Card, estimator: Any) -> list[dict[str, Any]]:
     given = estimator.get_params(deep=False) if hasattr(estimator, "get_params") else {}
     plain = (int, float, str, bool, type(None))
-    return {p.name: given[p.name] for p in card.parameters if isinstance(given.get(p.name), plain)}
+    told = {p.name: given[p.name] for p in card.parameters if isinstance(given.get(p.name), plain)}
+    return [{"model": card.title, "card": card.name, "weight": 1.0, "parameters": told}]
 
 
 def _inputs(card: Card, X: Any) -> tuple[tuple[Column, ...], list[Node], Any]:
