@@ -54,16 +54,12 @@ CARD = {
             "text": "Whether a second network reads from the end.",
         },
         "pooling": {
-            "type": "choice",
             "default": "all",
             "choices": ["all", "last", "mean", "max", "attention"],
-            "tune": False,
             "text": "How steps become one row; all: last, mean and largest side by side.",
         },
         "dropout": {
-            "type": "float",
             "default": None,
-            "low": 0.0,
             "high": 0.9,
             "text": "Share of numbers left out while learning; none: 0.5 for texts, 0.1 for series.",
         },

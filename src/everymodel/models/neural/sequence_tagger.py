@@ -72,13 +72,7 @@ CARD = {
             "tune": False,
             "text": "Numbers for each beginning, ending and shape of a word; 0: none.",
         },
-        "dropout": {
-            "type": "float",
-            "default": 0.5,
-            "low": 0.0,
-            "high": 0.9,
-            "text": "Share of numbers left out while learning.",
-        },
+        "dropout": {"default": 0.5, "high": 0.9, "text": "Share of numbers left out while learning."},
         "word_dropout": {
             "type": "float",
             "default": 0.05,

@@ -44,9 +44,6 @@ CARD = {
             "text": "Convolutions of each stage; all but the first of a stage are residual.",
         },
         "dropout": {
-            "type": "float",
-            "default": 0.0,
-            "low": 0.0,
             "high": 0.9,
             "text": "Share of the numbers before the last layer that are left out at random while learning.",
         },
