@@ -134,8 +134,8 @@ class Card:
 def read_literal(path: Path) -> dict[str, Any] | None:
     """The value of `CARD = {...}` in a Python file, without running it; None where there is none.
 
-    A parameter that does not say its type is one that the folder's networks (or trees, ...) share: what it leaves out
-    stands in `PARAMETERS = {...}` of the file `_parameters.py` beside it.
+    A parameter that does not say its type is one that models share: what it leaves out stands in `PARAMETERS` of
+    the file `_parameters.py` beside the folders of the families.
     """
     card = _assigned(path, "CARD")
     if card is None:
@@ -143,7 +143,7 @@ def read_literal(path: Path) -> dict[str, Any] | None:
     for holder in (card, *card.get("classes", {}).values()):
         for name, spec in holder.get("parameters", {}).items():
             if "type" not in spec:
-                spec |= {**_shared(path.parent)[name], **spec}
+                spec |= {**_shared(path.parent.parent)[name], **spec}
     return card
 
 

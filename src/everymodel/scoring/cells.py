@@ -52,6 +52,11 @@ _NAN = float("nan")
 # --- one cell -------------------------------------------------------------------------------------------------------
 
 
+def blank(cell: Any) -> bool:
+    """Whether a cell of images or sequences, where words are names of files, is empty: None, NaN or no text."""
+    return cell is None or (isinstance(cell, float | str) and (cell != cell or cell == ""))
+
+
 def missing(cell: Any) -> bool:
     """Whether a cell says nothing: None, NaN, NaT, NA or a null word."""
     if isinstance(cell, str):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 MAX_STEPS = 10_000_000
+MAX_SHAPE = 16_384  # that a schema may name
 
 
 class SequenceCellError(ValueError):
@@ -44,6 +46,16 @@ def steps(cell: Any, width: int | None = None) -> np.ndarray:
     if width is not None and array.shape[1] != width:
         raise SequenceCellError(f"its steps hold {array.shape[1]} numbers; expected {width}")
     return array
+
+
+def common_shape(cells: Sequence[np.ndarray]) -> tuple[tuple[int, int], float | None, float | None]:
+    """((usual steps, most frequent width), lowest, highest number) of sequences (T, p); None without any number."""
+    width = int(np.bincount([c.shape[1] for c in cells]).argmax())
+    usual = max(int(np.median([len(c) for c in cells])), 1)
+    flat = np.concatenate([c.ravel() for c in cells])
+    flat = flat[np.isfinite(flat)]
+    low, high = (float(flat.min()), float(flat.max())) if len(flat) else (None, None)
+    return (min(usual, MAX_SHAPE), min(width, MAX_SHAPE)), low, high
 
 
 def stack(cells: Any, width: int) -> tuple[np.ndarray, list[tuple[int, str]]]:

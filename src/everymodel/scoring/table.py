@@ -295,17 +295,13 @@ def _read_arrays(
     else:
         made, wrong = sequences.stack(listed, column.shape[1])
     for row, why in wrong[:MAX_FIELDS]:
-        if _empty(listed[row]):
+        if cells.blank(listed[row]):
             notes.append(_note(row, column.name, None, allowed(column), "treated as missing"))
             continue
         told = f"{_short(listed[row])} ({why})"
         into, action = (offences, "refused") if bad == "error" else (notes, "treated as missing")
         into.append(_note(row, column.name, told, allowed(column), action))
     return made
-
-
-def _empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float | str) and (cell != cell or cell == ""))
 
 
 def _count(

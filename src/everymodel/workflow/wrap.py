@@ -13,6 +13,7 @@ from everymodel.core.schema import Column, Schema
 from everymodel.scoring import table
 from everymodel.scoring.graph import TABLE, Node, Pack
 from everymodel.scoring.images import common_shape
+from everymodel.scoring.sequences import common_shape as common_steps
 from everymodel.scoring.sequences import steps
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.cells import Cells
@@ -131,11 +132,8 @@ def _inputs(card: Card, X: Any) -> tuple[tuple[Column, ...], list[Node], Any]:
         return (Column("image", "image", shape=shape),), [Node("x", Cells("image", "image"))], {"image": cells}
     if inputs == "sequence":
         cells = [steps(cell) for cell in X]
-        usual = max(int(np.median([len(c) for c in cells])), 1)
-        flat = np.concatenate([c.ravel() for c in cells])
-        flat = flat[np.isfinite(flat)]
-        low, high = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)
-        column = Column("sequence", "sequence", shape=(min(usual, 16_384), cells[0].shape[1]), low=low, high=high)
+        shape, low, high = common_steps(cells)
+        column = Column("sequence", "sequence", shape=shape, low=low, high=high)
         return (column,), [Node("x", Cells("sequence", "sequence"))], {"sequence": cells}
     if inputs == "text":
         cells = X.iloc[:, 0].tolist() if hasattr(X, "columns") else list(X)

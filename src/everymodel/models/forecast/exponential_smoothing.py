@@ -25,22 +25,8 @@ CARD = {
     "advice": ["basic", "interpretable", "series", "small_data"],
     "priority": 2,
     "parameters": {
-        "horizon": {
-            "type": "int",
-            "default": 12,
-            "low": 1,
-            "high": 10000,
-            "tune": False,
-            "text": "How many steps ahead.",
-        },
-        "season": {
-            "type": "int",
-            "default": None,
-            "low": 1,
-            "high": 10000,
-            "tune": False,
-            "text": "Steps of a season, 1 for none; found out when not given.",
-        },
+        "horizon": {},
+        "season": {},
         "trend": {
             "type": "choice",
             "default": "auto",

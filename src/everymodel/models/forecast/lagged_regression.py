@@ -30,22 +30,8 @@ CARD = {
     "advice": ["basic", "series", "big_data"],
     "priority": 3,
     "parameters": {
-        "horizon": {
-            "type": "int",
-            "default": 12,
-            "low": 1,
-            "high": 10000,
-            "tune": False,
-            "text": "How many steps ahead.",
-        },
-        "season": {
-            "type": "int",
-            "default": None,
-            "low": 1,
-            "high": 10000,
-            "tune": False,
-            "text": "Steps of a season, 1 for none; found out when not given.",
-        },
+        "horizon": {},
+        "season": {},
         "length": {
             "type": "int",
             "default": None,

@@ -36,22 +36,8 @@ CARD = {
     "advice": ["series", "slow", "big_data"],
     "priority": 4,
     "parameters": {
-        "horizon": {
-            "type": "int",
-            "default": 12,
-            "low": 1,
-            "high": 10000,
-            "tune": False,
-            "text": "How many steps ahead.",
-        },
-        "season": {
-            "type": "int",
-            "default": None,
-            "low": 1,
-            "high": 10000,
-            "tune": False,
-            "text": "Steps of a season, 1 for none; found out when not given.",
-        },
+        "horizon": {},
+        "season": {},
         "length": {
             "type": "int",
             "default": None,

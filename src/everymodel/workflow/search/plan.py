@@ -145,12 +145,9 @@ def _turn(card: Card, problem: Problem) -> tuple[bool, float]:
     """When a card has its turn: by its priority, but plain models last; kernels early where rows are few and most
     columns are numbers, for there they are often the best."""
     priority = float(card.priority or 0)
-    if card.reads([c.kind for c in problem.schema.features]) in (
-        "image",
-        "sequence",
-    ):  # made for such cells: the first to be compared with
-        return False, priority - 100.0
     kinds = [c.kind for c in problem.schema.features]
+    if card.reads(kinds) in ("image", "sequence"):  # made for such cells: the first to be compared with
+        return False, priority - 100.0
     numbers = sum(k in ("number", "boolean", "date") for k in kinds) >= 0.7 * len(kinds)
     most = card.need("max_rows") or 0
     if card.family == "kernel" and numbers and 5_000 < most <= 50_000 and len(problem.y) <= most:

@@ -9,6 +9,7 @@ import numpy as np
 from everymodel.core.errors import DataError
 from everymodel.core.schema import Column
 from everymodel.scoring import images, sequences
+from everymodel.scoring.cells import blank
 from everymodel.workflow.understand.kinds import Seen
 
 LOOKED = 200  # cells by which the size of images is chosen
@@ -20,7 +21,7 @@ def arrays(name: str, series: Any, kind: str | None) -> Seen | None:
     if kind not in (None, "image", "sequence") or getattr(series.dtype, "kind", "O") in "iufbMm":
         return None
     cells = series.tolist()
-    there = np.array([not (c is None or c == "" or c != c) if _plain(c) else True for c in cells])
+    there = np.array([not blank(c) for c in cells])
     if not there.any():
         return None
     rows = np.flatnonzero(there)
@@ -39,10 +40,6 @@ def arrays(name: str, series: Any, kind: str | None) -> Seen | None:
     seen.missing = int((~there).sum())
     seen.distinct = int(there.sum())
     return seen
-
-
-def _plain(cell: Any) -> bool:
-    return cell is None or isinstance(cell, float | str)
 
 
 def _images(name: str, some: list[Any]) -> Seen | None:
@@ -77,11 +74,5 @@ def _sequences(name: str, some: list[Any]) -> Seen | None:
             continue
     if not found:
         return None
-    widths = np.array([f.shape[1] for f in found])
-    width = int(np.bincount(widths).argmax())
-    lengths = [len(f) for f in found]
-    flat = np.concatenate([f.ravel() for f in found])
-    flat = flat[np.isfinite(flat)]
-    low, high = (float(flat.min()), float(flat.max())) if len(flat) else (None, None)
-    usual = min(max(int(np.median(lengths)), 1), 16_384)
-    return Seen(Column(name, "sequence", shape=(usual, min(width, 16_384)), low=low, high=high), np.zeros(0))
+    shape, low, high = sequences.common_shape(found)
+    return Seen(Column(name, "sequence", shape=shape, low=low, high=high), np.zeros(0))

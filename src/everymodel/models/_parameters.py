@@ -1,4 +1,4 @@
-"""Settings that networks share. A card names one and gives what differs, such as `"epochs": {"default": 100}`."""
+"""Settings that models share. A card names one and gives what differs, such as `"epochs": {"default": 100}`."""
 
 from __future__ import annotations
 
@@ -109,5 +109,22 @@ PARAMETERS = {
         "choices": ["mean", "max", "attention"],
         "tune": False,
         "text": "How nodes become one row, where whole graphs are judged.",
+    },
+    # forecasts
+    "horizon": {
+        "type": "int",
+        "default": 12,
+        "low": 1,
+        "high": 10000,
+        "tune": False,
+        "text": "How many steps ahead.",
+    },
+    "season": {
+        "type": "int",
+        "default": None,
+        "low": 1,
+        "high": 10000,
+        "tune": False,
+        "text": "Steps of a season, 1 for none; found out when not given.",
     },
 }
