@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from everymodel import catalog, testing
 from everymodel.core.errors import TargetError
-from everymodel.models.neural.detection import average_precision, overlaps, peaks
+from everymodel.scoring.pixelwise import average_precision, overlaps, peaks
 from everymodel.testing.pixelwise import check_pixelwise, shapes
 
 

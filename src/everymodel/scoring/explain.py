@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.core.schema import SERIES_TASKS
+from everymodel.core.schema import PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS
 from everymodel.core.seeds import derive
 from everymodel.scoring import probe, table
 from everymodel.scoring.steps.base import Batch
@@ -46,6 +46,8 @@ def explain(
     """
     if model.task in SERIES_TASKS:
         raise CapabilityError("A forecast has no columns to explain it by. Its report shows how each step was tested.")
+    if model.task in (*PIXEL_TASKS, *STEP_TASKS, *WRITTEN_TASKS):
+        raise CapabilityError(f"This model ({model.task}) answers one image or sentence, so no column explains it.")
     if not batch.n:
         return []
     background = _background(model)

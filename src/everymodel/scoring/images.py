@@ -185,14 +185,17 @@ def stack(cells: Any, shape: Sequence[int], files: bool = True) -> tuple[np.ndar
 
 
 def as_png(image: np.ndarray) -> bytes:
-    """Bytes (h, w, c) with 1 or 3 channels as a PNG file."""
+    """Bytes (h, w, c) with 1 or 3 channels, or numbers of 16 bits, as a PNG file."""
     height, width, channels = image.shape
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, width * channels)], axis=1)
+    deep = image.dtype == np.uint16
+    body = np.ascontiguousarray(image, dtype=">u2" if deep else np.uint8).view(np.uint8).reshape(height, -1)
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), body], axis=1)
 
     def chunk(word: bytes, body: bytes) -> bytes:
         return len(body).to_bytes(4, "big") + word + body + zlib.crc32(word + body).to_bytes(4, "big")
 
-    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0 if channels == 1 else 2, 0, 0, 0])
+    kind = [16 if deep else 8, 0 if channels == 1 else 2, 0, 0, 0]
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes(kind)
     parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from everymodel.core.errors import DataError
+from everymodel.core.errors import DataError, PackError
 from everymodel.core.finding import Finding
 from everymodel.models.neural import _images
 from everymodel.scoring import images
-from everymodel.scoring.steps.network import Network
+from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.pixelwise import Pixelwise as _Step
+from everymodel.scoring.steps.pixelwise import Places, answered
 from everymodel.training.blocks import written
 from everymodel.training.blocks.convolution import Pixels, UNet
 from everymodel.training.estimator import NetworkEstimator, set_aside
@@ -22,37 +24,123 @@ from everymodel.training.objective import Objective
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays
 
+_KEPT = 512  # pixels on the longer side of images of one size, up to which a list of them is not resized
+
 
 class Pixelwise(NetworkEstimator):
-    """What segmentation and detection share. Images of one fit have one size; answers are for images of any size."""
+    """What segmentation and detection share.
+
+    A network sees images in one size where those of its fit differed, else each in its own. One that learnt from
+    numbers between 0 and 1 understands bytes too.
+    """
 
     _stride = 1
 
-    def _images(self, X: Any, learn: bool = False) -> np.ndarray:
-        """Images (n, h, w, c) of one size; lists of different sizes are resized when learning."""
-        if learn:
-            self.findings_: list[Finding] = []
-        if _images.is_cells(X):
-            cells = _images.listed(X)
-            form = None if learn else self.form_
-            x, form, found = _images.read_cells(cells, form, 2)
-            self.findings_ += found if learn else []
-        else:
-            x, form = _images.as_array(X, 2)
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                raise DataError("The images hold missing or infinite numbers. Replace them.")
-            if not learn and x.shape[-1] != self.form_.shape[-1]:
-                raise DataError(f"Images with {x.shape[-1]} channels came; the network knows {self.form_.shape[-1]}.")
-        if learn:
-            self.form_ = form
-            self.n_features_in_ = int(np.prod(form.shape))
-        return x
+    def __init__(
+        self,
+        width: int = 16,
+        levels: int | None = None,
+        augment: str = "shift",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 0.02,
+        weight_decay: float = 0.01,
+        optimizer: str = "muon",
+        schedule: str = "triangle",
+        patience: int | None = None,
+        validation_fraction: float = 0.0,
+        budget: Any = None,
+        device: str = "auto",
+        checkpoint: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.width = width
+        self.levels = levels
+        self.augment = augment
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.budget = budget
+        self.device = device
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
 
-    def _sides(self, X: Any) -> list[tuple[int, int]] | None:
-        """(height, width) of each image before it was resized; None where none was."""
+    # --- what comes in ---
+
+    def _learnt(self, X: Any) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """Images (n, h, w, c) of one size to learn from, and the (height, width) of each before; the form is kept."""
+        self.findings_: list[Finding] = []
+        self.sides_: tuple[int, int] | None = None
+        self.unit_: float | None = 1.0
         if not _images.is_cells(X):
-            return None
-        return [images.pixels(cell).shape[:2] for cell in _images.listed(X)]
+            x, self.form_ = _images.as_array(X, 2)
+            _finite(x)
+            if x.dtype != np.uint8:
+                low, high = float(x.min(initial=0)), float(x.max(initial=0))
+                bytes_ = low >= 0 and high <= 255 and bool((x[:100] == np.rint(x[:100])).all())
+                self.unit_ = 1 / 255 if low >= 0 and high <= 1 else 1.0 if bytes_ else None
+            self.n_features_in_ = int(np.prod(self.form_.shape))
+            return x, [x.shape[1:3]] * len(x)
+        own = self._cells(X)
+        shape, mixed = images.common_shape(own, keep=_KEPT)
+        self.form_ = _images.Form(shape, True)
+        if any(image.shape[:2] != shape[:2] for image in own):
+            self.sides_ = shape[:2]
+            how = "of different sizes " if mixed else ""
+            text = f"Images {how}were resized to {shape[0]} x {shape[1]} pixels; so are those that are answered."
+            self.findings_.append(Finding("images-resized", "info", text, "Crop them alike if small things matter."))
+        self.n_features_in_ = int(np.prod(shape))
+        return np.stack([images.fit_to(image, shape) for image in own]), [image.shape[:2] for image in own]
+
+    def _cells(self, X: Any) -> list[np.ndarray]:
+        """The images (h, w, c) of bytes in a list of any form."""
+        made = []
+        for row, cell in enumerate(_images.listed(X)):
+            try:
+                made.append(images.pixels(cell))
+            except images.ImageCellError as error:
+                raise DataError(
+                    f"The image in row {row} cannot be read: {error}. Remove it, or put it right."
+                ) from error
+        return made
+
+    def _seen(self, X: Any) -> list[np.ndarray]:
+        """Images (h, w, c) in the numbers that the network knows."""
+        check_is_fitted(self, "net_")
+        if _images.is_cells(X):
+            own = self._cells(X)
+            own = [images.fit_to(image, (*image.shape[:2], self.form_.shape[-1])) for image in own]
+        else:
+            x, _ = _images.as_array(X, 2)
+            _finite(x)
+            if x.shape[-1] != self.form_.shape[-1]:
+                raise DataError(f"Images with {x.shape[-1]} channels came; the network knows {self.form_.shape[-1]}.")
+            own = list(x) if self.sides_ is None else [images.pixels(image) for image in x]
+        if not own:
+            raise DataError("There is no image to answer: 0 came.")
+        return own
+
+    def _fitting(self, X: Any) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """Images to be judged by, in one size, and the (height, width) of each before."""
+        if not _images.is_cells(X):
+            x, _ = _images.as_array(X, 2)
+            return x, [x.shape[1:3]] * len(x)
+        own = self._cells(X)
+        return np.stack([images.fit_to(i, self.form_.shape) for i in own]), [i.shape[:2] for i in own]
+
+    @staticmethod
+    def _like(X: Any, made: list[np.ndarray]) -> Any:
+        """A list for a list of images, an array for an array."""
+        return made if _images.is_cells(X) else np.stack(made)
+
+    # --- the fit ---
 
     def _learn(
         self,
@@ -105,21 +193,38 @@ class Pixelwise(NetworkEstimator):
     def _start(self, net: UNet) -> None:
         """Where the last layer begins."""
 
-    def _maps(self, x: np.ndarray) -> np.ndarray:
-        """(n, h', w', outputs) of the network, by torch; the packed step says the same in numpy."""
-        check_is_fitted(self, "net_")
-        net, size = self.net_.eval(), max(1, (1 << 20) // int(np.prod(x.shape[1:3])))
-        with torch.no_grad():
-            parts = [
-                net(torch.tensor(np.ascontiguousarray(x[i : i + size]))).movedim(1, -1).numpy()
-                for i in range(0, len(x), size)
-            ]
-        return np.concatenate(parts)
+    # --- answers ---
 
-    def step(self) -> Network:
-        """The fitted network as a scoring step: images (n, h, w, c) -> maps (n, h', w', outputs)."""
+    def maps(self, X: Any) -> list[Places]:
+        """(maps (h', w', outputs), (height, width)) of each image, by torch; the packed step says the same in numpy."""
+        seen = self._seen(X)
+        net = self.net_.eval()
+
+        def run(x: np.ndarray) -> np.ndarray:
+            if x.dtype == np.uint8 and self.unit_ not in (1.0, None):
+                x = x.astype(np.float32) * np.float32(self.unit_)
+            with torch.no_grad():
+                return net(torch.tensor(np.ascontiguousarray(x))).movedim(1, -1).numpy()
+
+        return answered(seen, self.form_.shape[-1], self.sides_, run)
+
+    def step(self) -> Step:
+        """The fitted network as a scoring step: images of bytes -> maps; see `scoring.steps.pixelwise`."""
         check_is_fitted(self, "net_")
-        return Network(written(self.net_), gives="value", squeeze=False)
+        if self.unit_ is None:
+            raise PackError(
+                "The network learnt from numbers that no image file holds, so it cannot be written down: fit it on "
+                "bytes (0 to 255) or on numbers from 0 to 1."
+            )
+        root = written(self.net_)
+        front = root.layers[0]  # type: ignore[attr-defined]
+        front.scale = front.scale * np.float32(self.unit_)
+        return _Step(root, squeeze=False, channels=self.form_.shape[-1], stride=self._stride, sides=self.sides_)
+
+
+def _finite(x: np.ndarray) -> None:
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise DataError("The images hold missing or infinite numbers. Replace them.")
 
 
 def moved(x: torch.Tensor, generator: torch.Generator, reach: int, mirror: bool) -> tuple[torch.Tensor, Any, Any]:

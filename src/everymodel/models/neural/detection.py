@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from everymodel.core.errors import DataError, TargetError
 from everymodel.models.neural._pixelwise import Pixelwise, moved
-from everymodel.scoring.layers.feed import sigmoid
+from everymodel.scoring.pixelwise import average_precision, things
 from everymodel.scoring.steps.base import Step
 from everymodel.training.blocks.convolution import UNet
 from everymodel.training.objective import Objective
@@ -80,7 +80,6 @@ CARD = {
         },
     },
 }
-MOST = 100  # things found in one image
 _PRIOR = 0.02  # chance of a centre before anything is learnt
 
 
@@ -140,23 +139,11 @@ class DetectionNetwork(Pixelwise):
         random_state: Any = None,
         verbose: int = 0,
     ):
-        self.width = width
-        self.levels = levels
-        self.augment = augment
+        super().__init__(
+            *(width, levels, augment, epochs, batch_size, learning_rate, weight_decay, optimizer, schedule, patience),
+            *(validation_fraction, budget, device, checkpoint, random_state, verbose),
+        )
         self.threshold = threshold
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.budget = budget
-        self.device = device
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> DetectionNetwork:
         """Learn from images X (n, h, w) or (n, h, w, c), or a list in any form, and the things in each.
@@ -174,17 +161,17 @@ class DetectionNetwork(Pixelwise):
         threads: int | None = None,
     ) -> DetectionNetwork:
         """Like `fit`; keeps the best epoch on `valid` = (X, y), and ends early once `stop()` is true."""
-        x = self._images(X, learn=True)
-        things = self._things(y, x, self._sides(X))
-        labels = [label for _, own in things for label in own]
+        x, sides = self._learnt(X)
+        true = self._things(y, x, sides)
+        labels = [label for _, own in true for label in own]
         if not labels:
             raise TargetError("There is nothing to find: no image has a box.")
         self.classes_ = np.unique(np.asarray(labels))
         self._seed()
         held = None
         if valid is not None and len(valid[0]):
-            other = self._images(valid[0])
-            held = other, self._table(self._things(valid[1], other, self._sides(valid[0])))
+            other, own = self._fitting(valid[0])
+            held = other, self._table(self._things(valid[1], other, own))
         mirror, reach = self.augment == "mirror", max(min(x.shape[1:3]) // 14, 1)
 
         def augmented(batch: Any, generator: torch.Generator) -> Any:
@@ -199,7 +186,7 @@ class DetectionNetwork(Pixelwise):
 
         k = len(self.classes_)
         return self._learn(
-            *(x, self._table(things), k + 4, lambda net: _Points(net, k, self._stride)),
+            *(x, self._table(true), k + 4, lambda net: _Points(net, k, self._stride)),
             *(None if self.augment == "none" else augmented, held, stop, threads),
         )
 
@@ -208,9 +195,7 @@ class DetectionNetwork(Pixelwise):
             net.last.bias.zero_()
             net.last.bias[: len(self.classes_)] = float(np.log(_PRIOR / (1 - _PRIOR)))
 
-    def _things(
-        self, y: Any, x: np.ndarray, sides: list[tuple[int, int]] | None
-    ) -> list[tuple[np.ndarray, Sequence[Any]]]:
+    def _things(self, y: Any, x: np.ndarray, sides: list[tuple[int, int]]) -> list[tuple[np.ndarray, Sequence[Any]]]:
         """(boxes (m, 4) in pixels of the resized image, labels) of each image."""
         if y is None or len(y) != len(x):
             raise TargetError(
@@ -222,7 +207,7 @@ class DetectionNetwork(Pixelwise):
                 boxes, labels = np.asarray(told["boxes"], dtype=np.float64).reshape(-1, 4), list(told["labels"])
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise TargetError(f'y[{row}] must be {{"boxes": (m, 4) numbers, "labels": m labels}}.') from error
-            h, w = x.shape[1:3] if sides is None else sides[row]
+            h, w = sides[row]
             empty = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1) if len(boxes) else np.zeros(0, bool)
             middle = (boxes[:, :2] + boxes[:, 2:]) / 2
             outside = ((middle < 0) | (middle >= (w, h))).any(axis=1)
@@ -235,11 +220,11 @@ class DetectionNetwork(Pixelwise):
             made.append((boxes * scale, labels))
         return made
 
-    def _table(self, things: list[tuple[np.ndarray, Sequence[Any]]]) -> np.ndarray:
+    def _table(self, true: list[tuple[np.ndarray, Sequence[Any]]]) -> np.ndarray:
         """(n, most, 5) float32: code of the label (-1 where there is no thing), left, top, right, bottom."""
-        most = max(1, *(len(labels) for _, labels in things))
-        made = np.full((len(things), most, 5), -1.0, dtype=np.float32)
-        for row, (boxes, labels) in enumerate(things):
+        most = max(1, *(len(labels) for _, labels in true))
+        made = np.full((len(true), most, 5), -1.0, dtype=np.float32)
+        for row, (boxes, labels) in enumerate(true):
             if len(labels):
                 own = np.asarray(labels)
                 place = np.clip(np.searchsorted(self.classes_, own), 0, len(self.classes_) - 1)
@@ -252,76 +237,14 @@ class DetectionNetwork(Pixelwise):
         return self._found(X, self.threshold)
 
     def _found(self, X: Any, threshold: float) -> list[dict[str, np.ndarray]]:
-        x, sides = self._images(X), self._sides(X)
-        made = []
-        for row, (boxes, codes, scores) in enumerate(peaks(self._maps(x), self._stride, threshold)):
-            h, w = x.shape[1:3]
-            boxes = np.clip(boxes, 0, (w, h, w, h))
-            if sides is not None:
-                boxes = boxes * np.array([sides[row][1] / w, sides[row][0] / h] * 2)
-            made.append({"boxes": boxes, "labels": self.classes_[codes], "scores": scores})
-        return made
+        found = things(self.maps(X), self._stride, threshold, self.sides_)
+        return [{"boxes": boxes, "labels": self.classes_[codes], "scores": scores} for boxes, codes, scores in found]
 
     def score(self, X: Any, y: Any, overlap: float = 0.5) -> float:
         """Mean average precision: a thing is found where its box overlaps by `overlap` (intersection over union)."""
         if len(y) != len(X):
             raise DataError(f"There are {len(X)} images and {len(y)} entries of y; give one each.")
         return average_precision(self._found(X, 0.01), y, overlap)
-
-
-def peaks(maps: np.ndarray, stride: int, threshold: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(boxes (m, 4), class codes (m,), scores (m,)) of each image, best first, from maps (n, h, w, k + 4)."""
-    k = maps.shape[-1] - 4
-    heat = sigmoid(maps[..., :k].astype(np.float64))
-    wide = np.pad(heat, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-1.0)
-    h, w = heat.shape[1:3]
-    around = np.max([wide[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], axis=0)
-    made = []
-    for row in range(len(maps)):
-        y, x, code = np.nonzero((heat[row] >= around[row]) & (heat[row] > threshold))
-        scores = heat[row][y, x, code]
-        order = np.argsort(-scores, kind="stable")[:MOST]
-        y, x, code, scores = y[order], x[order], code[order], scores[order]
-        rest = maps[row, y, x, k:].astype(np.float64)
-        centre = (np.stack([x, y], axis=1) + sigmoid(rest[:, 2:])) * stride
-        half = np.exp(np.clip(rest[:, :2], -4, 8)) * stride / 2
-        made.append((np.concatenate([centre - half, centre + half], axis=1), code, scores))
-    return made
-
-
-def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union (m, r) of boxes (m, 4) and (r, 4)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = (a[:, 2:] - a[:, :2]).prod(axis=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=1)[None]
-    return shared / np.maximum(areas - shared, 1e-12)
-
-
-def average_precision(found: Sequence[Any], true: Sequence[Any], overlap: float = 0.5) -> float:
-    """The mean over classes of the area under precision (made monotone) against recall."""
-    classes = sorted({str(label) for told in true for label in told["labels"]})
-    areas = []
-    for label in classes:
-        hits: list[tuple[float, bool]] = []
-        total = 0
-        for told, own in zip(found, true, strict=True):
-            mine = np.asarray(own["boxes"], dtype=float).reshape(-1, 4)[[str(v) == label for v in own["labels"]]]
-            total += len(mine)
-            which = np.flatnonzero([str(v) == label for v in told["labels"]])
-            shares = overlaps(np.asarray(told["boxes"])[which], mine)
-            free = np.ones(len(mine), dtype=bool)
-            for row, place in enumerate(which):
-                best = int(np.argmax(np.where(free, shares[row], -1))) if free.any() else -1
-                hit = best >= 0 and bool(shares[row, best] >= overlap)
-                if hit:
-                    free[best] = False
-                hits.append((float(told["scores"][place]), hit))
-        right = np.array([hit for _, hit in sorted(hits, key=lambda h: -h[0])], dtype=float)
-        precision = np.cumsum(right) / np.arange(1, len(right) + 1)
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        areas.append(float((precision * right).sum() / max(total, 1)))
-    return float(np.mean(areas)) if areas else 0.0
 
 
 class _Points(Objective):
@@ -372,5 +295,5 @@ def fit(
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step: images to maps (n, h / 2, w / 2, k + 4); see `peaks`."""
+    """The fitted model as a scoring step: images to maps (h / 2, w / 2, k + 4); see `scoring.pixelwise.peaks`."""
     return model.step()

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from everymodel.core.errors import DataError, TargetError
 from everymodel.models.neural._pixelwise import Pixelwise, moved
+from everymodel.scoring.pixelwise import masks, nearest, overlap_of_areas, shares
 from everymodel.scoring.steps.base import Step
 from everymodel.training.blocks.convolution import UNet
 from everymodel.training.objective import Objective
@@ -130,23 +131,11 @@ class SegmentationNetwork(Pixelwise):
         random_state: Any = None,
         verbose: int = 0,
     ):
-        self.width = width
-        self.levels = levels
-        self.augment = augment
+        super().__init__(
+            *(width, levels, augment, epochs, batch_size, learning_rate, weight_decay, optimizer, schedule, patience),
+            *(validation_fraction, budget, device, checkpoint, random_state, verbose),
+        )
         self.dice = dice
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.budget = budget
-        self.device = device
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X: Any, y: Any) -> SegmentationNetwork:
         """Learn from images X (n, h, w) or (n, h, w, c), or a list in any form, and masks y (n, h, w) of whole numbers.
@@ -164,16 +153,16 @@ class SegmentationNetwork(Pixelwise):
         threads: int | None = None,
     ) -> SegmentationNetwork:
         """Like `fit`; keeps the best epoch on `valid` = (X, y), and ends early once `stop()` is true."""
-        x = self._images(X, learn=True)
-        masks = self._masks(y, x, self._sides(X))
+        x, sides = self._learnt(X)
+        masks = self._masks(y, x, sides)
         self.classes_ = np.unique(masks[masks >= 0])
         if not len(self.classes_):
             raise TargetError("No pixel has a label: all masks are below zero.")
         self._seed()
         held = None
         if valid is not None and len(valid[0]):
-            other = self._images(valid[0])
-            held = other, self._codes(self._masks(valid[1], other, self._sides(valid[0])))
+            other, own = self._fitting(valid[0])
+            held = other, self._codes(self._masks(valid[1], other, own))
 
         def augmented(batch: Any, generator: torch.Generator) -> Any:
             both = torch.cat([batch[0].float(), batch[1][..., None].float()], dim=-1)
@@ -186,56 +175,39 @@ class SegmentationNetwork(Pixelwise):
             *(None if self.augment == "none" else augmented, held, stop, threads),
         )
 
-    def _masks(self, y: Any, x: np.ndarray, sides: list[tuple[int, int]] | None) -> np.ndarray:
+    def _masks(self, y: Any, x: np.ndarray, sides: list[tuple[int, int]]) -> np.ndarray:
         """(n, h, w) whole numbers, in the size of the images."""
         if len(y) != len(x):
             raise TargetError(f"There are {len(x)} images and {len(y)} masks; give one for each image.")
         made = np.empty(x.shape[:3], dtype=np.int64)
         for row, mask in enumerate(y):
             mask = np.asarray(mask)
-            wanted = x.shape[1:3] if sides is None else sides[row]
+            wanted = sides[row]
             if mask.shape != tuple(wanted) or mask.dtype.kind not in "iub":
                 raise TargetError(
                     f"The mask in row {row} has shape {mask.shape} of {mask.dtype}; its image has {tuple(wanted)}, "
                     "and masks hold whole numbers."
                 )
-            made[row] = _nearest(mask, x.shape[1:3])
+            made[row] = nearest(mask, x.shape[1:3])
         return made
 
     def _codes(self, masks: np.ndarray) -> np.ndarray:
         place = np.clip(np.searchsorted(self.classes_, masks), 0, len(self.classes_) - 1)
         return np.where(self.classes_[place] == masks, place, -1)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities (n, h, w, k) of each pixel, in the order of classes_ (of lists: in the size of the fit)."""
-        maps = self._maps(self._images(X)).astype(np.float64)
-        maps = np.exp(maps - maps.max(axis=-1, keepdims=True))
-        return maps / maps.sum(axis=-1, keepdims=True)
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities (n, h, w, k) of each pixel, in the order of classes_; of a list of images a list of these."""
+        return self._like(X, shares(self.maps(X)))
 
     def predict(self, X: Any) -> Any:
         """Masks (n, h, w); of a list of images a list of masks, each in the size of its image."""
-        made = self.classes_[self._maps(self._images(X)).argmax(axis=-1)]
-        sides = self._sides(X)
-        return made if sides is None else [_nearest(m, s) for m, s in zip(made, sides, strict=True)]
+        return self._like(X, [self.classes_[mask] for mask in masks(self.maps(X))])
 
     def score(self, X: Any, y: Any) -> float:
         """Mean intersection over union of the classes that occur in y; pixels below zero do not count."""
-        found = [np.ravel(m) for m in self.predict(X)]
-        told, true = np.concatenate(found), np.concatenate([np.ravel(m) for m in y])
-        if len(told) != len(true):
-            raise DataError(f"The masks hold {len(true):,} pixels; the images {len(told):,}.")
-        told, true = told[true >= 0], true[true >= 0]
-        shares = [np.sum((told == c) & (true == c)) / np.sum((told == c) | (true == c)) for c in np.unique(true)]
-        return float(np.mean(shares))
-
-
-def _nearest(mask: np.ndarray, sides: Any) -> np.ndarray:
-    """A mask in another size, each pixel that of the nearest place."""
-    h, w = (int(s) for s in sides)
-    if mask.shape == (h, w):
-        return mask
-    rows = ((np.arange(h) + 0.5) * mask.shape[0] / h).astype(int)
-    return mask[rows[:, None], ((np.arange(w) + 0.5) * mask.shape[1] / w).astype(int)]
+        if len(y) != len(X):
+            raise DataError(f"There are {len(X)} images and {len(y)} masks; give one each.")
+        return overlap_of_areas(list(self.predict(X)), y)["iou"]
 
 
 class _Areas(Objective):
@@ -270,5 +242,5 @@ def fit(
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step: images to scores (n, h, w, k) of each pixel before the softmax."""
+    """The fitted model as a scoring step: images to scores (h, w, k) of each pixel before the softmax."""
     return model.step()
