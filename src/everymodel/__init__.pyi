@@ -39,6 +39,7 @@ from everymodel.models.decomposition.pca_reconstruction import PCAReconstruction
 from everymodel.models.forecast.exponential_smoothing import ExponentialSmoothing as ExponentialSmoothing
 from everymodel.models.forecast.lagged_regression import LaggedRegression as LaggedRegression
 from everymodel.models.forecast.seasonal_naive import SeasonalNaive as SeasonalNaive
+from everymodel.models.generative.vanilla_gan import VanillaGAN as VanillaGAN
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor
 from everymodel.models.linear.polynomial import PolynomialRegression as PolynomialRegression

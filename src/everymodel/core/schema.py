@@ -23,6 +23,8 @@ STEP_TASKS = ("tag",)
 WRITTEN_TASKS = ("translate",)
 # An answer for every pixel of an image, or for every thing in it.
 PIXEL_TASKS = ("segment", "locate")
+# New data like those that were learnt from; a better image for an image.
+MADE_TASKS = ("generate", "enhance")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ModelFileError, PackError, ParameterError
-from everymodel.core.schema import SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Schema
+from everymodel.core.schema import MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Schema
 from everymodel.scoring import container, probe, table
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
@@ -368,6 +368,18 @@ def _open(contents: container.Contents) -> Model:
         from everymodel.scoring.words import WordsModel
 
         return WordsModel(schema, pack, manifest)
+    if schema.task in PIXEL_TASKS:
+        from everymodel.scoring.pixelwise import PixelwiseModel
+
+        seen = PixelwiseModel(schema, pack, manifest)
+        seen.check()
+        return seen
+    if schema.task in MADE_TASKS:
+        from everymodel.scoring.generator import Generator
+
+        made = Generator(schema, pack, manifest)
+        made.step  # noqa: B018 - refused now rather than at the first sample
+        return made
     return Model(schema, pack, manifest)
 
 

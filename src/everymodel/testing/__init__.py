@@ -20,7 +20,7 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import KINDS, NEEDS, Card
 from everymodel.core.errors import ParameterError
-from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, TASKS, WRITTEN_TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, TASKS, WRITTEN_TASKS
 
 # In everything that is read by people these words would be noise.
 _WRITTEN = ("title", "summary", "choose", "avoid")
@@ -52,6 +52,10 @@ def check_model(card: Card) -> None:
             from everymodel.testing.pixelwise import check_pixelwise
 
             check_pixelwise(card, model)
+        if card.kind == "generator":
+            from everymodel.testing.generating import check_generator
+
+            check_generator(card, model)
         if card.kind not in TABULAR:
             continue
         check_estimator(model, card.waivers)
@@ -63,7 +67,7 @@ def check_card(card: Card) -> None:
     """The card is complete, and agrees with the class that it names."""
     where = f"card {card.name} ({card.kind})"
     assert card.kind in KINDS, f"{where}: unknown kind"
-    known = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *STEP_TASKS, *PIXEL_TASKS, *WRITTEN_TASKS)
+    known = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *STEP_TASKS, *PIXEL_TASKS, *WRITTEN_TASKS, *MADE_TASKS)
     assert card.tasks and set(card.tasks) <= set(known), f"{where}: tasks are {card.tasks}, expected some of {known}"
     assert card.module.rpartition(".")[2] == card.name, f"{where}: the file must be called {card.name}.py"
     for word in _WRITTEN:

@@ -27,6 +27,7 @@ from everymodel.training.schedules import Shape, shape
 from everymodel.training.source import Source
 
 Listener = Callable[["Progress"], None]
+TURNS = 3  # times that a run goes back to its best weights because its objective says so
 _RESCUES = 5  # times that a run goes back to its last good state before it gives up
 _LOOK = 0.25  # seconds between looks at the clock-bound duties (stop, progress, checkpoint)
 _FAR = 10.0  # a loss that should fall and is this many times that of the first step has diverged
@@ -48,6 +49,7 @@ class Plan:
     clip : largest norm of the gradient of one optimiser's weights, or None.
     accumulate : batches whose gradients make one update.
     ema : decay of an exponential moving average of the weights, which then validates and answers; or None.
+    half_life : of such an average as a share of the run, such as 0.01, instead of `ema`.
     patience : epochs without a better validation loss after which training ends; None: run to the end.
     keep_best : end with the weights of the best validated epoch.
     validate_every : epochs between validations.
@@ -67,6 +69,7 @@ class Plan:
     clip: float | None = None
     accumulate: int = 1
     ema: float | None = None
+    half_life: float | None = None
     patience: int | None = None
     keep_best: bool = True
     validate_every: int = 1
@@ -86,7 +89,7 @@ class Plan:
                 raise ParameterError(f"{name}={getattr(self, name)!r} came; it must be 1 or more.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ParameterError(f"ema={self.ema!r} came; it must lie between 0 and 1, such as 0.999, or be None.")
-        for name in ("clip", "patience", "budget"):
+        for name in ("clip", "patience", "budget", "half_life"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ParameterError(f"{name}={value!r} came; it must be above 0, or None.")
@@ -116,7 +119,7 @@ class History:
     best_epoch: int | list[int] | None = None
     best_loss: float | list[float] | None = None
     seconds: float = 0.0
-    stopped: str = "end"  # "end" "patience" "budget" "stop"
+    stopped: str = "end"  # "end" "patience" "budget" "stop" "trouble"
     steps: int = 0
 
     def frame(self) -> Any:
@@ -184,7 +187,7 @@ class _Run:
         self.alone = len(self.groups) == 1 and len(owned) == sum(p.requires_grad for p in objective.nets.parameters())
         self.shape = shape(plan.schedule)
         self.tensors: list[torch.Tensor] = [*objective.nets.parameters(), *objective.nets.buffers()]
-        self.average = [t.detach().clone() for t in self.tensors] if plan.ema else None
+        self.average = [t.detach().clone() for t in self.tensors] if plan.ema or plan.half_life else None
         self.history = History()
         self.epoch, self.at, self.t = 0, 0, 0  # epoch, step in it, steps in all
         self.all_steps = plan.epochs * source.steps()
@@ -196,7 +199,7 @@ class _Run:
         self.best: list[torch.Tensor] | None = None
         self.best_loss: torch.Tensor | None = None
         self.best_epoch: torch.Tensor | None = None
-        self.waited = 0
+        self.waited, self.turns = 0, 0
         self.used = 0.0  # seconds of earlier runs that this one goes on from
         self.validation, self.judged = 0.0, -1  # seconds of the last validation, and the step it was at
         self.good: dict[str, Any] | None = None
@@ -259,6 +262,9 @@ class _Run:
         self.epoch, self.at = self.epoch + 1, 0
         if self.valid is not None and (last or self.epoch % plan.validate_every == 0):
             self._validate(entry)
+            told = self.objective.trouble()
+            if told is not None and self._turn(told):
+                return "trouble"
         entry["seconds"] = time.monotonic() - started
         self.history.epochs.append(entry)
         if keep:
@@ -300,6 +306,7 @@ class _Run:
 
     def _learn(self, batch: Any, size: int, update: bool) -> None:
         """Losses, gradients and, with `update`, the moves."""
+        self.objective.done = self._done()
         with self.mixed:
             losses = self.objective.step(self.nets, batch)
         if isinstance(losses, dict):  # all gradients at the same weights, then all moves
@@ -361,8 +368,9 @@ class _Run:
             group.clear()
 
     def _blend(self) -> None:
-        assert self.average is not None and self.plan.ema is not None
-        decay = min(self.plan.ema, (1 + self.t) / (10 + self.t))
+        assert self.average is not None
+        decay = self.plan.ema or 0.5 ** (1.0 / max(self.plan.half_life * self.total, 1e-9))  # type: ignore[operator]
+        decay = min(decay, (1 + self.t) / (10 + self.t))
         with torch.no_grad():
             soft = [(a, t) for a, t in zip(self.average, self.tensors, strict=True) if a.is_floating_point()]
             torch._foreach_lerp_([a for a, _ in soft], [t for _, t in soft], 1 - decay)  # pyright: ignore
@@ -443,7 +451,7 @@ class _Run:
             self.best_loss = torch.full_like(loss, math.inf)
             self.best_epoch = torch.zeros_like(loss, dtype=torch.int64)
         assert self.best_epoch is not None
-        better = loss < self.best_loss
+        better = loss <= self.best_loss if self.objective.ties else loss < self.best_loss
         if bool(better.any()):
             self.waited = 0
             self.best_loss = torch.where(better, loss, self.best_loss)
@@ -499,7 +507,7 @@ class _Run:
             "best_loss": self.best_loss,
             "best_epoch": self.best_epoch,
             "optimizers": {name: group.state() for name, group in self.groups.items()},
-            "place": [self.epoch, self.at, self.t, self.total, self.waited, self.halvings, self.rescues],
+            "place": [self.epoch, self.at, self.t, self.total, self.waited, self.halvings, self.rescues, self.turns],
             "factor": self.factor,
             "sums": self.sums,
             "seen": self.seen,
@@ -522,7 +530,7 @@ class _Run:
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
         for name, group in self.groups.items():
             group.restore(state["optimizers"][name])
-        self.epoch, self.at, self.t, self.total, self.waited, halvings, self.rescues = state["place"]
+        self.epoch, self.at, self.t, self.total, self.waited, halvings, self.rescues, self.turns = state["place"]
         while self.halvings < halvings:  # a run in another process has halved its batch
             self.source.halve()
             self.halvings += 1
@@ -574,6 +582,20 @@ class _Run:
         note = f"Training diverged in epoch {epoch}: back to the end of epoch {self.epoch}, steps {factor:.2g} as long."
         self.history.notes = [*notes, note]
 
+    def _turn(self, told: str) -> bool:
+        """Back to the best weights, since the objective says so; True where that has not helped and the run ends."""
+        self.turns += 1
+        last = self.turns > TURNS or self.best is None
+        if self.best is not None:
+            with torch.no_grad():
+                for t, kept in zip(self.tensors, self.best, strict=True):
+                    t.copy_(kept)
+                for a, kept in zip(self.average or [], self.best, strict=False):
+                    a.copy_(kept)
+        does = "training ends with the best weights" if last else "training goes on from the best weights"
+        self.history.notes.append(f"{told} In epoch {self.epoch}: {does}.")
+        return last
+
     def _suspect(self) -> str:
         """What is known about the cause: fixed data are looked through."""
         if self.source.fixed:
@@ -614,7 +636,15 @@ class _Run:
         """What must be the same for a run to go on."""
         plan = self.plan
         return {
-            "plan": [plan.epochs, plan.seed, plan.accumulate, plan.ema, plan.clip, plan.precision, plan.validate_every],
+            "plan": [
+                plan.epochs,
+                plan.seed,
+                plan.accumulate,
+                plan.ema or plan.half_life,
+                plan.clip,
+                plan.precision,
+                plan.validate_every,
+            ],
             "steps": self.source.steps(),
             "shapes": [list(t.shape) for t in self.tensors],
             "optimizers": {name: group.plan.name for name, group in self.groups.items()},

@@ -34,6 +34,8 @@ class Objective:
 
     members: int | None = None
     falls: bool = False
+    ties: bool = False  # of equally good validated weights the later ones are kept
+    done: float = 0.0  # share of the run that is over, set by the loop before each step
 
     def __init__(self, **nets: nn.Module):
         self.nets = nn.ModuleDict(nets)
@@ -61,6 +63,13 @@ class Objective:
 
     def after_step(self, step: int) -> None:
         """Called after every update (target networks, counters); must not read values from the device."""
+
+    def trouble(self) -> str | None:
+        """After a validation: a sentence where the run must go back to its best weights, such as a collapse; or None.
+
+        The loop goes back at most `TURNS` times, then it ends with the best weights.
+        """
+        return None
 
     def state(self) -> dict[str, Any]:
         """What besides weights and optimisers a checkpoint must hold: tensors, numbers, texts, lists."""

@@ -142,6 +142,37 @@ class Arrays(Source):
                 yield self._take(self.rows, low, low + size)
 
 
+class Endless(Arrays):
+    """As `Arrays`, in epochs of `count` steps however many rows there are: orders follow one another without end."""
+
+    def __init__(self, *tensors: torch.Tensor, count: int, batch: int = 128, augment: Any = None):
+        super().__init__(*tensors, batch=batch, augment=augment)
+        self.count = int(count)
+
+    def steps(self) -> int:
+        return self.count
+
+    def epoch(self, number: int, seed: int, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
+        device, size = self.tensors[0].device, self.batch
+        generator = torch.Generator(device=device)
+        held, order = -1, None
+        for i in range(start, self.count):
+            rows, at = [], (number * self.count + i) * size  # of the endless order
+            while sum(map(len, rows)) < size:
+                turn, low = divmod(at, self.n)
+                if turn != held:
+                    generator.manual_seed(derive(seed, "order", turn))
+                    held, order = turn, torch.randperm(self.n, generator=generator, device=device)
+                assert order is not None
+                rows.append(order[low : low + size - sum(map(len, rows))])
+                at += len(rows[-1])
+            batch = self._take(torch.cat(rows) if len(rows) > 1 else rows[0], 0, size)
+            if self.augment is not None:
+                generator.manual_seed(derive(seed, "augment", number, i))
+                batch = self.augment(batch, generator)
+            yield batch
+
+
 class Ragged(Source):
     """Sequences of different lengths, padded within batches of similar length.
 

@@ -11,8 +11,10 @@ from everymodel.core.card import Card
 from everymodel.core.errors import DataError, PackError, ParameterError
 from everymodel.core.schema import Column, Schema
 from everymodel.scoring import table
+from everymodel.scoring.generator import Generator
 from everymodel.scoring.graph import TABLE, Node, Pack
 from everymodel.scoring.images import common_shape
+from everymodel.scoring.pixelwise import PixelwiseModel
 from everymodel.scoring.sequences import common_shape as common_steps
 from everymodel.scoring.sequences import steps
 from everymodel.scoring.steps.base import Step
@@ -22,6 +24,7 @@ from everymodel.scoring.words import WordsModel
 from everymodel.workflow.model import Model
 from everymodel.workflow.pack import background, versions
 
+_SIDE = 64  # pixels on a side of the images that check a model of images of any size
 _CHECKED = 256  # rows on which the file's answers and the estimator's are compared
 
 
@@ -56,6 +59,10 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     step = catalog.module(card).pack(estimator)
     if step.output in ("tags", "texts"):
         return _words(estimator, X, step, card, name)  # type: ignore[return-value]
+    if step.output == "samples":
+        return _generator(estimator, X, step, card, name)  # type: ignore[return-value]
+    if step.output == "maps":
+        return _pixelwise(estimator, X, step, card, name)  # type: ignore[return-value]
     columns, nodes, native = _inputs(card, X)
     task, classes = _task(card, estimator, step)
     kind = "number" if task == "regression" else "category"
@@ -99,6 +106,57 @@ def _words(estimator: Any, X: Any, step: Step, card: Card, name: str | None) -> 
     few = sentences[:16]
     if [list(told) for told in model.predict(few)] != [list(told) for told in estimator.predict(few)]:
         raise PackError(f"{card.title}: the packed model answers differently from the estimator, so it is not used.")
+    return model
+
+
+def _generator(estimator: Any, X: Any, step: Any, card: Card, name: str | None) -> Generator:
+    """What makes data: its schema says what the data look like."""
+    if step.makes == "rows":
+        columns, nodes, _ = _inputs(card, X)
+    else:
+        columns, nodes = step.columns(), []
+        if columns and columns[0].kind in ("image", "text"):
+            nodes = [Node("x", Cells(columns[0].name, columns[0].kind))]
+    schema = Schema(tuple(columns) or (Column("seed", "number", low=0.0, high=1e9, integer=True),), card.tasks[0])
+    manifest = {
+        "name": name or card.name,
+        "title": name or card.title,
+        "task": card.tasks[0],
+        "makes": step.makes,
+        "conditions": [c.item() if isinstance(c, np.generic) else c for c in step.classes],
+        "members": _members(card, estimator),
+        "contains_training_rows": step.holds_rows,
+        "provenance": {"rows": len(X), "versions": versions(), "parent": None},
+    }
+    return Generator(schema, Pack([*nodes, Node("m", step, (nodes[-1].name if nodes else TABLE,))]), manifest)
+
+
+def _pixelwise(estimator: Any, X: Any, step: Any, card: Card, name: str | None) -> PixelwiseModel:
+    """What answers places of images: masks, or boxes around things."""
+    task, classes = card.tasks[0], tuple(np.asarray(estimator.classes_).tolist())
+    if task == "segment" and not 0 <= min(classes) <= max(classes) < 65_536:
+        raise PackError(f"Masks hold {min(classes)} to {max(classes)}; files of masks hold whole numbers below 65,536.")
+    manifest = {
+        "name": name or card.name,
+        "title": name or card.title,
+        "task": task,
+        "classes": list(classes),
+        "members": _members(card, estimator),
+        "contains_training_rows": step.holds_rows,
+        "provenance": {"rows": len(X), "versions": versions(), "parent": None},
+    }
+    if task == "locate":
+        manifest["threshold"] = float(estimator.threshold)
+    # Images of any size are answered: the shape in the schema is that of the images by which files are checked.
+    sides = [min(side, _SIDE) for side in step.sides or estimator.form_.shape[:2]]
+    schema = Schema((Column("image", "image", shape=(*sides, step.channels)),), task, classes)
+    model = PixelwiseModel(schema, Pack([Node("x", Cells("image", "image")), Node("m", step, ("x",))]), manifest)
+    model.check()
+    batch, _ = model.read(list(X)[:16])
+    told = estimator.maps(list(batch.columns["image"]))
+    for (maps, _), (expected, _) in zip(model.answers(batch), told, strict=True):
+        if not np.allclose(maps, expected, rtol=1e-3, atol=1e-3 * (1 + float(np.abs(expected).max()))):
+            raise PackError(f"{card.title}: the packed model answers differently from the estimator; it is not used.")
     return model
 
 

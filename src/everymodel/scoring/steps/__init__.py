@@ -19,6 +19,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "density": ("nearest_group", "reachability"),
     "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor", "excess"),
     "discriminant": ("quadratic_discriminant",),
+    "generating": ("latent_generator",),
     "forecast": ("last_season", "smoothing", "lagged", "past"),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
     "graph_nodes": ("node_answers", "graph_nodes"),
@@ -29,6 +30,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "mixture": ("mixture", "mixture_density"),
     "neighbors": ("neighbors",),
     "network": ("network",),
+    "pixelwise": ("pixelwise",),
     "prepare": (
         *("numbers", "blank", "sparse_numbers", "dates", "spans", "lookup", "onehot", "impute", "power", "scale"),
         *("join", "text_terms", "project", "text_stats"),

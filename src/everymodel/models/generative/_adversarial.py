@@ -1,0 +1,260 @@
+"""Two networks that learn from one another: a generator makes data, a critic tells them from real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from everymodel.core.errors import ParameterError
+from everymodel.scoring.layers.base import Layer
+from everymodel.scoring.likeness import coverage, kernel_distance
+from everymodel.training.blocks.feed import role
+from everymodel.training.blocks.written import array, written
+from everymodel.training.objective import Losses, Objective
+
+LOSSES = ("relativistic", "non_saturating", "minimax", "least_squares", "hinge", "wasserstein")
+PENALTIES = {"relativistic": 0.1, "wasserstein": 10.0}  # usual strengths; none for the other losses
+_END = 0.03  # share of the first penalty that is left at the end
+_JUDGED = 1000  # samples that are held against as many real rows
+_FRAMES = 32  # of a film, at most
+_FILM = 16  # samples in a frame
+
+
+def critic_loss(kind: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """What the critic makes small, from its scores of real and made rows (b,).
+
+    relativistic: E s(-(D(x) - D(y))) (Jolicoeur-Martineau 2018; Huang et al. 2024), s = log(1 + exp);
+    non_saturating, minimax: E s(-D(x)) + E s(D(y)) (Goodfellow et al. 2014); least_squares (Mao et al. 2017);
+    hinge (Lim and Ye 2017); wasserstein: E D(y) - E D(x) (Arjovsky et al. 2017).
+    """
+    if kind == "relativistic":
+        return F.softplus(fake - real).mean()
+    if kind in ("non_saturating", "minimax"):
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+    if kind == "least_squares":
+        return 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean()
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if kind == "wasserstein":
+        return fake.mean() - real.mean()
+    raise ParameterError(f"loss={kind!r} is not known: expected one of {', '.join(LOSSES)}.")
+
+
+def generator_loss(kind: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """What the generator makes small; see `critic_loss`."""
+    if kind == "relativistic":
+        return F.softplus(real - fake).mean()
+    if kind == "non_saturating":
+        return F.softplus(-fake).mean()
+    if kind == "minimax":
+        return -F.softplus(fake).mean()
+    if kind == "least_squares":
+        return 0.5 * ((fake - 1) ** 2).mean()
+    return -fake.mean()
+
+
+class Latent(nn.Module):
+    """(z, code, class) -> (b, d): the latent variable with learnt vectors of its component and its class behind it.
+
+    A normal variable is connected, so a network must lay bridges between separate groups of the data; a component of
+    a mixture can belong to one group.
+    """
+
+    def __init__(self, size: int, components: int = 0, code_size: int = 8, classes: int = 0, label_size: int = 16):
+        super().__init__()
+        self.size = size
+        self.codes = nn.Parameter(torch.randn(components, code_size)) if components else None
+        self.labels = nn.Parameter(torch.randn(classes, label_size)) if classes else None
+        for vectors in (self.codes, self.labels):
+            if vectors is not None:
+                role(vectors, "embedding")
+
+    @property
+    def width(self) -> int:
+        return self.size + sum(v.shape[1] for v in (self.codes, self.labels) if v is not None)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(z (n, size), code (n,) or None)."""
+        device = next(iter(self.parameters()), torch.zeros(0)).device
+        z = torch.randn(n, self.size, generator=generator, device=device)
+        if self.codes is None:
+            return z, None
+        return z, torch.randint(len(self.codes), (n,), generator=generator, device=device)
+
+    def forward(self, z: torch.Tensor, code: torch.Tensor | None, y: torch.Tensor | None) -> torch.Tensor:
+        parts = [z]
+        if self.codes is not None:
+            parts.append(self.codes[code])
+        if self.labels is not None:
+            parts.append(self.labels[y])
+        return torch.cat(parts, dim=1) if len(parts) > 1 else z  # (b, d)
+
+    def arrays(self) -> dict[str, Any]:
+        """What `LatentGenerator` needs to draw alike."""
+        return {"size": self.size, "codes": array(self.codes), "labels": array(self.labels)}
+
+
+class Maker(nn.Module):
+    """Generator: a latent variable and a body that makes data of it."""
+
+    def __init__(self, latent: Latent, body: nn.Module):
+        super().__init__()
+        self.latent, self.body = latent, body
+
+    def forward(self, z: torch.Tensor, code: torch.Tensor | None, y: torch.Tensor | None) -> torch.Tensor:
+        return self.body(self.latent(z, code, y))
+
+    def layer(self) -> Layer:
+        return written(self.body)
+
+
+class Critic(nn.Module):
+    """Scores rows: features f(x), then a weighted sum; for classes by the vector of the class (projection,
+    Miyato and Koyama 2018): D(x, y) = w · f(x) + b + e_y · f(x).
+    """
+
+    def __init__(self, features: nn.Module, width: int, classes: int = 0):
+        super().__init__()
+        self.features, self.last = features, nn.Linear(width, 1)
+        self.labels = role(torch.randn(classes, width) / width**0.5, "embedding") if classes else None
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        f = self.features(x)  # (b, width)
+        score = self.last(f)[:, 0]
+        return score if self.labels is None or y is None else score + (f * self.labels[y]).sum(dim=1)  # (b,)
+
+
+class Adversarial(Objective):
+    """The game of a generator and a critic, with a watch over it.
+
+    Parameters
+    ----------
+    loss : one of LOSSES. penalty : strength of the gradient penalties: zero-centred on real and made rows
+        (R1 + R2), for "wasserstein" one-centred between them (Gulrajani et al. 2017); it falls to `end` of itself.
+    augment : called with rows before the critic sees them, real and made alike.
+    features : rows to (n, d) numbers in which real and made rows are compared; by default the rows themselves.
+    conditional : whether batches hold classes, (x, y).
+
+    Attributes
+    ----------
+    film : list of (share of the run, samples (16, ...)) made from the same draws.
+    """
+
+    ties = True
+
+    def __init__(
+        self,
+        generator: Maker,
+        critic: nn.Module,
+        *,
+        loss: str = "relativistic",
+        penalty: float | None = None,
+        end: float = _END,
+        augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        features: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        conditional: bool = False,
+        seed: int = 0,
+    ):
+        super().__init__(generator=generator, critic=critic)
+        if loss not in LOSSES:
+            raise ParameterError(f"loss={loss!r} is not known: expected one of {', '.join(LOSSES)}.")
+        self.loss, self.end, self.conditional, self.seed = loss, end, conditional, seed
+        self.penalty = PENALTIES.get(loss, 0.0) if penalty is None else float(penalty)
+        self.augment = augment or (lambda x: x)
+        self.features = features or (lambda x: x.flatten(1))
+        self.film: list[tuple[float, torch.Tensor]] = []
+        self.best, self.low, self.told = 0.0, 0, None
+
+    def weights(self) -> dict[str, Iterable[nn.Module]]:
+        return {"critic": [self.nets["critic"]], "generator": [self.nets["generator"]]}
+
+    def step(self, nets: Any, batch: Any) -> Losses:
+        real, y = (batch[0], batch[1]) if self.conditional else (batch[0], None)
+        maker, critic = nets["generator"], nets["critic"]
+        z, code = maker.latent.draw(len(real))
+        fake = maker(z, code, y)
+        yield "critic", self._critic(critic, real, fake.detach(), y)
+        scores = critic(self.augment(fake), y)
+        with torch.no_grad():
+            others = critic(self.augment(real), y) if self.loss == "relativistic" else scores
+        yield "generator", generator_loss(self.loss, others, scores)
+
+    def _critic(self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        gamma = self.penalty * self.end**self.done
+        if self.loss == "wasserstein":
+            share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+            mid = (share * real + (1 - share) * fake).requires_grad_(True)
+            slope = torch.autograd.grad(critic(mid, y).sum(), mid, create_graph=True)[0]
+            penalty = self.penalty * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+            return critic_loss(self.loss, critic(real, y), critic(fake, y)) + penalty
+        both = torch.cat([real, fake])
+        if gamma > 0:
+            both.requires_grad_(True)
+        scores = critic(self.augment(both), None if y is None else torch.cat([y, y]))
+        loss = critic_loss(self.loss, scores[: len(real)], scores[len(real) :])
+        if gamma > 0:  # (gamma / 2) (E |grad D(x)|^2 + E |grad D(y)|^2)
+            slope = torch.autograd.grad(scores.sum(), both, create_graph=True)[0]
+            loss = loss + 0.5 * gamma * slope.square().flatten(1).sum(dim=1).mean() * 2
+        return loss
+
+    # --- the watch ---
+
+    def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
+        """Distance and coverage of samples against real rows that were not learnt from; "loss" is the distance."""
+        seen = list(batches)
+        real = torch.cat([b[0] for b in seen])[:_JUDGED]
+        y = torch.cat([b[1] for b in seen])[:_JUDGED] if self.conditional else None
+        maker, critic = nets["generator"], nets["critic"]
+        generator = torch.Generator(device=real.device)
+        generator.manual_seed(self.seed)
+        made = []
+        for low in range(0, len(real), 250):
+            own = None if y is None else y[low : low + 250]
+            z, code = maker.latent.draw(len(real[low : low + 250]), generator)
+            made.append(maker(z, code, own))
+        fake = torch.cat(made)
+        margin = torch.cat([critic(real[i : i + 250], None if y is None else y[i : i + 250])
+                            - critic(fake[i : i + 250], None if y is None else y[i : i + 250])
+                            for i in range(0, len(real), 250)])  # fmt: skip
+        self._film(fake[:_FILM])
+        a, b = (self.features(x).cpu().numpy().astype(np.float64) for x in (real, fake))
+        if not np.isfinite(b).all():
+            return {"loss": float("inf")}
+        covered = coverage(a, b)
+        self._watch(covered, float((margin > 0).float().mean()))
+        return {
+            "loss": max(kernel_distance(a, b), 0.0),
+            "coverage": covered,
+            "critic": float((margin > 0).float().mean()),
+        }
+
+    def _watch(self, covered: float, right: float) -> None:
+        self.told = None
+        self.best = max(self.best, covered)
+        self.low = self.low + 1 if covered < 0.5 * self.best and self.best > 0.2 else 0
+        if self.low >= 3:
+            why = "the critic was always right" if right > 0.99 else "samples became alike"
+            fell = f"coverage fell from {self.best:.2f} to {covered:.2f}"
+            self.told = f"Collapse: {fell}; {why}. The penalty is now 3 times as strong."
+            self.low = 0
+            self.penalty = max(3 * self.penalty, 0.1)
+
+    def trouble(self) -> str | None:
+        return self.told
+
+    def _film(self, samples: torch.Tensor) -> None:
+        self.film.append((round(self.done, 4), samples.detach().cpu().clone()))
+        if len(self.film) > _FRAMES:  # every second one, so that the film stays spread over the run
+            self.film = self.film[::2]
+
+    def state(self) -> dict[str, Any]:
+        return {"film": [[at, x] for at, x in self.film], "watch": [self.best, self.low, self.penalty]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.film = [(at, x) for at, x in state["film"]]
+        self.best, self.low, self.penalty = state["watch"]

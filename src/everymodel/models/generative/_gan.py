@@ -1,0 +1,146 @@
+"""The fit that all adversarial models share; a model builds its two networks and says what it asks of data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from everymodel.core.errors import DataError
+from everymodel.core.seeds import derive
+from everymodel.models.generative._adversarial import Adversarial, Latent, Maker
+from everymodel.models.generative._base import Data, Generative, read
+from everymodel.scoring.steps.generating import LatentGenerator
+from everymodel.training.blocks.written import written
+from everymodel.training.estimator import Classes, set_aside
+from everymodel.training.optimizers import Optimizer
+from everymodel.training.source import Arrays, Endless
+
+_HELD = (0.1, 1000)  # share of the rows, and most of them, that only watch
+_WATCHED = 64  # numbers of a row that samples are compared in
+
+
+class AdversarialEstimator(Generative):
+    """Base of the GANs: `_build` gives the networks; the rest is the same for all.
+
+    Attributes
+    ----------
+    classes_ : (c,) sorted classes, where y came.
+    generator_, critic_ : the trained networks.
+    """
+
+    conditional = False  # whether y is needed
+
+    def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
+        """The generator and the critic for these data."""
+        raise NotImplementedError
+
+    def _values(self, data: Data) -> torch.Tensor:
+        """Rows as the networks take them."""
+        return data.values
+
+    def _latent(self, data: Data, classes: int) -> Latent:
+        size = getattr(self, "latent_size", None) or max(2, min(data.flat.shape[1], 64))
+        components = self.components if getattr(self, "latent", "normal") == "mixture" else 0
+        return Latent(size, components, classes=classes)
+
+    def _augment(self, data: Data) -> Any:
+        """Changes that the critic sees data through, or None."""
+        return None
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Learn from rows (n, p) or images (n, h, w[, c]); with y (n,) where classes are learnt.
+
+        Raises
+        ------
+        DataError
+            for rows that are no numbers, images that cannot be read, all rows equal, y of another length.
+        """
+        seed = self._seed()
+        data = read(X)
+        values = self._values(data)
+        codes, n = None, len(values)
+        if self.conditional:
+            codes = self._labels(y, n)
+        rng = np.random.default_rng(derive(seed, "held"))
+        held = max(min(int(n * _HELD[0]), _HELD[1]), min(n - 1, 2))
+        kept, aside = set_aside(n, held / n, rng)
+        with self._initial():
+            latent = self._latent(data, len(self.classes_) if self.conditional else 0)
+            maker, critic = self._build(data, latent, len(self.classes_) if self.conditional else 0)
+        tensors = (values,) if codes is None else (values, torch.from_numpy(codes))
+        objective = Adversarial(
+            maker,
+            critic,
+            loss=self.loss,
+            penalty=self.penalty,
+            augment=self._augment(data),
+            features=_projection(values[kept]),
+            conditional=self.conditional,
+            seed=derive(seed, "watch"),
+        )
+        epochs = self._length(self.default_steps)
+        kept, aside = torch.from_numpy(kept), torch.from_numpy(aside)
+        self._train(
+            objective,
+            Endless(*(t[kept] for t in tensors), batch=min(self.batch_size, len(kept)), count=self.epoch_),
+            valid=Arrays(*(t[aside] for t in tensors), batch=250, shuffle=False),
+            stop=getattr(self, "_stop", None),
+            threads=getattr(self, "_threads", None),
+            epochs=epochs,
+            half_life=self.averaging or None,
+            schedule="flat_cosine",
+            optimizers=self._optimizers(),
+        )
+        self.history_.notes[:0] = data.notes
+        self.generator_, self.critic_ = maker.cpu(), critic.cpu()
+        units = data.units()
+        self.film_ = [(at, _said(x, data)) for at, x in objective.film]
+        shares = None if codes is None else np.bincount(codes, minlength=len(self.classes_)).astype(np.float64)
+        self.step_ = LatentGenerator(
+            network=written(maker),
+            shares=shares,
+            classes=tuple(self.classes_.tolist()) if self.conditional else (),
+            **latent.arrays(),
+            **units,
+        )
+        return self
+
+    def _optimizers(self) -> Any:
+        return Optimizer("adam", self.learning_rate, betas=(0.0, 0.99))
+
+    def _labels(self, y: Any, n: int) -> np.ndarray:
+        if y is None:
+            raise DataError(f"{type(self).__name__} learns what each row is, so it needs y: fit(X, y).")
+        coding = Classes(y)
+        codes = coding.codes(y)
+        if coding.several or len(codes) != n:
+            raise DataError(f"y of shape {np.shape(y)} came for {n} rows; expected a class for each.")
+        self.classes_ = coding.labels
+        if len(self.classes_) < 2:
+            raise DataError(
+                f"All rows are of one class ({self.classes_[0]!r}): use VanillaGAN or DCGAN, which need no y."
+            )
+        return codes
+
+
+def _projection(values: torch.Tensor) -> Any:
+    """Rows to at most _WATCHED numbers of about unit size: themselves, or their directions of most variance."""
+    flat = values[:5000].flatten(1)
+    if flat.shape[1] <= _WATCHED:
+        return None
+    centre = flat.mean(dim=0)
+    _, s, v = torch.linalg.svd(flat - centre, full_matrices=False)
+    few = v[:_WATCHED].T / (s[:_WATCHED].clamp(min=1e-6) / len(flat) ** 0.5).mean()
+    return lambda x: (x.flatten(1) - centre.to(x.device)) @ few.to(x.device)
+
+
+def _said(x: torch.Tensor, data: Data) -> np.ndarray:
+    """Samples of a film in the units of the data."""
+    x = x.float()
+    if not data.shape:
+        return np.clip(x.numpy().astype(np.float64) * data.spread + data.shift, data.low, data.high)
+    made = x.permute(0, 2, 3, 1).numpy() if x.ndim == 4 else x.reshape(len(x), *data.shape).numpy()
+    return np.clip(np.rint(made * 127.5 + 127.5), 0, 255).astype(np.uint8)

@@ -1,0 +1,129 @@
+"""Models that make data: rows, images, tables, texts, music, levels.
+
+    model = load("digits.em")
+    model.sample(16, condition=7, seed=0)      # images (16, h, w, c)
+
+Needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everymodel.core.errors import CapabilityError, DataError, ModelFileError, ParameterError
+from everymodel.scoring.model import Model
+from everymodel.scoring.steps.generating import Sampler
+
+STEPS = 8  # of an interpolation
+
+
+class Generator(Model):
+    """Makes new data like those that it has learnt. Made by `em.fit(..., task="generate")`, `em.wrap` or `load`."""
+
+    @property
+    def step(self) -> Sampler:
+        """The step that makes samples."""
+        step = self.pack.nodes[-1].step
+        if not isinstance(step, Sampler):
+            raise ModelFileError("The model file is damaged: it is to generate and holds nothing that does.")
+        return step
+
+    @property
+    def makes(self) -> str:
+        """ "rows", "images", "table", "texts", "pieces" or "levels"."""
+        return self.step.makes
+
+    def decide(self, answers: Any) -> Any:
+        raise CapabilityError("This model makes data instead of answering rows. Use sample.")
+
+    def predict(self, data: Any = None, **ignored: Any) -> Any:  # type: ignore[override]
+        raise CapabilityError("This model makes data instead of answering rows. Use sample.")
+
+    def sample(
+        self,
+        n: int = 1,
+        condition: Any = None,
+        *,
+        seed: int | None = None,
+        truncation: float | None = None,
+        **options: Any,
+    ) -> Any:
+        """`n` new samples; see `Sampler.sample`.
+
+        Returns
+        -------
+        Rows: a dict of columns. Images: bytes (n, h, w, c). Tables: a dict of columns. Texts: a list.
+        """
+        return self.told(self.step.sample(n, condition, seed=seed, truncation=truncation, **options))
+
+    def interpolate(self, a: Any, b: Any, steps: int = STEPS) -> Any:
+        """Samples on the way from a to b, both included.
+
+        Parameters
+        ----------
+        a, b : seeds (whole numbers), latent variables (d,), or, where the model can encode, one row or image each.
+        """
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= 1000:
+            raise ParameterError(f"steps={steps!r} came; expected a whole number from 2 to 1000.")
+        return self.told(between(self.step, a, b, steps, self.cells))
+
+    def encode(self, data: Any) -> np.ndarray:
+        """(n, d) latent variables of data."""
+        return able(self.step, "encode")(self.cells(data))
+
+    def decode(self, latents: Any) -> Any:
+        """Samples for latent variables (n, d)."""
+        return self.told(able(self.step, "decode")(np.asarray(latents)))
+
+    def reconstruct(self, data: Any) -> Any:
+        """What is left of data that is encoded and decoded again."""
+        return self.decode(self.encode(data))
+
+    @property
+    def score_samples(self) -> Any:
+        """(n,) how likely each row is (higher: more usual), where the model can say that."""
+        score = able(self.step, "score_samples")
+        return lambda data: score(self.cells(data))
+
+    def cells(self, data: Any) -> Any:
+        """Data as the step takes them: a matrix, images, texts."""
+        if self.makes == "rows" and isinstance(data, np.ndarray):
+            return data.astype(np.float64, copy=False)
+        batch, _ = self.read(data)
+        first = self.pack.nodes[0].step(batch) if len(self.pack.nodes) > 1 else batch
+        return first
+
+    def told(self, made: Any) -> Any:
+        """Rows as columns by their names; everything else as it is."""
+        if self.makes != "rows":
+            return made
+        return {c.name: made[:, i] for i, c in enumerate(self.schema.features)}
+
+
+def able(step: Sampler, verb: str) -> Any:
+    """The step's method called `verb`, or CapabilityError."""
+    found = getattr(step, verb, None)
+    if found is None:
+        raise CapabilityError(f"This model ({type(step).__name__}) cannot {verb.replace('_', ' ')}.")
+    return found
+
+
+def between(step: Sampler, a: Any, b: Any, steps: int, cells: Any) -> Any:
+    """Samples on the way between two seeds, latent variables or pieces of data."""
+    interpolate = able(step, "interpolate")
+    ends = []
+    for end in (a, b):
+        if isinstance(end, int | np.integer) and not isinstance(end, bool):
+            ends.append(step.latents(1, np.random.default_rng(int(end)))[0])  # type: ignore[attr-defined]
+            continue
+        array = np.asarray(end) if isinstance(end, list | tuple | np.ndarray) else None
+        if array is not None and array.ndim == 1 and len(array) == getattr(step, "width", -1):
+            ends.append(array.astype(np.float64))
+            continue
+        found = able(step, "encode")(cells(end))
+        if len(found) != 1:
+            raise DataError(f"{len(found)} rows came for one end of the way; expected one.")
+        ends.append(found[0])
+    return interpolate(ends[0], ends[1], steps)
