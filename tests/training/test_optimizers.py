@@ -54,6 +54,29 @@ def test_every_optimiser_lowers_a_bowl_and_goes_on_from_its_state(word: str) -> 
     assert torch.equal(r, p)
 
 
+@pytest.mark.parametrize("word", ["adam", "adamw"])
+def test_adam_moves_bit_for_bit_as_that_of_torch(word: str) -> None:
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(5, 3), nn.Linear(5, 3)
+    theirs.load_state_dict(ours.state_dict())
+    plan = Optimizer(word, 0.02, decay=0.1, betas=(0.8, 0.98))
+    group = Group(plan, [ours], CPU)  # weight and bias decay differently
+    kind = torch.optim.Adam if word == "adam" else torch.optim.AdamW
+    told = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    other = kind(told, lr=0.02, betas=(0.8, 0.98), fused=True)
+    for step in range(8):
+        grad(*ours.parameters(), seed=step)
+        grad(*theirs.parameters(), seed=step)
+        if step in (0, 4):  # a gradient that is missing leaves its weight where it is
+            ours.bias.grad = theirs.bias.grad = None
+        group.set_rate(1.0 / (step + 1))
+        for settings in other.param_groups:
+            settings["lr"] = 0.02 / (step + 1)
+        group.step()
+        other.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True)), step
+
+
 def test_roles_set_rates_and_decays() -> None:
     table = nn.Embedding(4, 2)
     table.weight.role = "embedding"  # type: ignore[attr-defined]

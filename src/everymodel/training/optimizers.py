@@ -82,6 +82,11 @@ class Group:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["top"] = group["lr"]
+        self._ready()
+
+    def _ready(self) -> None:
+        kinds = (torch.optim.Adam, torch.optim.AdamW)
+        self.steps = [_Direct(o) if isinstance(o, kinds) else o for o in self.optimizers]
 
     def set_rate(self, factor: float) -> None:
         for optimizer in self.optimizers:
@@ -89,8 +94,8 @@ class Group:
                 group["lr"] = group["top"] * factor
 
     def step(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.step()
+        for steps in self.steps:
+            steps.step()
 
     def divide(self, rows: int) -> None:
         """Gradients that were summed over rows become their mean."""
@@ -109,6 +114,7 @@ class Group:
         for optimizer, state in zip(self.optimizers, states, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": {int(k): v for k, v in state.items()}, "param_groups": groups})
+        self._ready()  # the state holds other tensors now
 
 
 def _make(plan: Optimizer, groups: list[dict[str, Any]], fused: bool) -> torch.optim.Optimizer:
@@ -119,6 +125,47 @@ def _make(plan: Optimizer, groups: list[dict[str, Any]], fused: bool) -> torch.o
         return torch.optim.RMSprop(groups, eps=plan.eps, foreach=True)
     kind = torch.optim.Adam if plan.name == "adam" else torch.optim.AdamW
     return kind(groups, betas=plan.betas, eps=plan.eps, fused=fused)
+
+
+class _Direct:
+    """Steps of a fused Adam by its kernel alone.
+
+    What torch.optim does around the kernel (lists, groupings, hooks) costs more than the kernel where networks are
+    small. Here lists are made once. A step for which a gradient is missing, as the first, goes the usual way.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        self.optimizer = optimizer
+        word = "_fused_adamw_" if isinstance(optimizer, torch.optim.AdamW) else "_fused_adam_"
+        kinds = {(p.device, p.dtype) for group in optimizer.param_groups for p in group["params"]}
+        self.kernel = getattr(torch, word, None) if optimizer.defaults.get("fused") and len(kinds) == 1 else None
+        self.lists: list[tuple[list[torch.Tensor], ...]] | None = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        groups = self.optimizer.param_groups
+        grads = [[p.grad for p in group["params"]] for group in groups]
+        if self.kernel is None or any(g is None for own in grads for g in own):
+            self.optimizer.step()
+            return
+        if self.lists is None:
+            self.optimizer.step()  # makes what the lists hold
+            states = [[self.optimizer.state[p] for p in group["params"]] for group in groups]
+            words = ("exp_avg", "exp_avg_sq", "step")
+            self.lists = [tuple([state[word] for state in own] for word in words) for own in states]
+            return
+        for group, own, (first, second, steps) in zip(groups, grads, self.lists, strict=True):
+            torch._foreach_add_(steps, 1)  # pyright: ignore
+            self.kernel(
+                *(group["params"], own, first, second, [], steps),
+                lr=group["lr"],
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                amsgrad=False,
+                maximize=False,
+            )
 
 
 class Muon(torch.optim.Optimizer):
