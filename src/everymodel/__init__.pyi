@@ -36,6 +36,7 @@ from everymodel.models.decomposition.partial_least_squares import PLSCanonical a
 from everymodel.models.decomposition.partial_least_squares import PLSRegression as PLSRegression
 from everymodel.models.decomposition.pca import PCA as PCA
 from everymodel.models.decomposition.pca_reconstruction import PCAReconstruction as PCAReconstruction
+from everymodel.models.forecast.autoregression import Autoregression as Autoregression
 from everymodel.models.forecast.exponential_smoothing import ExponentialSmoothing as ExponentialSmoothing
 from everymodel.models.forecast.lagged_regression import LaggedRegression as LaggedRegression
 from everymodel.models.forecast.seasonal_naive import SeasonalNaive as SeasonalNaive

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.scoring import series, steps
+from everymodel.scoring.autoregression import regress
 from everymodel.scoring.smoothing import smooth
 from everymodel.scoring.steps.base import Step, need, step
 from everymodel.scoring.steps.combine import _finite
@@ -71,6 +72,24 @@ class Smoothing(Step):
     def __call__(self, cells: Any) -> np.ndarray:
         tidy = [series.tidy(cell) for cell in cells]
         return smooth(tidy, self.season, self.horizon, self.trend, self.seasonality)
+
+
+@step("autoregressive", "value")
+class Autoregressive(Step):
+    """A weighted sum of each series' own last values, waves over its season, differences and logarithms where they help;
+    all chosen on that series alone by the corrected Akaike criterion. See `scoring.autoregression`.
+    """
+
+    horizon: int
+    season: int = 1
+    transform: str = "auto"
+
+    def check(self) -> None:
+        _sizes(self.horizon, self.season)
+        need(self.transform in ("auto", "none", "log"), "a forecast knows no such transform")
+
+    def __call__(self, cells: Any) -> np.ndarray:
+        return regress([series.tidy(cell) for cell in cells], self.season, self.horizon, self.transform)
 
 
 @step("lagged", "value")

@@ -26,7 +26,11 @@ from everymodel.workflow.types import Listener, Progress
 
 METRICS = ("mase", "mae", "rmse", "smape")
 MARGIN = 0.995  # a mean of several must be better than the best alone by this
-LOCAL = ("seasonal_naive", "exponential_smoothing")  # learn from each history by itself when they are asked
+LOCAL = (
+    "seasonal_naive",
+    "exponential_smoothing",
+    "autoregression",
+)  # learn from each history by itself when they are asked
 HEAVY = 3.0  # seconds of a fit from which on a model is fitted at few origins
 
 
