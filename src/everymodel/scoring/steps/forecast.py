@@ -76,7 +76,7 @@ class Smoothing(Step):
 
 @step("autoregressive", "value")
 class Autoregressive(Step):
-    """A weighted sum of each series' own last values, waves over its season, differences and logarithms where they help;
+    """A weighted sum of each series' own last values, with waves, differences and logarithms where they help;
     all chosen on that series alone by the corrected Akaike criterion. See `scoring.autoregression`.
     """
 
