@@ -91,15 +91,18 @@ class PixelwiseModel(Model):
             )
         return Batch({self.column: made}, len(made)), []
 
+    def _batch(self, data: Any, missing_columns: str, unseen: str | None) -> Batch:
+        return self.read(data)[0]
+
     def _cells(self, data: Any) -> tuple[list[Any], bool]:
         """(images, whether one alone came) of an image, several, rows or a table."""
-        if hasattr(data, "columns") and hasattr(data, "iloc"):
-            if self.column not in data.columns:
-                raise SchemaError(f"The table lacks the column {self.column!r}, which holds the images.")
+        table_like = hasattr(data, "columns") and hasattr(data, "iloc")
+        if (table_like or isinstance(data, Mapping)) and self.column not in data:
+            told = {"row": None, "field": self.column, "came": "no such column", "allowed": _ALLOWED}
+            raise SchemaError(f"The data lacks the column {self.column!r}, which holds the images.", [told])
+        if table_like:
             return data[self.column].tolist(), False
         if isinstance(data, Mapping):
-            if self.column not in data:
-                raise SchemaError(f"The data lacks the column {self.column!r}, which holds the images.")
             cell = data[self.column]
             if isinstance(cell, list | tuple) and not _is_picture(cell):
                 return list(cell), False

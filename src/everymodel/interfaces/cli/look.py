@@ -93,10 +93,20 @@ def _detail(name: str, value: Any) -> str:
     return f"{name} {value!r}" if isinstance(value, str) and not any(map(str.isalnum, value)) else f"{name} {value}"
 
 
+_ANSWERS = {
+    "segment": "the class of every pixel",
+    "locate": "things in images, and where they are",
+    "tag": "a tag for every word",
+    "translate": "a text",
+}
+
+
 def task_in_words(schema: Any) -> str:
     target = schema.target.name if schema.target is not None else "?"
     if schema.task in ("binary", "multiclass"):
         return f"To predict: {draw.clean(target)}, {len(schema.classes)} classes ({draw.several(schema.classes, 4)})"
     if schema.task == "multilabel":
         return f"To predict: {len(schema.classes)} labels ({draw.several(schema.classes, 4)})"
+    if schema.task in _ANSWERS:
+        return f"To predict: {_ANSWERS[schema.task]} ({draw.several(schema.classes, 4)})".removesuffix(" ()")
     return f"To predict: {draw.clean(target)}, a number" if schema.task else f"To predict: {draw.clean(target)}"

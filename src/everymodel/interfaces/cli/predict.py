@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
-from everymodel.interfaces.cli import draw, forecast
+from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS
+from everymodel.interfaces.cli import draw, forecast, pixelwise
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import (
     WRITABLE,
@@ -27,6 +27,7 @@ EXAMPLES = examples(
     "everymodel predict price.em new.csv --interval 0.9 --with-data -o out.parquet",
     "cat new.csv | everymodel predict churn.em - --proba > out.csv",
     "everymodel predict sales.em --horizon 24      # a forecast goes on from the end of its data",
+    "everymodel predict cells.em slide.png -o mask.png     # or a folder of images, -o FOLDER",
     "everymodel predict segments.em new.csv --with-data -o named.csv     # group, name and confidence of each row",
 )
 
@@ -44,7 +45,11 @@ def command(
     ] = None,
     out: Annotated[
         str,
-        typer.Option("--out", "-o", help=f"Where to write ({' '.join(WRITABLE)}); - is CSV on standard output."),
+        typer.Option(
+            "--out",
+            "-o",
+            help=f"Where to write ({' '.join(WRITABLE)}; masks: .png or a folder); - is CSV on standard output.",
+        ),
     ] = "-",
     proba: Annotated[bool, typer.Option("--proba", help="Add the probability of each class.")] = False,
     interval: Annotated[
@@ -67,7 +72,8 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Answer every row of a table, in its order: predictions, groups, scores of oddity or coordinates."""
-    check_writable(out, "--out", WRITABLE)
+    if not pixelwise.pictured(out):
+        check_writable(out, "--out", WRITABLE)
     if unseen not in (None, "warn", "error", "ignore"):
         raise ParameterError(f"--unseen {unseen}: expected warn, error or ignore.")
     with working("Answering", quiet or as_json or out == "-"):
@@ -81,10 +87,17 @@ def command(
             answers = forecast.answers(loaded, table and table.frame, horizon, interval, proba, with_data)
             forecast.write(answers, out, as_json, quiet)
             return
+        if loaded.task not in PIXEL_TASKS or out.lower().endswith(".png"):
+            check_writable(out, "--out", (*WRITABLE, ".png") if loaded.task in PIXEL_TASKS else WRITABLE)
         if horizon is not None:
             raise ParameterError(f"{model} ({loaded.task}) answers rows, so there is no horizon. Leave --horizon out.")
         if data is None:
             raise ParameterError("Name the rows to answer: everymodel predict MODEL DATA (- is standard input).")
+        if loaded.task in PIXEL_TASKS:
+            given = {"probabilities": proba, "interval": interval is not None, "rows beside its answers": with_data}
+            frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
+            pixelwise.write(loaded, frame, out, [word for word, asked in given.items() if asked], as_json, quiet)
+            return
         if proba and loaded.task in ("anomaly", "reduce", "embed"):
             raise CapabilityError(f"{model} ({loaded.task}) has no probabilities. Leave --proba out.")
         if proba and loaded.task == "regression":

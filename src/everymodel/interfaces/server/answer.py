@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.core.schema import FREE_TASKS
+from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS
 from everymodel.interfaces.server.errors import Problem
 from everymodel.interfaces.server.openapi import gives_intervals, gives_probabilities
 from everymodel.scoring import Model
@@ -127,6 +127,12 @@ class Answerer:
         """One dict per row: prediction, and on request probabilities and interval; new columns where there are any."""
         if self.task in FREE_TASKS:
             return self._tell_free(answers, proba, level)
+        if self.task in PIXEL_TASKS:
+            if proba or level is not None:
+                raise CapabilityError(
+                    f"This model ({self.task}) has no probabilities and no intervals. Leave them out."
+                )
+            return [{"prediction": told} for told in self.model.told(answers)]  # type: ignore[attr-defined]
         decided = self.model.decide(answers)
         if decided.ndim == 2 and decided.shape[1] > 1:
             names = self.labels or self.model.targets

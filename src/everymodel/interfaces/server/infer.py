@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from everymodel import __version__
-from everymodel.core.schema import Column
+from everymodel.core.schema import PIXEL_TASKS, Column
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.interfaces.server.openapi import gives_probabilities
 
@@ -125,7 +125,7 @@ class Protocol:
         try:
             batch, notes = self.server.model.read(columns, files=False)
             answers = self.server.model.answers(batch)
-            decided = self.server.model.decide(answers) if "prediction" in wanted else answers
+            decided = self._decided(answers) if "prediction" in wanted else answers
         except Exception as error:
             raise problem(error, "inputs") from error
         self.server.metrics.rows += rows
@@ -139,6 +139,13 @@ class Protocol:
                 data = [str(v) for v in data]
             made.append({"name": name, "shape": list(np.shape(values)), "datatype": kind, "data": data})
         return {"model_name": self.name, "id": request.id or "", "outputs": made}
+
+    def _decided(self, answers: Any) -> np.ndarray:
+        model = self.server.model
+        if model.task not in PIXEL_TASKS:
+            return model.decide(answers)
+        told = model.told(answers)  # type: ignore[attr-defined]
+        return np.array([msgspec.json.encode(one).decode() for one in told], dtype=object)
 
     def _columns(self, inputs: list[Tensor]) -> dict[str, list[Any]]:
         if not inputs:

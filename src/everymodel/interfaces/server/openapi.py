@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from everymodel import __version__
-from everymodel.core.schema import FREE_TASKS, SERIES_TASKS, Column
+from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Column
 from everymodel.scoring import Model
 from everymodel.scoring.images import data_url
 
@@ -119,10 +119,14 @@ def column_schema(column: Column, unseen: str, example: Any) -> dict[str, Any]:
 def row_schema(model: Model) -> dict[str, Any]:
     """JSON schema of one row."""
     schema, example = model.schema, example_row(model)
+    cells = {c.name: column_schema(c, schema.unseen, example[c.name]) for c in schema.features}
+    if model.task in PIXEL_TASKS:  # the shape in the schema is not that of the images
+        for told in cells.values():
+            told["description"] = "An encoded image (PNG, JPEG, ...) of any size as base64 text, or rows of pixels."
     return {
         "type": "object",
         "description": "One row. The order of the fields does not matter, and fields that are not known are ignored.",
-        "properties": {c.name: column_schema(c, schema.unseen, example[c.name]) for c in schema.features},
+        "properties": cells,
         "required": [c.name for c in schema.features],
         "additionalProperties": True,
         "examples": [example],
@@ -156,6 +160,9 @@ def prediction_schema(model: Model) -> dict[str, Any]:
             "description": "1 for each label that applies, else 0.",
             "properties": {c: {"type": "integer", "enum": [0, 1]} for c in labels},
         }
+    elif model.task in (*PIXEL_TASKS, *STEP_TASKS, *WRITTEN_TASKS):
+        value = _value(model)
+        return {"type": "object", "required": ["prediction"], "properties": {"prediction": value}}
     else:
         plain = [c.item() if hasattr(c, "item") else c for c in model.classes]
         value = {"enum": plain, "description": "The predicted class."}
@@ -185,6 +192,48 @@ def prediction_schema(model: Model) -> dict[str, Any]:
             "properties": {c: {"type": "number", "minimum": 0, "maximum": 1} for c in labels},
         }
     return said
+
+
+def _value(model: Model) -> dict[str, Any]:
+    """JSON schema of what is said of one image or sentence."""
+    if model.task in STEP_TASKS:
+        tags = {"type": "array", "items": {"enum": list(model.classes)}}
+        return {**tags, "description": "A tag for each word."}
+    if model.task in WRITTEN_TASKS:
+        return {"type": ["string", "array"], "description": "The text that was written."}
+    plain = [c.item() if hasattr(c, "item") else c for c in model.classes]
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    if model.task == "segment":
+        return {
+            "type": "object",
+            "required": ["mask", "shares"],
+            "properties": {
+                "mask": {
+                    "type": "string",
+                    "description": "A grey PNG in the size of the image, as a data URL; the value of a pixel is its "
+                    f"class, one of {', '.join(map(str, plain[:40]))}.",
+                },
+                "shares": {
+                    "type": "object",
+                    "description": "The share of the pixels that each class has.",
+                    "properties": {str(c): share for c in plain},
+                },
+            },
+        }
+    box = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+    return {
+        "type": "array",
+        "description": "The things that were found, best first.",
+        "items": {
+            "type": "object",
+            "required": ["label", "score", "box"],
+            "properties": {
+                "label": {"enum": plain},
+                "score": share,
+                "box": {**box, "description": "Left, top, right and bottom in pixels of the image."},
+            },
+        },
+    }
 
 
 def _free_schema(model: Model) -> dict[str, Any]:
