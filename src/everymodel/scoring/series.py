@@ -283,7 +283,8 @@ def seasonal(y: np.ndarray, season: int) -> float:
     if season < 2 or len(y) < 2 * season + 1:
         return 0.0
     flat = y - _trend(y, season)
-    r = correlations(flat, season)
+    # Each is a sum of fewer and fewer products; left so, no season would be found where the series holds few of them.
+    r = correlations(flat, season) * len(y) / (len(y) - np.arange(1, season + 1))
     limit = 1.645 * np.sqrt((1 + 2 * float((r[:-1] ** 2).sum())) / len(y))
     return float(r[-1] / limit) if limit > 0 else 0.0
 
@@ -335,8 +336,9 @@ def season_of(series: list[np.ndarray], usual: tuple[int, ...]) -> int:
         if most < 3:
             continue
         t = np.linspace(-1, 1, len(y))
+        y = np.log(y) if y.min() > 0 else y  # cycles that swing up farther than down
         flat = y - y.mean() - t * float((t * y).sum() / (t * t).sum())
-        r = correlations(flat, most)
+        r = correlations(flat, most) * len(y) / (len(y) - np.arange(1, most + 1))
         peaks = [k for k in range(1, most - 1) if r[k] > r[k - 1] and r[k] >= r[k + 1]]
         good = [k for k in peaks if r[k] > 0.5]
         if good:

@@ -13,7 +13,7 @@ CARD = {
     "name": "autoregression",
     "title": "Autoregression",
     "summary": "Weighs the last values of each series, with waves over its season, differences and logarithms.",
-    "choose": "Single series of dozens of values and more; cycles of no fixed length; long seasons; growth in per cent.",
+    "choose": "Single series of some dozens of values; cycles of no fixed length; long seasons; growth in per cent.",
     "avoid": "A dozen values or less; seasons that change their shape quickly.",
     "gives": [],
     "needs": {"inputs": "sequence"},
@@ -48,8 +48,8 @@ class Autoregression(SeriesForecaster):
         w_t = c + sum_j (b_j cos + d_j sin)(2 pi j t / m) + sum_k a_k w_{t-k} + e_t
 
     where w is the series or its logarithm, as it is or its differences over one step, a season m, or both. How many
-    lags and waves, a lag of one season, differences and logarithm: one corrected Akaike criterion chooses for each series
-    by its own past, comparing all on the same values. So `predict(history)` chooses them on that history.
+    lags and waves, a lag of one season, differences, logarithm: one corrected Akaike criterion chooses for each
+    series by its own past, comparing all on the same values. So `predict(history)` chooses them on that history.
 
     Parameters
     ----------
