@@ -151,7 +151,9 @@ def test_from_the_command_line(files, tmp_path):
     assert [t["label"] for t in things] == finder.predict(images[0])["labels"].tolist()
     run("predict", files / "detection.em", tmp_path / "images.csv", "-o", tmp_path / "found.csv")
     rows = pd.read_csv(tmp_path / "found.csv")
-    assert len(rows) == sum(len(f["labels"]) for f in finder.predict(images)) and bool(np.all(rows["right"] > rows["left"]))
+    assert len(rows) == sum(len(f["labels"]) for f in finder.predict(images)) and bool(
+        np.all(rows["right"] > rows["left"])
+    )
     run("predict", files / "detection.em", images[0], "-o", tmp_path / "drawn.png")
     assert np.asarray(Image.open(tmp_path / "drawn.png")).shape == (24, 24, 3)
     assert "every pixel" in run("card", files / "segmentation.em")
