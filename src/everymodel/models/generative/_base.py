@@ -165,6 +165,41 @@ class Generative(NetworkEstimator):
         """What is left of data that is encoded and decoded again."""
         return self.decode(self.encode(X))
 
+    def evaluate(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        train: Any = None,
+        train_labels: Any = None,
+        n: int | None = None,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        """How near samples come to rows or images that the fit has not seen.
+
+        Parameters
+        ----------
+        X, y : held-out data, and their classes where samples are asked for classes.
+        train, train_labels : what the model was fitted on; with it copies are found, and real data are compared with
+            real data in the same number.
+        n : samples; by default as many as are held out, 2,000 at most.
+
+        Returns
+        -------
+        frechet, kernel, precision, recall, density, coverage, c2st, copied, agreement, cas; a name with "_real" at its
+        end is what real data reach. See `_evaluate.examine`.
+
+        Raises
+        ------
+        DataError
+            when fewer than 20 rows are held out.
+        """
+        from everymodel.models.generative._evaluate import examine
+
+        told = None if train is None else self._cells(train)
+        labels = None if train is None else train_labels
+        return examine(self._step(), self._cells(X), y, train=told, train_labels=labels, n=n, seed=seed).figures
+
     def _cells(self, X: Any) -> Any:
         """Data as the step takes them."""
         if self._step().makes == "images":

@@ -32,6 +32,8 @@ class AdversarialEstimator(Generative):
     """
 
     conditional = False  # whether y is needed
+    images = False  # whether nothing but images is taken
+    default_steps = 10_000
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         """The generator and the critic for these data."""
@@ -59,7 +61,7 @@ class AdversarialEstimator(Generative):
             for rows that are no numbers, images that cannot be read, all rows equal, y of another length.
         """
         seed = self._seed()
-        data = read(X)
+        data = read(X, only="image" if self.images else None)
         values = self._values(data)
         codes, n = None, len(values)
         if self.conditional:

@@ -100,8 +100,6 @@ class VanillaGAN(AdversarialEstimator):
     True
     """
 
-    default_steps = 10_000
-
     def __init__(
         self,
         latent: str = "mixture",

@@ -1,0 +1,78 @@
+"""Strided convolutional networks that make and judge images, for the GANs of images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+import everymodel.training.blocks.convolution  # noqa: F401 - how convolutions are written down
+
+_LEAST = 4  # side of the smallest maps, or a little more
+_GAIN = math.sqrt(2 / (1 + 0.2**2))
+
+
+def sides(side: int) -> list[int]:
+    """Sides of the maps from the image down: each the half of the one before, rounded up."""
+    found = [side]
+    while found[-1] >= 2 * _LEAST - 1:
+        found.append(-(-found[-1] // 2))
+    return found
+
+
+def levels(shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(height, width) of the maps from the image down, as many as both sides allow."""
+    return list(zip(sides(shape[0]), sides(shape[1]), strict=False))
+
+
+def widths(count: int, width: int) -> list[int]:
+    """Channels of the maps below the image: `width` at the top, doubled at each level, at most 8 times."""
+    return [width * min(2**i, 8) for i in range(count)]
+
+
+def maker(inputs: int, shape: tuple[int, ...], width: int) -> nn.Sequential:
+    """(b, inputs) -> images (b, c, h, w): the latent variable spread over the smallest maps, then doubled in size again
+    and again by strided transposed convolutions; nothing dense between them.
+    """
+    maps = levels(shape)
+    channels = widths(len(maps) - 1, width) or [width]
+    (h, w), deep = maps[-1], channels[-1]
+    parts: list[nn.Module] = [nn.Linear(inputs, deep * h * w), nn.Unflatten(1, (deep, h, w)), nn.LeakyReLU(0.2)]
+    for i in range(len(maps) - 2, -1, -1):
+        size = tuple(4 if big == 2 * small else 3 for big, small in zip(maps[i], maps[i + 1], strict=True))
+        out = channels[i - 1] if i else width
+        parts += [nn.ConvTranspose2d(channels[i], out, size, stride=2, padding=1), nn.LeakyReLU(0.2)]
+    last = nn.Conv2d(width if len(maps) > 1 else deep, shape[2], 3, padding=1)
+    return started(nn.Sequential(*parts, last))
+
+
+def critic(shape: tuple[int, ...], width: int, inputs: int | None = None) -> tuple[nn.Sequential, int]:
+    """(images (b, c, h, w) -> features (b, m), m): strided convolutions, no pooling and no normalisation."""
+    maps = levels(shape)
+    channels = widths(len(maps) - 1, width)
+    parts: list[nn.Module] = []
+    before = inputs or shape[2]
+    for i, deep in enumerate(channels):
+        size = tuple(4 if big == 2 * small else 3 for big, small in zip(maps[i], maps[i + 1], strict=True))
+        parts += [nn.Conv2d(before, deep, size, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        before = deep
+    h, w = maps[-1]
+    parts += [nn.Conv2d(before, before if channels else width, 3, padding=1), nn.LeakyReLU(0.2), nn.Flatten()]
+    return started(nn.Sequential(*parts)), (before if channels else width) * h * w
+
+
+def started(net: nn.Sequential) -> nn.Sequential:
+    """Weights by He's rule for leaky rectifiers, so that signals keep their size without normalisation."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan = module.weight[0].numel()
+        elif isinstance(module, nn.ConvTranspose2d):
+            fan = module.weight.shape[0] * math.prod(module.kernel_size) / math.prod(module.stride)
+        else:
+            continue
+        with torch.no_grad():
+            module.weight.normal_(0.0, _GAIN / math.sqrt(fan))
+            if module.bias is not None:
+                module.bias.zero_()
+    return net
