@@ -174,6 +174,7 @@ class Generative(NetworkEstimator):
         train_labels: Any = None,
         n: int | None = None,
         seed: int = 0,
+        steps: int | None = None,
     ) -> dict[str, float]:
         """How near samples come to rows or images that the fit has not seen.
 
@@ -183,11 +184,12 @@ class Generative(NetworkEstimator):
         train, train_labels : what the model was fitted on; with it copies are found, and real data are compared with
             real data in the same number.
         n : samples; by default as many as are held out, 2,000 at most.
+        steps : of training the network that images are compared by; by default 100 to 400.
 
         Returns
         -------
         frechet, kernel, precision, recall, density, coverage, c2st, copied, agreement, cas; a name with "_real" at its
-        end is what real data reach. See `_evaluate.examine`.
+        end is what real data reach. See `_evaluate.examine`; what it saw stays in `examined_`.
 
         Raises
         ------
@@ -198,7 +200,10 @@ class Generative(NetworkEstimator):
 
         told = None if train is None else self._cells(train)
         labels = None if train is None else train_labels
-        return examine(self._step(), self._cells(X), y, train=told, train_labels=labels, n=n, seed=seed).figures
+        self.examined_ = examine(
+            self._step(), self._cells(X), y, train=told, train_labels=labels, n=n, seed=seed, steps=steps
+        )
+        return self.examined_.figures
 
     def _cells(self, X: Any) -> Any:
         """Data as the step takes them."""

@@ -90,7 +90,7 @@ def examine(
     n: int | None = None,
     seed: int = 0,
     judge: Any = None,
-    steps: int = 400,
+    steps: int | None = None,
 ) -> Examined:
     """Hold samples of a step against rows (m, p) or images (m, h, w, c) that its fit has not seen.
 
@@ -100,7 +100,7 @@ def examine(
         often as it is held out.
     train : what it was fitted on. Without it, real is compared with real in halves of `held`, and copies go unseen.
     n : samples; by default as many as are held out, 2,000 at most.
-    judge : a `Judge` for images that is there already. steps : of training one.
+    judge : a `Judge` for images that is there already. steps : of training one; by default 100 to 400, by their number.
 
     Raises
     ------
@@ -112,6 +112,7 @@ def examine(
     order = rng.permutation(len(held))
     held, y = held[order], None if y is None else y[order]
     count = min(len(held), MOST if n is None else int(n))
+    steps = int(np.clip(len(held if train is None else train) // 16, 100, 400)) if steps is None else steps
     if train is None:
         count //= 2
         others, others_y = held[count : 2 * count], None if y is None else y[count : 2 * count]
