@@ -13,11 +13,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from everymodel.core.errors import CapabilityError, DataError, ParameterError, TargetError
-from everymodel.core.graph import Graph, Rows, dense, joined, labelled, mask_of, spread
+from everymodel.core.graph import Graph, dense, joined, labelled, mask_of, spread
 from everymodel.models._place import codes_of
+from everymodel.models.neural._graph_features import SCALINGS, prepared, turned
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.feed import Affine
-from everymodel.scoring.layers.graph import Fill, RowShare, Signal
+from everymodel.scoring.layers.graph import Signal
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.network import Network
 from everymodel.training.blocks.feed import role
@@ -28,7 +29,6 @@ from everymodel.training.objective import Objective
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Source, Whole
 
-SCALINGS = ("auto", "rows", "standard", "none")
 _LOSSES = {"softmax": F.cross_entropy, "sigmoid": F.binary_cross_entropy_with_logits, "square": F.mse_loss}
 
 
@@ -53,6 +53,48 @@ class GraphEstimator(NetworkEstimator):
 
     _how = "symmetric"
     _decays: dict[str, float] = {}  # noqa: RUF012 - factors of the decay by role
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64,),
+        activation: str = "relu",
+        dropout: float = 0.6,
+        scaling: str = "auto",
+        pooling: str = "mean",
+        neighbors: int | None = None,
+        epochs: int = 100,
+        batch_size: int | None = None,
+        learning_rate: float = 0.01,
+        weight_decay: float = 5e-4,
+        optimizer: str = "adam",
+        schedule: str = "constant",
+        patience: int | None = None,
+        validation_fraction: float = 0.0,
+        budget: Any = None,
+        device: str = "auto",
+        checkpoint: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ):
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.scaling = scaling
+        self.pooling = pooling
+        self.neighbors = neighbors
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.budget = budget
+        self.device = device
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, train_mask: Any = None) -> Any:
         """Learn from a Graph and labels of its nodes, from a list of Graphs and a label for each, or from a table.
@@ -102,7 +144,7 @@ class GraphEstimator(NetworkEstimator):
             X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True)
             adjacency, x, rows, checked = Signal(X).adjacency, X, np.arange(len(X)), None
         goals = self._targets(y)
-        own = Signal(self._prepared(x, len(adjacency)), adjacency)
+        own = Signal(self._ready(x, len(adjacency)), adjacency)
         if self.validation_fraction and valid is None and len(rows) > 1:
             generator = np.random.default_rng(self.seed_)
             codes = goals if goals.dtype == np.int64 else None
@@ -123,7 +165,7 @@ class GraphEstimator(NetworkEstimator):
         if checked is not None and len(checked[0]):
             judged = Whole(field(edges, inputs, torch.as_tensor(checked[1]), torch.as_tensor(checked[0]), layers))
         elif valid is not None and self.form_ == "table":
-            other = Signal(self._turned(np.asarray(valid[0], dtype=np.float64)))
+            other = Signal(turned(np.asarray(valid[0], dtype=np.float64), self.before_))
             goals = torch.as_tensor(self._targets(valid[1], learn=False))
             side = Edges(other.by(self._how), self._how != "mean")
             judged = Whole(field(side, features(other.x), goals, torch.arange(len(other)), layers))
@@ -138,7 +180,7 @@ class GraphEstimator(NetworkEstimator):
             raise DataError("Graphs to be told apart need features of their nodes, such as the number of edges.")
         self.n_features_in_ = x.shape[1]
         goals = self._targets(y)
-        x = dense(self._prepared(x, len(x)))
+        x = dense(self._ready(x, len(x)))
         self._build(x.shape[1], self.pooling)
         chosen, aside = np.arange(len(graphs)), None
         if self.validation_fraction and valid is None and len(graphs) > 1:
@@ -152,7 +194,7 @@ class GraphEstimator(NetworkEstimator):
 
     def _graphs(self, graphs: list[Graph], goals: np.ndarray) -> Graphs:
         adjacency, x, sizes = joined(graphs)
-        x = dense(self._turned(x))
+        x = dense(turned(x, self.before_))
         matrix = spread(adjacency, self._how)
         return Graphs(matrix, x, sizes, torch.as_tensor(goals), len(self.net_.layers), self.batch_size or 32)
 
@@ -163,39 +205,8 @@ class GraphEstimator(NetworkEstimator):
         self.network_ = self.net_.layer(self.before_, self._after())
         return self
 
-    # --- features ---
-
-    def _prepared(self, x: Any, n: int) -> Any:
-        """Features as the first layer takes them; `before_` are the numpy layers that make them so."""
-        self.before_: list[Layer] = []
-        if x is None:
-            return Rows(np.ones(n), np.arange(n), np.arange(n + 1), (n, n))
-        sparse = isinstance(x, Rows)
-        numbers = x.values if sparse else x
-        if np.isnan(numbers).any():
-            with np.errstate(invalid="ignore"):
-                known = ~np.isnan(numbers)
-                mean = np.zeros(x.shape[1])
-                if not sparse:
-                    mean = np.where(known, numbers, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-            self.before_.append(Fill(mean))
-            x = self.before_[-1](x)
-            numbers = x.values if sparse else x
-        how = self.scaling
-        if how == "auto":  # counts of words and the like: shares of the whole; else each column by itself
-            how = "rows" if sparse and (numbers >= 0).all() else "none" if sparse else "standard"
-        if how == "rows":
-            self.before_.append(RowShare())
-        elif how == "standard":
-            x = dense(x)
-            scale = x.std(axis=0)
-            scale = 1.0 / np.where(scale > 1e-12 * (1 + np.abs(x.mean(axis=0))), scale, 1.0)
-            self.before_.append(Affine(scale, -x.mean(axis=0) * scale))
-        return self._turned(x)
-
-    def _turned(self, x: Any) -> Any:
-        for part in self.before_:
-            x = part(dense(x) if isinstance(part, Affine) else x)
+    def _ready(self, x: Any, n: int) -> Any:
+        x, self.before_ = prepared(x, n, self.scaling)
         return x
 
     def _after(self) -> list[Layer]:
@@ -320,6 +331,10 @@ class GraphRegressor(RegressorMixin, GraphEstimator):
             self.scale_ = np.where(width > 1e-12 * (1 + np.abs(self.offset_)), width, 1.0)
             self._outputs = y.shape[1]
         return ((y - self.offset_) / self.scale_).astype(np.float32)
+
+    def _ready(self, x: Any, n: int) -> Any:
+        x, self.before_ = prepared(x, n, self.scaling)
+        return x
 
     def _after(self) -> list[Layer]:
         return [Affine(self.scale_, self.offset_)]

@@ -106,26 +106,12 @@ class _Attention(GraphEstimator):
         random_state: Any = None,
         verbose: int = 0,
     ):
-        self.hidden = hidden
+        super().__init__(
+            *(hidden, activation, dropout, scaling, pooling, neighbors, epochs, batch_size, learning_rate),
+            *(weight_decay, optimizer, schedule, patience, validation_fraction, budget, device, checkpoint),
+            *(random_state, verbose),
+        )
         self.heads = heads
-        self.activation = activation
-        self.dropout = dropout
-        self.scaling = scaling
-        self.pooling = pooling
-        self.neighbors = neighbors
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.budget = budget
-        self.device = device
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _layer(self, inputs: int, outputs: int, last: bool) -> nn.Module:
         heads, merge = (1, "mean") if last else (int(self.heads), "concat")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from torch import nn
 
 from everymodel.models.neural._graph import GraphClassifier, GraphEstimator, GraphRegressor, fit, pack
@@ -72,48 +69,6 @@ CARD = {
 class _Convolution(GraphEstimator):
     _how = "symmetric"
     _decays = {"matrix": 0.0}  # noqa: RUF012 - as in the paper, only the first layer's weights are pulled
-
-    def __init__(
-        self,
-        hidden: Sequence[int] = (64,),
-        activation: str = "relu",
-        dropout: float = 0.6,
-        scaling: str = "auto",
-        pooling: str = "mean",
-        neighbors: int | None = None,
-        epochs: int = 100,
-        batch_size: int | None = None,
-        learning_rate: float = 0.01,
-        weight_decay: float = 5e-4,
-        optimizer: str = "adam",
-        schedule: str = "constant",
-        patience: int | None = None,
-        validation_fraction: float = 0.0,
-        budget: Any = None,
-        device: str = "auto",
-        checkpoint: Any = None,
-        random_state: Any = None,
-        verbose: int = 0,
-    ):
-        self.hidden = hidden
-        self.activation = activation
-        self.dropout = dropout
-        self.scaling = scaling
-        self.pooling = pooling
-        self.neighbors = neighbors
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.budget = budget
-        self.device = device
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _layer(self, inputs: int, outputs: int, last: bool) -> nn.Module:
         return GraphConvolution(inputs, outputs)

@@ -15,7 +15,7 @@ from everymodel.scoring.steps.network import Network
 
 Places = tuple[np.ndarray, tuple[int, int]]
 PIXELS = 1 << 17  # answered at once; a network keeps some hundred numbers for each
-MOST = 1 << 23  # pixels of one image that is not resized
+MOST = 1 << 22  # pixels of one image that is not resized
 
 
 @step("pixelwise", output="maps")
