@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -203,6 +204,18 @@ def as_png(image: np.ndarray) -> bytes:
 def data_url(image: np.ndarray) -> str:
     """Bytes (h, w, c) as text that browsers and `pixels` read."""
     return "data:image/png;base64," + base64.b64encode(as_png(image)).decode()
+
+
+def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
+    """Images (n, h, w, c) side by side as one, row by row on white; by default about as many columns as rows."""
+    n, height, width, channels = images.shape
+    columns = min(columns or math.ceil(n**0.5), n)
+    rows = -(-n // columns)
+    made = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        made[top : top + height, left : left + width] = image
+    return made
 
 
 def common_shape(cells: Sequence[Any], longest: int = 64, keep: int = 96) -> tuple[tuple[int, int, int], bool]:

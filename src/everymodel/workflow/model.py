@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from everymodel import scoring
 from everymodel.core.errors import TargetError
-from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS
 
 if TYPE_CHECKING:
     from everymodel.workflow.evaluate.feature_maps import FeatureMaps
@@ -171,6 +171,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         from everymodel.workflow.forecast.model import ForecastModel
 
         return ForecastModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
-    if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS):  # they evaluate themselves in numpy
+    if plain.task == "generate":
+        from everymodel.workflow.generate.model import GenerativeModel
+
+        return GenerativeModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
+    if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS, *MADE_TASKS):  # they evaluate themselves in numpy
         return plain  # type: ignore[return-value]
     return Model(plain.schema, plain.pack, plain.manifest)

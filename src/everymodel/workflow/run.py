@@ -134,7 +134,8 @@ def fit(
     target : column to predict; a list of 0/1 columns for multilabel. Without one, groups are looked for.
     task : "regression", "binary", "multiclass" or "multilabel"; found out when not given. Without learning from a
         target: "cluster" (groups), "anomaly" (odd rows), "reduce" (few columns for many), "embed" (a map); a `target`
-        then is only compared with what was found.
+        then is only compared with what was found. "generate": make more data like these (images, rows, tables, texts,
+        music); a `target` is what samples can be asked for.
     models : names of the models to try (`everymodel models` lists them); all that suit by default.
     budget : wall time for the whole call, such as 60, "60s" or "5m", or a Clock that already runs. Default "60s" unless
         `trials` is given.
@@ -174,15 +175,20 @@ def fit(
     listener = _listener(progress)
     timing: dict[str, float] = {}
     options = {"clusters": clusters, "contamination": contamination, "components": components}
-    if nodes is not None:
+    wanted = [models] if isinstance(models, str) else models
+    if nodes is not None or task == "generate":
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
         options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
+        if task == "generate":
+            from everymodel.workflow.generate.story import generate
+
+            options |= {"metric": metric, "split": split, "horizon": horizon, "nodes": nodes}
+            return generate(data, target, wanted, options, clock, seed, test_size, out, listener, timing)
         for name, value in options.items():
             if value not in (None, False):
                 raise ParameterError(f"{name}={value!r} is not there for nodes of a graph (nodes=...). Leave it out.")
         from everymodel.workflow.graphs.nodes import fit_nodes
 
-        wanted = [models] if isinstance(models, str) else models
         return fit_nodes(
             data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split,
             test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener, timing=timing,
@@ -402,7 +408,7 @@ def _check_options(
         if not good:
             raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
 
-    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS)
+    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS, "generate")
     must(task is None or task in tasks, "task", task, f"one of {', '.join(tasks)}")
     if metric is not None and task in TASKS:
         resolve(metric, task)

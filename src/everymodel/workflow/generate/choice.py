@@ -1,0 +1,226 @@
+"""Which models suit what came, in which order; the fit of one; and which of several is best."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from everymodel import catalog
+from everymodel.core.card import Card
+from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
+from everymodel.core.seeds import derive
+from everymodel.workflow.generate.material import Material
+
+# Which figure of an evaluation chooses among several models, by what they make: (name, whether higher is better).
+HEADLINES = {
+    "images": ("frechet", False),
+    "rows": ("frechet", False),
+    "table": ("c2st", False),
+    "texts": ("nats_per_character", False),
+    "pieces": ("nats_per_frame", False),
+    "levels": ("coverage", True),
+}
+
+
+@dataclass
+class Tried:
+    """A model that was fitted, or why it was not."""
+
+    card: Card
+    model: Any = None
+    seconds: float = 0.0
+    score: float | None = None
+    failed: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def named(models: list[str] | None) -> list[Card] | None:
+    """The cards of models asked for by name; ParameterError for those that make nothing."""
+    if not models:
+        return None
+    return [catalog.find(name, task="generate") for name in models]
+
+
+def suitable(material: Material, asked: list[Card] | None) -> list[Card]:
+    """Cards that take this material, best first; where samples can be asked for classes, those that learn them.
+
+    Raises
+    ------
+    ParameterError
+        when a model that was asked for does not take it.
+    CapabilityError
+        when no model that is installed does.
+    """
+    if asked is not None:
+        for card in asked:
+            if material.kind not in card.inputs:
+                raise ParameterError(
+                    f"{card.name} learns from {' or '.join(card.inputs)} data; what came is {material.words()}."
+                )
+            catalog.load(card)
+            if wants_classes(card) and material.labels is None:
+                raise ParameterError(
+                    f"{card.name} learns what each sample is: name the column of classes with target= (--target)."
+                )
+        return asked
+    every = [c for c in catalog.for_task("generate") if material.kind in c.inputs]
+    found = [c for c in every if catalog.available(c)]
+    if material.kind == "matrix" and not found:
+        found = [c for c in catalog.for_task("generate") if "table" in c.inputs and catalog.available(c)]
+    if not found:
+        missing = sorted({c.package or "" for c in every})
+        hint = f" {', '.join(c.name for c in every)} need the package {missing[0]}." if missing else ""
+        raise CapabilityError(f"No installed model makes data like {material.words()}.{hint}")
+    able = [c for c in found if wants_classes(c) == (material.labels is not None)]
+    order = able or [c for c in found if not wants_classes(c)]
+    if not order:
+        raise CapabilityError(f"The models of {material.kind} data need classes: name a column with target= (--target)")
+    return sorted(order, key=lambda c: (c.priority is None, c.priority or 0, material.kind != c.inputs[0]))
+
+
+def wants_classes(card: Card) -> bool:
+    """Whether the model is fitted with y."""
+    return bool(getattr(catalog.load(card), "conditional", False))
+
+
+def fit(
+    card: Card,
+    material: Material,
+    *,
+    seconds: float | None,
+    seed: int,
+    settings: dict[str, Any],
+    listener: Callable[[Any, Any], None] | None,
+) -> Any:
+    """A fitted estimator of the card, after at most `seconds`, or its usual number of steps where None is given.
+
+    Ctrl-C ends the fit with the best so far; a second one ends the run.
+    """
+    known = set(inspect.signature(catalog.load(card).__init__).parameters)
+    given = {"random_state": derive(seed, card.name) % 2**31, **settings}
+    if seconds is not None and "budget" in known and "steps" not in settings:
+        given["budget"] = max(seconds, 0.5)
+    strange = [name for name in settings if name not in known]
+    if strange:
+        raise ParameterError(f"{strange[0]} is no setting of {card.name}: expected one of {', '.join(sorted(known))}.")
+    model = catalog.make(card, **{k: v for k, v in given.items() if k in known})
+    if listener is not None:
+        model._listener = listener
+    hook = getattr(catalog.module(card), "fit", None)
+    rows, labels = material.rows, material.labels if wants_classes(card) else None
+    try:
+        with interruptible(seconds) as stop:
+            if hook is not None:
+                hook(model, rows, labels, stop=stop)
+            else:
+                model.fit(rows, labels)
+            model.interrupted_ = stop.asked
+    finally:
+        if listener is not None:
+            del model._listener
+    return model
+
+
+class Stop:
+    """Asked by a fit now and then; `deadline` is for those that plan ahead."""
+
+    def __init__(self, seconds: float | None):
+        self.deadline = None if seconds is None else time.monotonic() + max(seconds, 0.05)
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked or (self.deadline is not None and time.monotonic() > self.deadline)
+
+
+@contextmanager
+def interruptible(seconds: float | None) -> Iterator[Stop]:
+    """A stop that Ctrl-C and a scheduler's signal set; the second of them interrupts."""
+    stop = Stop(seconds)
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def examined(model: Any, held: Material, train: Material, *, seed: int, steps: int | None) -> dict[str, float]:
+    """What the model's own `evaluate` says of held-out data, given as much of this as it takes."""
+    known = inspect.signature(model.evaluate).parameters
+    offered: dict[str, Any] = {"seed": seed, "steps": steps, "train": train.rows, "target": held.target}
+    if held.labels is not None:
+        offered |= {"train_labels": train.labels}
+    given = {k: v for k, v in offered.items() if k in known and v is not None}
+    rows = [held.rows] if held.labels is None or "y" not in known else [held.rows, held.labels]
+    told = model.evaluate(*rows, **given)
+    return {k: float(v) for k, v in told.items() if isinstance(v, int | float | np.number) and not isinstance(v, bool)}
+
+
+def better(made: str, figures: dict[str, float]) -> float:
+    """A number that is lower for better samples, to choose among models; infinite where it is not known."""
+    name, higher = HEADLINES.get(made, ("frechet", False))
+    value = figures.get(name, next((v for k, v in figures.items() if not k.endswith("_real")), math.inf))
+    if name == "c2st":
+        value = abs(value - 0.5)
+    return -value if higher else value if math.isfinite(value) else math.inf
+
+
+def try_all(
+    cards: list[Card],
+    train: Material,
+    valid: Material | None,
+    *,
+    seconds: float | None,
+    seed: int,
+    settings: dict[str, Any],
+    listener: Callable[[Any, Any], None] | None,
+    announce: Callable[[str, int, int], None],
+) -> list[Tried]:
+    """Each card fitted in an equal share of the time; with several, each judged on `valid`, best first.
+
+    Raises
+    ------
+    EverymodelError
+        the last reason, when none could be fitted.
+    """
+    tried: list[Tried] = []
+    last: EverymodelError | None = None
+    ends = None if seconds is None else time.monotonic() + seconds
+    for i, card in enumerate(cards):
+        left = None if ends is None else max(ends - time.monotonic(), 0.5) / (len(cards) - i)
+        one = Tried(card)
+        tried.append(one)
+        announce(card.title, i, len(cards))
+        began = time.monotonic()
+        try:
+            one.model = fit(card, train, seconds=left, seed=seed, settings=settings, listener=listener)
+            if valid is not None:
+                one.figures = examined(one.model, valid, train, seed=seed, steps=100)
+                one.score = better(one.model._step().makes, one.figures)
+        except EverymodelError as error:
+            one.failed, last = str(error), error
+        one.seconds = time.monotonic() - began
+        if one.model is not None and one.model.interrupted_:
+            tried += [Tried(rest, failed="stopped on request") for rest in cards[i + 1 :]]
+            break
+    if all(one.model is None for one in tried) and last is not None:
+        raise last
+    return sorted(tried, key=lambda t: (t.model is None, t.score if t.score is not None else 0.0))

@@ -1,0 +1,79 @@
+"""Every finding that a run of generators can make. A code never changes its meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from everymodel.core.finding import Finding
+
+# code -> severity, message with the finding's figures in it, advice, what the code means
+_SAID: dict[str, tuple[str, str, str, str]] = {
+    "images-smaller": (
+        "warning",
+        "All images were made smaller, {height} x {width} pixels, to fit into memory.",
+        "Give fewer or smaller images for another size.",
+        "Images were made smaller, because all of them together did not fit into memory.",
+    ),
+    "images-left-out": (
+        "warning",
+        "{count:,} of {all:,} images cannot be read and were left out; the first: {why}.",
+        "Remove or repair them.",
+        "Images that cannot be read were left out of what a generator learns from.",
+    ),
+    "images-mixed": (
+        "info",
+        "Images of different sizes came: all were brought to {height} x {width} pixels.",
+        "Bring them to one size yourself to decide what is cut.",
+        "Images of different sizes were brought to one.",
+    ),
+    "other-columns": (
+        "info",
+        "What is made is learnt from {column!r} alone: {count} other columns were left out.",
+        "Name the column of classes with target= (--target).",
+        "Columns beside that of images were left out.",
+    ),
+    "classes-left-out": (
+        "warning",
+        "{count:,} rows have no class, or one of fewer than {least}, and were left out.",
+        "Give more rows of these classes.",
+        "Rows without a class, or of very rare classes, were left out of a generator with a condition.",
+    ),
+    "one-class": (
+        "info",
+        "{name!r} has one class only, so samples cannot be asked for another.",
+        "Nothing to do.",
+        "The column of the condition has one class only and was not used.",
+    ),
+    "no-condition": (
+        "warning",
+        "{model} learns no classes, so samples cannot be asked for {name!r}.",
+        "Name a model with a condition (everymodel models --task generate).",
+        "There was a column of classes, and the model does not learn it.",
+    ),
+    "copies": (
+        "warning",
+        "{share:.0%} of samples are nearer to a training row than to one held out; 50 % is by chance.",
+        "Give more data, or a shorter budget: the model gives training rows back.",
+        "Samples are clearly nearer to training rows than to others, as from a model that learns by heart.",
+    ),
+    "samples-alike": (
+        "warning",
+        "Samples cover {covered:.0%} of held-out data, where real data cover {real:.0%}.",
+        "Give more time (--budget): parts of the data are not made yet.",
+        "Samples miss parts of the data, as after a collapse or too short a fit.",
+    ),
+    "few-held-out": (
+        "warning",
+        "{count} are held out, too few to judge samples by: there are no figures.",
+        "Give more data, or a larger test_size.",
+        "Too little was held out to judge samples.",
+    ),
+    "while-fitting": ("info", "{note}", "", "Something that happened while a generator was fitted."),
+}
+CODES = {code: said[3] for code, said in _SAID.items()}
+
+
+def say(code: str, columns: tuple[str, ...] = (), **figures: Any) -> Finding:
+    """The finding of this code."""
+    severity, message, advice, _ = _SAID[code]
+    return Finding(code, severity, message.format(**figures), advice, columns, figures)

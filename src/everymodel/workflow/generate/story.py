@@ -1,0 +1,334 @@
+"""The whole story of a run that makes data: read, hold a part out, fit, judge samples once by it, pack, report."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from everymodel.core.clock import Clock
+from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.finding import Finding
+from everymodel.core.seeds import derive
+from everymodel.workflow.generate import choice, shown
+from everymodel.workflow.generate.codes import say
+from everymodel.workflow.generate.material import Material, divided, material
+from everymodel.workflow.generate.model import GenerativeModel
+from everymodel.workflow.types import Evaluation, Listener, Metric, Problem, Progress, SearchResult, Split
+
+if TYPE_CHECKING:
+    from everymodel.workflow.run import Run
+
+_JUDGED = 0.2, 40.0  # share of the budget that judging may take, and seconds at most
+_STEP = 0.03  # seconds that a step of the network takes that images are judged by
+_VALID = 0.1  # share of the training part that chooses, where several models are tried
+_SECONDS = 1.5  # for the file and the story
+# name: (title, better, in words)
+FIGURES: dict[str, tuple[str, str, str]] = {
+    "frechet": ("Fréchet distance", "lower", "Between the normal distributions of samples and of held-out data."),
+    "frechet_ratio": ("Fréchet distance, times that of real data", "lower", "1 is as near as real data come."),
+    "kernel": ("Kernel distance", "lower", "Squared mean discrepancy under a cubic kernel; about 0 for real data."),
+    "precision": ("Precision", "higher", "Share of samples that lie among held-out data."),
+    "recall": ("Recall", "higher", "Share of held-out data that lie among samples."),
+    "density": ("Density", "higher", "How crowded with held-out data the places of samples are; 1 as real data."),
+    "coverage": ("Coverage", "higher", "Share of held-out data that have a sample nearby."),
+    "c2st": ("Told apart from real", "lower", "ROC AUC of a classifier of real and made; 0.5 where nobody can tell."),
+    "copied": ("Nearer to training data", "lower",
+               "Share of samples nearer to training than to held-out data; 0.5 by chance, 1 for copies."),
+    "agreement": ("As asked", "higher", "Share of samples that a classifier of real data takes for what was asked."),
+    "cas": ("Learnt from samples alone", "higher",
+            "Share of held-out data that a classifier fitted on samples alone gets right."),
+}  # fmt: skip
+SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas")
+
+
+def generate(
+    data: Any,
+    target: Any,
+    models: list[str] | None,
+    options: dict[str, Any],
+    clock: Clock,
+    seed: int,
+    test_size: float,
+    out: Any,
+    listener: Listener | None,
+    timing: dict[str, float],
+) -> Run:
+    """A model that makes data like those that came, judged by a part that its fit has not seen.
+
+    Parameters
+    ----------
+    data, target : see `material`. models : by name; by default the one that suits best.
+    options : those of `em.fit` that mean nothing here, which must not be given.
+
+    Raises
+    ------
+    DataError, ParameterError, TargetError, CapabilityError
+    """
+    from everymodel.workflow.run import Run, _frame, _places, _save, _save_story, _stage
+    from everymodel.workflow.wrap import wrap
+
+    for name, value in options.items():
+        if value not in (None, False):
+            raise ParameterError(f"{name}={value!r} is not there for models that make data. Leave it out.")
+    asked = choice.named(models)
+    with _stage("read", timing, listener):
+        wanted = None if asked is None else sorted({kind for card in asked for kind in card.inputs})
+        whole = material(data, target, wanted)
+        folder, model_path = _places(out, whole.target or whole.kind, False)
+    with _stage("split", timing, listener):
+        findings = [*whole.source.findings, *whole.findings]
+        cards = choice.suitable(whole, asked)
+        cards = cards if asked is not None else cards[:1]
+        rng = np.random.default_rng(derive(seed, "held out"))
+        kept, aside = divided(len(whole), test_size, whole.labels, rng, whole.long)
+        if len(kept) < 2:
+            raise DataError(f"{whole.words()} are too few to learn from. Give more.")
+        train, held = whole.take(kept), whole.take(aside) if len(aside) else None
+        fitted, valid = train, None
+        if len(cards) > 1:
+            inner, chooses = divided(len(train), _VALID, train.labels, rng, train.long)
+            fitted, valid = train.take(inner), train.take(chooses)
+        if whole.labels is not None and not any(choice.wants_classes(c) for c in cards):
+            findings.append(say("no-condition", model=cards[0].title, name=str(whole.target)))
+    budget, steps = None, None
+    if clock.limit is not None:
+        judged = min(_JUDGED[0] * clock.limit, _JUDGED[1]) if held is not None else 0.0
+        budget = max(clock.left() - judged - min(_SECONDS, 0.1 * clock.limit), 0.3 * clock.left(), 0.5)
+        steps = int(np.clip(0.4 * judged / _STEP, 40, 400))
+    with _stage("search", timing, listener):
+        board = choice.try_all(
+            cards, fitted, valid, seconds=budget, seed=seed, settings={}, listener=_watch(listener),
+            announce=lambda name, i, n: listener and listener(Progress("search", candidate=name, done=i, total=n)),
+        )  # fmt: skip
+        best = board[0]
+        findings += [say("while-fitting", note=note) for note in getattr(_history(best.model), "notes", [])]
+    with _stage("evaluate", timing, listener):
+        makes = best.model._step().makes
+        figures: dict[str, float] = {}
+        if held is not None:
+            try:
+                figures = choice.examined(best.model, held, fitted, seed=seed, steps=steps)
+            except DataError:
+                findings.append(say("few-held-out", count=held.words()))
+        evaluation = evaluation_of(figures, makes, "test")
+        findings += _noticed(figures)
+    with _stage("save", timing, listener):
+        plain = wrap(best.model, fitted.rows)
+        model = GenerativeModel(plain.schema, plain.pack, plain.manifest)
+        name = whole.target or _named(whole)
+        _describe(model, whole, evaluation, findings, best, name, seed, len(fitted))
+        _save(model, folder, model_path, findings)  # type: ignore[arg-type]
+        result = _result(model, board, best)
+        told = _story(whole, train, held, model, best, result, evaluation, findings, seed, clock, timing,
+                      model_path or folder / "model.em")  # fmt: skip
+        _save_story(told, folder, findings)
+    return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)  # type: ignore[arg-type]
+
+
+def _watch(listener: Listener | None) -> Any:
+    """What a fit reports while it runs: coverage and distance, or the loss, with the time that is left."""
+    if listener is None:
+        return None
+
+    def watch(progress: Any, objective: Any) -> None:
+        last = progress.history.epochs[-1] if progress.history.epochs else {}
+        parts = []
+        for key, title in (("valid_coverage", "coverage"), ("coverage", "coverage"), ("valid_loss", "distance"),
+                           ("valid", "loss"), ("loss", "loss")):  # fmt: skip
+            value = last.get(key)
+            if isinstance(value, int | float) and math.isfinite(value) and not any(title in p for p in parts):
+                parts.append(f"{title} {value:.3g}")
+        said = f"{100 * progress.done:.0f} % of the steps" + (", " + ", ".join(parts[:2]) if parts else "")
+        listener(Progress("search", said, seconds_left=progress.seconds_left))
+
+    return watch
+
+
+def _history(model: Any) -> Any:
+    return getattr(model, "history_", None)
+
+
+def evaluation_of(figures: dict[str, float], makes: str, source: str) -> Evaluation:
+    """Figures of `evaluate` as metrics with intervals where they are shares, and one sentence."""
+    n = figures.get("n")
+    metrics = []
+    for name, value in figures.items():
+        if name.endswith("_real") or name == "n":
+            continue
+        _, better, text = FIGURES.get(name, (name, "", ""))
+        low = high = math.nan
+        if name in SHARES and n and 0 <= value <= 1:
+            low, high = _wilson(value, n)
+        metrics.append(Metric(name, value, low, high, better, text))
+    made = Evaluation("generate", source, metrics, headline(figures, makes), [], curves={"figures": dict(figures)})
+    return made
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """95 % interval of a share of n (Wilson 1927)."""
+    z = 1.96
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
+
+
+def headline(figures: dict[str, float], makes: str) -> str:
+    """One sentence."""
+    if not figures:
+        return f"Makes {makes}; nothing was held out to judge them by."
+    parts = []
+    if "coverage" in figures:
+        real = figures.get("coverage_real")
+        beside = "" if real is None else f" (real data: {real:.0%})"
+        parts.append(f"samples lie near {figures['coverage']:.0%} of held-out data{beside}")
+    if "frechet_ratio" in figures:
+        parts.append(
+            f"Fréchet distance {figures['frechet']:.3g}, {figures['frechet_ratio']:.3g} times that of real data"
+        )
+    if "agreement" in figures:
+        parts.append(f"{figures['agreement']:.0%} are what was asked for")
+    if not parts:
+        for name, value in list(figures.items())[:3]:
+            if name != "n" and not name.endswith("_real"):
+                real = figures.get(f"{name}_real")
+                beside = "" if real is None else f" (real data: {real:.3g})"
+                parts.append(f"{FIGURES.get(name, (name.replace('_', ' '),))[0].lower()} {value:.3g}{beside}")
+    said = "; ".join(parts)
+    return said[:1].upper() + said[1:] + "."
+
+
+def _noticed(figures: dict[str, float]) -> list[Finding]:
+    found = []
+    if figures.get("copied", 0.0) > 0.6 and _wilson(figures["copied"], figures.get("n", 1.0))[0] > 0.55:
+        found.append(say("copies", share=figures["copied"]))
+    covered, real = figures.get("coverage"), figures.get("coverage_real")
+    if covered is not None and real is not None and covered < 0.5 * real:
+        found.append(say("samples-alike", covered=covered, real=real))
+    return found
+
+
+def _named(whole: Material) -> str:
+    name = Path(whole.source.source).stem
+    return whole.kind if name.startswith("<") or not name else name
+
+
+def _describe(
+    model: GenerativeModel,
+    whole: Material,
+    evaluation: Evaluation,
+    findings: list[Finding],
+    best: choice.Tried,
+    name: str,
+    seed: int,
+    rows: int,
+) -> None:
+    """What the file says of itself."""
+    model.manifest |= {
+        "name": name,
+        "title": f"{name}: {best.card.title}",
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "headline": evaluation.headline,
+        "findings": [f.to_dict() for f in findings],
+        "metrics": [
+            {"name": m.name, "value": m.value, "low": _finite(m.low), "high": _finite(m.high), "source": "test"}
+            for m in evaluation.metrics
+            if math.isfinite(m.value)
+        ],
+    }
+    if whole.labels is not None and model.step.classes:
+        model.manifest["condition"] = whole.target
+    judge = getattr(getattr(best.model, "examined_", None), "judge", None)
+    if judge:
+        model.manifest["judge"] = judge
+    model.manifest["provenance"] |= {"data_fingerprint": whole.source.fingerprint, "rows": rows, "seed": seed}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _result(model: GenerativeModel, board: list[choice.Tried], best: choice.Tried) -> SearchResult:
+    rows = [
+        {
+            "model": t.card.title,
+            "card": t.card.name,
+            "score": None if t.score is None or not math.isfinite(t.score) else abs(t.score),
+            "score_low": None,
+            "score_high": None,
+            "fit_seconds": round(t.seconds, 3),
+            "weight": float(t is best),
+            "status": t.failed or "ok",
+            "steps": getattr(_history(t.model), "steps", None),
+        }
+        for t in board
+    ]
+    return SearchResult(
+        pack=model.pack,
+        leaderboard=rows,
+        oof=np.zeros(0),
+        oof_by_model={},
+        packs_by_model={},
+        members=[{**m, "name": best.card.name} for m in model.manifest["members"]],
+        failures=[{"model": t.card.title, "reason": t.failed} for t in board if t.failed],
+        stopped="interrupted" if getattr(best.model, "interrupted_", False) else "finished",
+    )
+
+
+def _story(
+    whole: Material,
+    train: Material,
+    held: Material | None,
+    model: GenerativeModel,
+    best: choice.Tried,
+    result: SearchResult,
+    evaluation: Evaluation,
+    findings: list[Finding],
+    seed: int,
+    clock: Clock,
+    timing: dict[str, float],
+    model_file: Path,
+) -> dict[str, Any]:
+    from everymodel.scoring.steps.base import Batch
+    from everymodel.workflow.story import plain, story
+
+    n = len(held) if held is not None else 0
+    part = "The end of the text" if whole.long else f"{n:,} of {len(whole):,}"
+    note = (
+        f"{part} was held out before anything was fitted, and read once: to judge samples."
+        if n
+        else "Nothing was held out, so samples were not judged."
+    )
+    parts = Split("random", np.arange(len(train)), np.arange(n), [], note)
+    metric = choice.HEADLINES.get(model.makes, ("frechet", False))[0]
+    problem = Problem(model.schema, "generate", Batch({}, 0), np.zeros(0), [], metric, seed)
+    told = story(whole.source, findings, parts, problem, result, evaluation, {}, timing, clock.limit, model_file,
+                 whole.source.frame, False)  # fmt: skip
+    name = Path(whole.source.source).name
+    told["title"] = f"Data like {name}" if name and not name.startswith("<") else f"Data like {whole.words()}"
+    told["rows"] = len(whole)
+    told["target"] = whole.target or ""
+    told["how_to"] = _how_to(model_file, model)
+    told["structure"] = plain(shown.structure(whole, train, held, model, best, evaluation, seed))
+    return told
+
+
+def _how_to(path: Path, model: GenerativeModel) -> dict[str, str]:
+    classes = model.step.classes
+    file = shlex.quote(str(path))
+    asks = f", condition={classes[0]!r}" if classes else ""
+    wish = f" --condition {shlex.quote(str(classes[0]))}" if classes else ""
+    ending = {"images": "samples.png", "rows": "samples.csv", "table": "samples.csv", "texts": "-"}.get(
+        model.makes, "samples"
+    )
+    body = {"images": '{"n": 16, "seed": 0}', "texts": '{"n": 1, "seed": 0}'}.get(model.makes, '{"n": 100, "seed": 0}')
+    return {
+        "python": f'import everymodel as em\n\nmodel = em.load("{path}")\nmodel.sample(16{asks}, seed=0)',
+        "cli": f"everymodel sample {file} -n 16{wish} --seed 0 -o {ending}",
+        "rest": f"everymodel serve {file}\ncurl -s localhost:8000/v1/sample -H 'content-type: application/json' "
+        f"-d '{body}'",
+    }
