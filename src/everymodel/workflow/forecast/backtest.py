@@ -65,26 +65,24 @@ class Tried:
 
     said: np.ndarray  # (m, h)
     came: np.ndarray  # (m, h)
-    size: np.ndarray  # (m,) what MASE divides by, from values before the origin
+    size: np.ndarray  # (m,) what MASE divides by: one figure for each series, from all its values that may be seen
     which: np.ndarray  # (m,) series
+    look: np.ndarray  # (m,) number of the origin
 
-    @property
-    def error(self) -> np.ndarray:
-        """(m, h) in units of the series' own steps."""
-        return (self.came - self.said) / self.size[:, None]
-
-    @property
-    def mase(self) -> np.ndarray:
-        """(m,)."""
-        return np.abs(self.error).mean(axis=1)
+    def groups(self) -> np.ndarray:
+        """(m,) what is left out together when a choice is judged by what it has not seen: a look, or else a series."""
+        return self.look if len(np.unique(self.look)) > 1 else self.which
 
 
 def truth(values: list[np.ndarray], made: Plan, season: int) -> Tried:
     """Everything but the answers."""
     pairs = made.pairs()
     came = np.stack([values[i][o : o + made.horizon] for _, i, o in pairs])
-    size = np.array([series.scale(values[i][:o], season) for _, i, o in pairs])
-    return Tried(np.full_like(came, np.nan), came, size, np.array([i for _, i, _ in pairs]))
+    # Of values before the origin alone it would be a matter of luck where they hold hardly one season.
+    sizes = {i: series.scale(values[i], season) for _, i, _ in pairs}
+    which = np.array([i for _, i, _ in pairs])
+    look = np.array([j for j, _, _ in pairs])
+    return Tried(np.full_like(came, np.nan), came, np.array([sizes[i] for i in which]), which, look)
 
 
 def mean_interval(values: np.ndarray, which: np.ndarray, seed: int, draws: int = 400) -> tuple[float, float]:

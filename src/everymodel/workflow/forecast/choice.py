@@ -25,7 +25,7 @@ from everymodel.workflow.forecast.backtest import Plan, Tried, mean_interval, sm
 from everymodel.workflow.types import Listener, Progress
 
 METRICS = ("mase", "mae", "rmse", "smape")
-MARGIN = 0.995  # a mean of several must be better than the best alone by this
+NEAR = 1.25  # a family whose best has at most so much of the least loss takes part in the mean
 LOCAL = (
     "seasonal_naive",
     "exponential_smoothing",
@@ -45,6 +45,8 @@ class Candidate:
     score: float = float("nan")
     seconds: float = 0.0  # of one fit
     reason: str = ""
+
+    asked: bool = True  # whether it may answer; else it is there to be compared with
 
     def make(self, horizon: int, season: int, seed: int) -> Any:
         known = {p.name for p in self.card.parameters}
@@ -70,6 +72,7 @@ class Chosen:
 
     members: list[Candidate]
     tried: Tried
+    apart: np.ndarray  # (m, h) what would have been said at each look by what all other looks choose
     baseline: np.ndarray  # (m, h) what seasonal-naive said
     candidates: list[Candidate]
     stopped: str = "finished"
@@ -85,6 +88,7 @@ def candidates(models: list[str] | None, positive: bool, trials: int | None) -> 
         where `models` names something else than forecasters.
     """
     cards = [c for c in catalog.cards() if c.kind == "forecaster" and "forecast" in c.tasks]
+    wanted: set[str] = set()
     if models:
         wanted = {catalog.find(name).name for name in models}
         strange = wanted - {c.name for c in cards}
@@ -101,7 +105,8 @@ def candidates(models: list[str] | None, positive: bool, trials: int | None) -> 
             if settings.get("transform") == "none" and not positive:
                 continue  # the same as without it
             words = ", ".join(f"{k} {v}" if not isinstance(v, bool) else k for k, v in settings.items())
-            made.append(Candidate(card, settings, f"{card.title}{f' ({words})' if words else ''}"))
+            named = not models or card.name in wanted
+            made.append(Candidate(card, settings, f"{card.title}{f' ({words})' if words else ''}", asked=named))
     # Every family once before the second preset of any.
     seen: dict[str, int] = {}
     order = []
@@ -166,11 +171,12 @@ def choose(
     good = sorted((c for c in all_of_them if c.said is not None), key=lambda c: c.score)
     if not good:
         raise EverymodelError(f"No model could answer. The first reason: {all_of_them[0].reason}")
-    members, said = _together(good, tried, metric)
+    pool = [c for c in good if c.asked] or good
+    members, said, apart = _together(pool, tried, metric)
     tried.said = said
     first = next((c for c in all_of_them if c.card.name == "seasonal_naive" and c.said is not None), good[0])
     assert first.said is not None
-    return Chosen(members, tried, first.said, all_of_them, stopped, history)
+    return Chosen(members, tried, apart, first.said, all_of_them, stopped, history)
 
 
 def losses(said: np.ndarray, tried: Tried, metric: str) -> np.ndarray:
@@ -185,24 +191,32 @@ def losses(said: np.ndarray, tried: Tried, metric: str) -> np.ndarray:
     return (np.abs(error) / tried.size[:, None]).mean(axis=1)
 
 
-def _together(good: list[Candidate], tried: Tried, metric: str) -> tuple[list[Candidate], np.ndarray]:
-    """The best alone, or the mean of the best of several families where that did better."""
-    best = good[0].said
-    assert best is not None
-    families: dict[str, Candidate] = {}
-    for c in good:
-        families.setdefault(c.card.name, c)
-    leaders = list(families.values())
-    chosen, score = [good[0]], MARGIN * good[0].score
-    for pool in (leaders, good):
-        for k in (2, 3, 4):
-            if k > len(pool):
-                continue
-            mean = np.mean([c.said for c in pool[:k] if c.said is not None], axis=0)
-            value = float(losses(mean, tried, metric).mean())
-            if value < score:
-                chosen, score, best = pool[:k], value, mean
-    return chosen, best
+def _together(pool: list[Candidate], tried: Tried, metric: str) -> tuple[list[Candidate], np.ndarray, np.ndarray]:
+    """The best of each family that comes near the best of all, whose mean answers; what the mean said (m, h); and what
+    was said at each look by what the other looks alone choose.
+
+    The errors of what was chosen are too small, as they had a say in the choice; those of the last are not.
+    """
+    said = np.stack([c.said for c in pool if c.said is not None])  # (c, m, h)
+    lost = np.stack([losses(one, tried, metric) for one in said])  # (c, m)
+    families = [c.card.name for c in pool]
+    chosen = _near(lost.mean(axis=1), families)
+    together, groups = said[chosen].mean(axis=0), tried.groups()
+    apart = together.copy()
+    names = np.unique(groups)
+    for name in names if len(names) > 1 else ():
+        out = groups == name
+        apart[out] = said[_near(lost[:, ~out].mean(axis=1), families)][:, out].mean(axis=0)
+    return [pool[i] for i in chosen], together, apart
+
+
+def _near(scores: np.ndarray, families: list[str]) -> list[int]:
+    """Numbers of the candidates with the least score of each family, where it is near the least of all; best first."""
+    chosen: dict[str, int] = {}
+    for i in np.argsort(scores, kind="stable"):
+        if scores[i] <= NEAR * scores.min():
+            chosen.setdefault(families[i], int(i))
+    return list(chosen.values())
 
 
 class _Late(Exception):

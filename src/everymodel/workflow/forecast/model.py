@@ -110,4 +110,4 @@ def headline(made: list[Metric], n: int, horizon: int, naive: float | None) -> s
         return f"{told}: as good as seasonal-naive ({naive:.3f})."
     if gain > 0:
         return f"{told}: {gain:.0%} less error than seasonal-naive ({naive:.3f})."
-    return f"{told}: {-gain:.0%} more error than seasonal-naive ({naive:.3f}), which it beat in the backtest."
+    return f"{told}: {-gain:.0%} more error than seasonal-naive ({naive:.3f})."

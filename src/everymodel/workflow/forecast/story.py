@@ -112,10 +112,14 @@ def forecast(
     with _stage("search", timing, listener):
         chosen = choice.choose(train, plan, season, models=models, metric=metric, clock=inner, trials=trials, seed=seed,
                                listener=listener)  # fmt: skip
-        widths = backtest.widths(chosen.tried.error, h)
+        missed = (chosen.tried.came - chosen.apart) / chosen.tried.size[:, None]
+        widths = backtest.widths(missed, h)
     with _stage("evaluate", timing, listener):
         test = _test(known, train, test_rows, chosen, h, season, widths, seed) if len(test_rows) else None
-        evaluation = _evaluation(test, chosen, plan, h, season, seed)
+        evaluation = _evaluation(test, chosen, plan, widths, h, seed)
+        if test is not None and plan.horizon == h:  # from here on the test is one more look that no choice has seen
+            missed = np.concatenate([(test.came - test.said) / test.size[:, None], missed])
+            widths = backtest.widths(missed, h)
     with _stage("save", timing, listener):
         model = _model(source, known, chosen, h, season, widths, metric, evaluation, findings, seed)
         _save(model, folder, model_path, findings)  # type: ignore[arg-type]
@@ -213,11 +217,11 @@ def _test(
 
 
 def _evaluation(
-    test: _Test | None, chosen: choice.Chosen, plan: backtest.Plan, horizon: int, season: int, seed: int
+    test: _Test | None, chosen: choice.Chosen, plan: backtest.Plan, widths: np.ndarray, horizon: int, seed: int
 ) -> Evaluation:
     if test is None:
         tried = chosen.tried
-        width = backtest.widths(tried.error, plan.horizon)[backtest.LEVELS.index(LEVEL)]
+        width = widths[backtest.LEVELS.index(LEVEL)][: plan.horizon]
         made = metrics(tried.said, tried.came, tried.size, tried.size[:, None] * width, [], LEVEL, seed)
         naive = float((np.abs(tried.came - chosen.baseline) / tried.size[:, None]).mean())
         n, look = len(np.unique(tried.which)), plan.horizon
