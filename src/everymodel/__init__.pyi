@@ -40,6 +40,11 @@ from everymodel.models.forecast.autoregression import Autoregression as Autoregr
 from everymodel.models.forecast.exponential_smoothing import ExponentialSmoothing as ExponentialSmoothing
 from everymodel.models.forecast.lagged_regression import LaggedRegression as LaggedRegression
 from everymodel.models.forecast.seasonal_naive import SeasonalNaive as SeasonalNaive
+from everymodel.models.generative.conditional_gan import ConditionalGAN as ConditionalGAN
+from everymodel.models.generative.dcgan import DCGAN as DCGAN
+from everymodel.models.generative.gaussian_copula import GaussianCopula as GaussianCopula
+from everymodel.models.generative.table_diffusion import TableDiffusion as TableDiffusion
+from everymodel.models.generative.text_generator import TextGenerator as TextGenerator
 from everymodel.models.generative.vanilla_gan import VanillaGAN as VanillaGAN
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor

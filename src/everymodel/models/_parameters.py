@@ -163,4 +163,11 @@ PARAMETERS = {
         "tune": False,
         "text": "Steps of training; none: the usual number, or as many as the budget allows.",
     },
+    "augment": {
+        "type": "choice",
+        "default": "auto",
+        "choices": ["auto", "none", "shift", "shift_cut"],
+        "tune": False,
+        "text": "Changes that the critic sees all images through; auto does that where there are less than 10,000.",
+    },
 }

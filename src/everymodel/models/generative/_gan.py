@@ -84,17 +84,18 @@ class AdversarialEstimator(Generative):
             seed=derive(seed, "watch"),
         )
         epochs = self._length(self.default_steps)
+        batch, rate = self._usual(data)
         kept, aside = torch.from_numpy(kept), torch.from_numpy(aside)
         self._train(
             objective,
-            Endless(*(t[kept] for t in tensors), batch=min(self.batch_size, len(kept)), count=self.epoch_),
+            Endless(*(t[kept] for t in tensors), batch=min(batch, len(kept)), count=self.epoch_),
             valid=Arrays(*(t[aside] for t in tensors), batch=250, shuffle=False),
             stop=getattr(self, "_stop", None),
             threads=getattr(self, "_threads", None),
             epochs=epochs,
             half_life=self.averaging or None,
             schedule="flat_cosine",
-            optimizers=self._optimizers(),
+            optimizers=Optimizer("adam", rate, betas=(0.0, 0.99)),
         )
         self.history_.notes[:0] = data.notes
         self.generator_, self.critic_ = maker.cpu(), critic.cpu()
@@ -110,8 +111,9 @@ class AdversarialEstimator(Generative):
         )
         return self
 
-    def _optimizers(self) -> Any:
-        return Optimizer("adam", self.learning_rate, betas=(0.0, 0.99))
+    def _usual(self, data: Data) -> tuple[int, float]:
+        """(rows of a step, learning rate) for these data."""
+        return self.batch_size, self.learning_rate
 
     def _labels(self, y: Any, n: int) -> np.ndarray:
         if y is None:

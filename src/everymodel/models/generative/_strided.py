@@ -1,4 +1,4 @@
-"""Strided convolutional networks that make and judge images, for the GANs of images."""
+"""The networks of the GANs: strided convolutions that make and judge images, dense layers for rows."""
 
 from __future__ import annotations
 
@@ -60,6 +60,14 @@ def critic(shape: tuple[int, ...], width: int, inputs: int | None = None) -> tup
     h, w = maps[-1]
     parts += [nn.Conv2d(before, before if channels else width, 3, padding=1), nn.LeakyReLU(0.2), nn.Flatten()]
     return started(nn.Sequential(*parts)), (before if channels else width) * h * w
+
+
+def dense(inputs: int, width: int, depth: int, *last: nn.Module) -> nn.Sequential:
+    """Dense layers with leaky rectifiers, and what comes last."""
+    parts: list[nn.Module] = []
+    for i in range(depth):
+        parts += [nn.Linear(inputs if i == 0 else width, width), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*parts, *last)
 
 
 def started(net: nn.Sequential) -> nn.Sequential:

@@ -11,6 +11,7 @@ from torch import nn
 from everymodel.models.generative._adversarial import Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
 from everymodel.models.generative._gan import AdversarialEstimator
+from everymodel.models.generative._strided import dense
 from everymodel.scoring.steps.base import Step
 
 __all__ = ["CARD", "VanillaGAN", "fit", "pack"]
@@ -143,14 +144,6 @@ class VanillaGAN(AdversarialEstimator):
         p = math.prod(data.shape) if data.shape else data.values.shape[1]
         body = dense(latent.width, self.width, self.depth, nn.Linear(self.width, p))
         return Maker(latent, body), Critic(dense(p, self.width, self.depth), self.width, classes)
-
-
-def dense(inputs: int, width: int, depth: int, *last: nn.Module) -> nn.Sequential:
-    """Dense layers with leaky rectifiers, and what comes last."""
-    parts: list[nn.Module] = []
-    for i in range(depth):
-        parts += [nn.Linear(inputs if i == 0 else width, width), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*parts, *last)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
