@@ -10,7 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 import everymodel as em
-from everymodel.core.errors import DataError, ParameterError, SchemaError, TargetError
+from everymodel.core.errors import (
+    CapabilityError,
+    DataError,
+    ModelFileError,
+    ParameterError,
+    SchemaError,
+    TargetError,
+)
 from everymodel.core.graph import Graph
 from everymodel.workflow.graphs import candidates, tables
 from everymodel.workflow.graphs.candidates import candidates as make
@@ -62,7 +69,7 @@ def test_labels_of_test_nodes_are_seen_by_no_choice(run, tmp_path):
     one = em.fit(edges, nodes=nodes, target="field", models=models, metric="accuracy", out=tmp_path / "a",
                  progress=False, budget=100, split=None)  # fmt: skip
     part = one.tables["nodes"]["part"]
-    assert (part == before["part"]).all()
+    assert part.equals(before["part"])
     nodes["part"] = part.replace("unknown", "train")
     changed = nodes.copy()
     tested = (part == "test").to_numpy()
@@ -121,7 +128,7 @@ def test_numbers_of_nodes_are_learnt_too(tmp_path):
 def test_nodes_without_anything_but_edges():
     edges, nodes, _ = papers(90)
     known = tables.connect(edges, nodes[["paper", "field"]], "field")
-    x, told, left = tables.described(known, nodes[["paper", "field"]], "field", np.arange(60), False, 0, [])
+    x, told, left, _ = tables.described(known, nodes[["paper", "field"]], "field", np.arange(60), False, 0, [])
     assert x is None and not told and not left
     made = make(known.graph, "multiclass", 3, None)
     assert {"graph_convolution", "lightgbm"} <= {c.card for c in made}
@@ -198,3 +205,107 @@ def test_from_the_command_line(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["predict", "m.em", "nodes.csv", "-o", "out.csv"])
     assert done.exit_code == 0, done.output
     assert len(pd.read_csv(tmp_path / "out.csv")) == 60
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A network of nodes whose table has words, an unscaled number and gaps, in a file."""
+    edges, nodes, _ = papers(90)
+    nodes.loc[nodes.index[:5], "year"] = np.nan
+    out = tmp_path_factory.mktemp("network")
+    em.fit(edges, nodes=nodes, target="field", models=["graph_sage"], out=out, progress=False, budget=100)
+    return out / "model.em"
+
+
+def test_a_network_answers_nodes_of_another_graph(network):
+    model = em.load(network)
+    edges, nodes, _ = papers(90)
+    nodes.loc[nodes.index[:5], "year"] = np.nan
+    known = model.predict_proba(nodes[["paper"]])
+    asked = nodes.drop(columns="field")
+    for table in (asked, asked.to_dict("records"), asked.to_dict("list")):  # its own graph, as if it were new
+        again = model.predict_proba(table, edges=edges)
+        again = pd.DataFrame(again, columns=known.columns) if not isinstance(again, pd.DataFrame) else again
+        assert np.allclose(again[known.columns], known, atol=1e-9)
+    edges, nodes, field = papers(80, seed=5)
+    nodes["paper"], edges[["cites", "cited"]] = "new-" + nodes["paper"], "new-" + edges[["cites", "cited"]]
+    told = model.predict(nodes.drop(columns="field"), edges=edges)
+    assert np.mean(told.to_numpy() == [f"field {v}" for v in field]) > 0.8
+    alone = model.predict(nodes.drop(columns="field"), edges=[])
+    assert np.mean(alone.to_numpy() == told.to_numpy()) < 1
+
+
+def test_new_nodes_join_the_graph_of_the_file(network):
+    model = em.load(network)
+    edges, nodes, _ = papers(90)
+    row = nodes.drop(columns="field").iloc[[7]]
+    heard = edges[(edges["cites"] == row["paper"].iloc[0]) | (edges["cited"] == row["paper"].iloc[0])]
+    same = model.predict_proba(row, edges=heard)  # it is there already, with these edges
+    assert np.allclose(same, model.predict_proba(row[["paper"]]), atol=1e-9)
+    twin = row.assign(paper="twin")  # hears the same nodes, so it gets the same answer but for what others hear
+    pairs = [["twin", b if a == row["paper"].iloc[0] else a] for a, b in heard[["cites", "cited"]].to_numpy()]
+    assert model.predict(twin, edges=pairs).iloc[0] == model.predict(row[["paper"]]).iloc[0]
+    with pytest.warns(UserWarning, match="name a node that is not there"):
+        model.predict(twin, edges=[*pairs, ["twin", "nobody"]])
+
+
+def test_new_nodes_that_cannot_be_read_are_refused(network, run):
+    model = em.load(network)
+    edges, nodes, _ = papers(60)
+    with pytest.raises(SchemaError, match="lack the column 'paper'"):
+        model.predict(nodes.drop(columns="paper"), edges=edges)
+    with pytest.raises(SchemaError, match="word0"):
+        model.predict(nodes.drop(columns="word0"), edges=edges)
+    with pytest.raises(DataError, match="one of its own"):
+        model.predict(pd.concat([nodes, nodes]), edges=edges)
+    with pytest.raises(DataError, match="pairs"):
+        model.predict(nodes, edges=[["p1"]])
+    with pytest.raises(DataError, match="two are needed"):
+        model.predict(nodes, edges=edges[["cites"]])
+    if run.search.members[0]["card"] != "graph_convolution":
+        with pytest.raises(CapabilityError, match="its own graph alone"):
+            run.model.predict(nodes, edges=edges)
+
+
+def test_damaged_readers_of_new_nodes_are_refused(network):
+    step = em.load(network).pack.nodes[-1].step
+    settings, arrays = step.spec()
+    assert type(step).build(*step.spec()).prepare is not None
+    name = next(k for k in arrays if k.startswith("prepare:") and arrays[k].dtype.kind == "f" and arrays[k].size)
+    for told, own in (
+        ({**settings, "width": step.width + 1}, arrays),
+        ({k: v for k, v in settings.items() if k != "asked"}, arrays),
+        ({**settings, "prepare": {}}, arrays),
+        ({**settings, "prepare": {**settings["prepare"], "nodes": []}}, arrays),
+        (settings, {k: v for k, v in arrays.items() if k != name}),
+        (settings, {**arrays, "prepare:9999:x": np.zeros(1)}),
+        (settings, {**arrays, "prepare:x:x": np.zeros(1)}),
+    ):
+        with pytest.raises((ModelFileError, ValueError, KeyError, IndexError, TypeError)):
+            type(step).build(told, own)
+
+
+def test_new_nodes_from_the_command_line_and_over_rest(network, tmp_path):
+    from everymodel.interfaces.cli.app import app
+    from everymodel.interfaces.server.answer import Answerer, decode
+    from everymodel.interfaces.server.openapi import document
+
+    edges, nodes, _ = papers(60, seed=7)
+    nodes = nodes.drop(columns="field")
+    edges.to_csv(tmp_path / "edges.csv", index=False)
+    nodes.to_csv(tmp_path / "nodes.csv", index=False)
+    model = em.load(network)
+    expected = model.predict(nodes, edges=edges).tolist()
+    words = ["predict", network, tmp_path / "nodes.csv", "--edges", tmp_path / "edges.csv", "-o", tmp_path / "out.csv"]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    assert pd.read_csv(tmp_path / "out.csv")["prediction"].tolist() == expected
+    answerer = Answerer(model)
+    body = {"rows": nodes.to_dict("records"), "edges": edges[["cites", "cited"]].to_numpy().tolist(), "proba": True}
+    told = answerer(decode(json.dumps(body).encode(), 100)).body["predictions"]
+    assert [one["prediction"] for one in told] == expected and set(told[0]["probabilities"]) == set(model.classes)
+    with pytest.raises(CapabilityError, match="not explained"):
+        answerer(decode(json.dumps({**body, "explain": True}).encode(), 100))
+    made = document(model, 100, 10**6)["components"]["schemas"]
+    assert "edges" in made["PredictRequest"]["properties"] and "word0" in made["Row"]["properties"]
+    assert made["Row"]["required"] == ["paper"]

@@ -71,14 +71,29 @@ class Model:
     # --- answers ---
 
     def read(
-        self, data: Any, *, missing_columns: str = "error", unseen: str | None = None, files: bool = True
+        self,
+        data: Any,
+        *,
+        edges: Any = None,
+        missing_columns: str = "error",
+        unseen: str | None = None,
+        files: bool = True,
     ) -> tuple[Batch, list[dict[str, Any]]]:
-        """Rows by the schema, and notes on all that was repaired: see `scoring.table.parse`."""
+        """Rows by the schema, and notes on all that was repaired: see `scoring.table.parse`.
+
+        edges : of nodes that the model's graph does not have, see `scoring.graphs.new_nodes`.
+        """
+        if edges is not None:
+            from everymodel.scoring.graphs import new_nodes
+
+            return new_nodes(self, data, edges, missing_columns=missing_columns, unseen=unseen, files=files)
         return table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen, files=files)
 
     def answers(self, batch: Batch) -> np.ndarray:
         """The raw answer: (n,) or (n, t) values, or (n, k) probabilities."""
         n = batch.n
+        if not batch.columns:  # nodes of another graph
+            return self.pack(batch)
         size = min(max(_SLICE // max(len(batch.columns), 1), 1024), 32768)  # rows
         if n <= size:
             return self.pack(batch)
@@ -89,12 +104,16 @@ class Model:
         ]
         return np.concatenate(parts)
 
-    def predict(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
+    def predict(
+        self, data: Any, *, edges: Any = None, missing_columns: str = "error", unseen: str | None = None
+    ) -> Any:
         """Predicted values or class labels, in the form in which the rows came.
 
         Parameters
         ----------
         data : frame (pandas, polars, Arrow), dict (one row, or columns), list of dicts, 2-D array.
+        edges : models of a graph's nodes: a table of edges between the nodes in `data`, or to nodes of the model's own
+            graph, by their ids. The rows then hold what is known of each node.
         missing_columns : "error", or "impute" to let missing columns count as empty.
         unseen : "warn", "error" or "ignore" categories that were never seen; default as chosen at fit.
 
@@ -108,7 +127,7 @@ class Model:
         SchemaError
             when rows do not fit; its `fields` name the cells.
         """
-        batch = self._batch(data, missing_columns, unseen)
+        batch = self._batch(data, missing_columns, unseen, edges)
         return _like(data, self.decide(self.answers(batch)), self.targets)
 
     def decide(self, answers: np.ndarray) -> np.ndarray:
@@ -185,8 +204,10 @@ class Model:
             )
         return self._predict_proba
 
-    def _predict_proba(self, data: Any, *, missing_columns: str = "error", unseen: str | None = None) -> Any:
-        batch = self._batch(data, missing_columns, unseen)
+    def _predict_proba(
+        self, data: Any, *, edges: Any = None, missing_columns: str = "error", unseen: str | None = None
+    ) -> Any:
+        batch = self._batch(data, missing_columns, unseen, edges)
         return _like_frame(data, self.answers(batch), list(self.classes) or self.targets)
 
     @property
@@ -271,8 +292,11 @@ class Model:
 
         return explain(self, self._batch(data, missing_columns, unseen), of=of, top=top)
 
-    def _batch(self, data: Any, missing_columns: str, unseen: str | None) -> Batch:
-        batch, notes = table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen)
+    def _batch(self, data: Any, missing_columns: str, unseen: str | None, edges: Any = None) -> Batch:
+        if edges is None:
+            batch, notes = table.parse(self.schema, data, missing_columns=missing_columns, unseen=unseen)
+        else:
+            batch, notes = self.read(data, edges=edges, missing_columns=missing_columns, unseen=unseen)
         if notes:
             first = notes[0]
             more = f" (and {len(notes) - 1} more such notes)" if len(notes) > 1 else ""

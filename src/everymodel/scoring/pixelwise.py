@@ -68,7 +68,7 @@ class PixelwiseModel(Model):
 
     # --- what comes in ---
 
-    def read(
+    def read(  # type: ignore[override]
         self, data: Any, *, missing_columns: str = "error", unseen: str | None = None, files: bool = True
     ) -> tuple[Batch, list[dict[str, Any]]]:
         """Images as one column of bytes (h, w, c), each in its own size; one that cannot be read is refused."""
@@ -91,7 +91,7 @@ class PixelwiseModel(Model):
             )
         return Batch({self.column: made}, len(made)), []
 
-    def _batch(self, data: Any, missing_columns: str, unseen: str | None) -> Batch:
+    def _batch(self, data: Any, missing_columns: str, unseen: str | None, edges: Any = None) -> Batch:
         return self.read(data)[0]
 
     def _cells(self, data: Any) -> tuple[list[Any], bool]:

@@ -31,7 +31,7 @@ class WordsModel(Model):
         """The column that holds the sentences."""
         return self.schema.features[0].name
 
-    def read(
+    def read(  # type: ignore[override]
         self, data: Any, *, missing_columns: str = "error", unseen: str | None = None, files: bool = True
     ) -> tuple[Batch, list[dict[str, Any]]]:
         """Sentences as one column; nothing is repaired."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS
+from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, TASKS
 from everymodel.interfaces.cli import draw, forecast, pixelwise
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import (
@@ -28,6 +28,7 @@ EXAMPLES = examples(
     "cat new.csv | everymodel predict churn.em - --proba > out.csv",
     "everymodel predict sales.em --horizon 24      # a forecast goes on from the end of its data",
     "everymodel predict cells.em slide.png -o mask.png     # or a folder of images, -o FOLDER",
+    "everymodel predict papers.em new_papers.csv --edges new_citations.csv     # nodes of another graph",
     "everymodel predict segments.em new.csv --with-data -o named.csv     # group, name and confidence of each row",
 )
 
@@ -55,6 +56,10 @@ def command(
     interval: Annotated[
         float | None, typer.Option(help="Add bounds that hold the true value with this level, such as 0.9.")
     ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(help="Models of a graph's nodes: a table of edges between the rows, or to nodes it knows."),
+    ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Forecasts: steps ahead; default as at fit.")] = None,
     with_data: Annotated[bool, typer.Option("--with-data", help="Write the rows too, before the answers.")] = False,
     impute_missing: Annotated[
@@ -80,6 +85,8 @@ def command(
         from everymodel import scoring
 
         loaded = scoring.load(model)
+        if edges is not None and loaded.task not in TASKS:
+            raise CapabilityError(f"{model} ({loaded.task}) answers no nodes of a graph. Leave --edges out.")
         if loaded.task in SERIES_TASKS:
             table = (
                 None if data is None else read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
@@ -111,7 +118,9 @@ def command(
                 raise CapabilityError(f"{model} has no intervals in it. Leave --interval out.")
             loaded.half_width(interval)
         frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
-        answers, notes = answer(loaded, frame, proba, interval, "impute" if impute_missing else "error", unseen)
+        links = None if edges is None else read(edges, separator=separator, encoding=encoding).frame
+        missing = "impute" if impute_missing else "error"
+        answers, notes = answer(loaded, frame, proba, interval, missing, unseen, links)
     for line in summary(notes):
         say(line, quiet)
     if with_data:
@@ -132,12 +141,19 @@ def command(
 
 
 def answer(
-    model: Any, frame: Any, proba: bool, level: float | None, missing_columns: str, unseen: str | None
+    model: Any,
+    frame: Any,
+    proba: bool,
+    level: float | None,
+    missing_columns: str,
+    unseen: str | None,
+    edges: Any = None,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """(frame of answers in the order of the rows, notes on cells taken in another way than they came)."""
     import pandas as pd
 
-    batch, notes = model.read(frame, missing_columns=missing_columns, unseen=unseen)
+    among = {} if edges is None else {"edges": edges}
+    batch, notes = model.read(frame, missing_columns=missing_columns, unseen=unseen, **among)
     raw = model.answers(batch)
     if model.task in ("reduce", "embed"):
         return pd.DataFrame(model.details(raw)), notes

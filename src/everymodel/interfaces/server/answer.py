@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
-from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS
+from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, TASKS
 from everymodel.interfaces.server.errors import Problem
 from everymodel.interfaces.server.openapi import gives_intervals, gives_probabilities
 from everymodel.scoring import Model
@@ -25,6 +25,7 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):  # pyright: ig
 
     row: dict[str, Any] | None = None
     rows: list[dict[str, Any]] | None = None
+    edges: list[Any] | None = None
     proba: bool = False
     interval: bool | float = False
     explain: bool | int = False
@@ -109,7 +110,14 @@ class Answerer:
         """The rows of a request by the schema, and notes on what was taken in another way than it came."""
         # Always a list: a lone dict whose cells are all lists would be read as columns.
         rows = [request.row] if request.rows is None else request.rows
-        return self.model.read(rows, missing_columns=request.missing_columns, unseen=request.unseen, files=False)
+        told: dict[str, Any] = {"missing_columns": request.missing_columns, "unseen": request.unseen, "files": False}
+        if request.edges is not None:
+            if self.task not in TASKS:
+                raise CapabilityError(f"This model ({self.task}) answers no nodes of a graph. Leave edges out.")
+            if request.explain is not False:
+                raise CapabilityError("Answers about new nodes are not explained: leave explain or edges out.")
+            return self.model.read(rows, edges=request.edges, **told)
+        return self.model.read(rows, **told)
 
     def say(self, request: PredictRequest, batch: Batch, notes: list[dict[str, Any]], answers: np.ndarray) -> Answer:
         """The raw answers of the pack, in the words that the request asked for."""

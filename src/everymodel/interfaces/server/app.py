@@ -72,9 +72,13 @@ class Server:
             answer = await self.aside(lambda: self._answer(decode(body, self.limits.rows)))
         else:
             request = decode(body, self.limits.rows)
-            if request.explain is not False or (request.rows is not None and len(request.rows) > _ROWS_ON_LOOP):
+            if (
+                request.explain is not False
+                or request.edges
+                or (request.rows is not None and len(request.rows) > _ROWS_ON_LOOP)
+            ):
                 answer = await self.aside(lambda: self._answer(request))
-            elif self.together is not None and request.rows is None:
+            elif self.together is not None and request.rows is None and request.edges is None:
                 answer = await self.together.answer(request)
             else:
                 answer = self._answer(request)

@@ -12,6 +12,7 @@ import numpy as np
 from everymodel import __version__
 from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Column
 from everymodel.scoring import Model
+from everymodel.scoring.graphs import reader
 from everymodel.scoring.images import data_url
 
 _LEVELS_SHOWN = 200
@@ -120,6 +121,13 @@ def row_schema(model: Model) -> dict[str, Any]:
     """JSON schema of one row."""
     schema, example = model.schema, example_row(model)
     cells = {c.name: column_schema(c, schema.unseen, example[c.name]) for c in schema.features}
+    reads = reader(model)
+    if reads is not None and reads.asked is not None:
+        words = "The id of a node of the model's graph, or of a new one: then with the other fields, and `edges`."
+        for told in cells.values():
+            told.pop("anyOf", None)
+            told |= {"type": ["string", "number"], "description": words}
+        cells = {c.name: column_schema(c, "warn", example_value(c)) for c in reads.asked.features} | cells
     if model.task in PIXEL_TASKS:  # the shape in the schema is not that of the images
         for told in cells.values():
             told["description"] = "An encoded image (PNG, JPEG, ...) of any size as base64 text, or rows of pixels."
@@ -333,6 +341,13 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
             "default": False,
             "description": "Add the probability of each class.",
             "examples": [True],
+        }
+    if reader(model) is not None:
+        options["edges"] = {
+            "type": ["array", "null"],
+            "items": {"type": ["array", "object"]},
+            "description": "New nodes: pairs of ids, [source, target] or [source, target, weight], between the rows or "
+            "to nodes of the model's graph.",
         }
     asked = {name: options[name]["examples"][0] for name in ("interval", "proba") if name in options}
 

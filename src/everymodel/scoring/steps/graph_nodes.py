@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from everymodel.core.graph import Rows
+from everymodel.core.graph import Rows, dense
+from everymodel.core.schema import Schema
+from everymodel.scoring.graph import Pack
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.graph import Signal
-from everymodel.scoring.steps.base import Batch, need, step
+from everymodel.scoring.steps.base import Batch, Sparse, need, step
 from everymodel.scoring.steps.combine import _Gives
 from everymodel.scoring.steps.network import Network
 
@@ -21,6 +23,16 @@ def places(batch: Any, column: str, n: int) -> np.ndarray:
     """Numbers of nodes, n for those that are not there; of a batch, from the codes of its column of ids."""
     at = np.asarray(batch.columns[column] if isinstance(batch, Batch) else batch).astype(np.int64)
     return np.where((at >= 0) & (at < n), at, n)
+
+
+class NewNodes(Batch):
+    """Nodes `rows` (n,) of a graph that is not the one in the file; `columns` hold nothing."""
+
+    __slots__ = ("rows", "signal")
+
+    def __init__(self, signal: Signal, rows: np.ndarray):
+        super().__init__({}, len(rows))
+        self.signal, self.rows = signal, rows
 
 
 def rows_of(prefix: str, arrays: dict[str, np.ndarray | None], shape: tuple[int, int]) -> Rows:
@@ -69,6 +81,8 @@ class GraphNodes(Network):
     edges_values, edges_columns, edges_starts : the adjacency (n, n) without self-loops.
     features : (n, p), or in compressed rows features_values, features_columns, features_starts with `width` columns;
         none of these where each node is a feature of its own.
+    asked, prepare : what is asked of a node that is not in the file's graph, and how it becomes features; None for
+        graphs whose nodes have no features, or where nobody kept that.
     """
 
     holds_rows = True
@@ -82,6 +96,8 @@ class GraphNodes(Network):
     features_values: np.ndarray | None = None
     features_columns: np.ndarray | None = None
     features_starts: np.ndarray | None = None
+    asked: Schema | None = None
+    prepare: Pack | None = None
 
     @classmethod
     def of(cls, network: Layer, features: Any, adjacency: Rows, column: str = COLUMN, **settings: Any) -> GraphNodes:
@@ -101,6 +117,8 @@ class GraphNodes(Network):
     def __call__(self, x: Any) -> np.ndarray:
         if isinstance(x, Signal):  # another graph
             return super().__call__(x)
+        if isinstance(x, NewNodes):
+            return super().__call__(x.signal)[x.rows]
         return self.known()[places(x, self.column, self.nodes)]
 
     def known(self) -> np.ndarray:
@@ -126,9 +144,29 @@ class GraphNodes(Network):
             x = Rows(np.ones(n), np.arange(n), np.append(np.arange(n + 1), n), (n + 1, n))
         return x, adjacency
 
+    def reading(self, asked: Schema, prepare: Pack) -> GraphNodes:
+        """This step, able to read nodes that are not in its graph."""
+        made = replace(self, asked=replace(asked, task=None, classes=()), prepare=prepare)
+        made.check()
+        return made
+
+    def described(self, batch: Batch) -> Any:
+        """Features (n, width) of nodes that `asked` has read, as an array or Rows."""
+        need(self.prepare is not None, "nothing says how nodes become features")
+        assert self.prepare is not None
+        x = self.prepare(batch)
+        return Rows(x.data, x.indices, x.indptr, x.shape) if isinstance(x, Sparse) else x
+
     def spec(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         settings, arrays = super().spec()
         settings |= {"column": self.column, "nodes": self.nodes, "width": self.width}
+        if self.asked is not None and self.prepare is not None:
+            told, own = self.prepare.spec()
+            settings |= {"asked": self.asked.to_dict(), "prepare": told}
+            # Names of nodes may hold dots, names of a step's arrays may not: nodes go by their numbers.
+            number = {node.name: i for i, node in enumerate(self.prepare.nodes)}
+            split = {key: key.rpartition(".") for key in own}
+            arrays |= {f"{_PREPARE}{number[split[k][0]]}:{split[k][2]}": array for k, array in own.items()}
         return settings, arrays | {k: v for k, v in self.__dict__.items() if k in _ARRAYS and v is not None}
 
     @classmethod
@@ -136,6 +174,12 @@ class GraphNodes(Network):
         settings, arrays = dict(settings), dict(arrays)
         own: dict[str, Any] = {k: settings.pop(k) for k in ("column", "nodes", "width") if k in settings}
         own |= {k: arrays.pop(k) for k in _ARRAYS if k in arrays}
+        if "prepare" in settings:
+            told = settings.pop("prepare")
+            inner = {k.removeprefix(_PREPARE): arrays.pop(k) for k in list(arrays) if k.startswith(_PREPARE)}
+            split = {k: k.partition(":") for k in inner}
+            named = {f"{told['nodes'][int(split[k][0])]['name']}.{split[k][2]}": array for k, array in inner.items()}
+            own |= {"asked": Schema.from_dict(settings.pop("asked", None)), "prepare": Pack.build(told, named)}
         plain = Network.build(settings, arrays)
         made = cls(**{f.name: getattr(plain, f.name) for f in fields(plain)}, **own)  # type: ignore[arg-type]
         made.check()
@@ -151,8 +195,17 @@ class GraphNodes(Network):
             need(good and bool(np.isfinite(self.features).all()), "features of nodes are damaged")
         if self.features_values is not None:
             rows_of("features", self.__dict__, (self.nodes, self.width))
+        if self.prepare is not None:
+            from everymodel.scoring.probe import batch
+
+            need(self.asked is not None and self.width > 0, "new nodes are described wrongly")
+            assert self.asked is not None
+            few = self.described(batch(self.asked, 3))
+            good = isinstance(few, np.ndarray | Rows) and few.shape == (3, self.width)
+            need(good and bool(np.isfinite(dense(few)).all()), "features of new nodes do not fit the network")
 
 
+_PREPARE = "prepare:"
 _PARTS = ("values", "columns", "starts")
 _ARRAYS = ("features", *(f"{prefix}_{part}" for prefix in ("edges", "features") for part in _PARTS))
 

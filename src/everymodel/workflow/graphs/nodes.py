@@ -18,6 +18,7 @@ from everymodel.scoring import table
 from everymodel.scoring.graph import TABLE, Node, Pack
 from everymodel.scoring.metrics import METRICS, resolve
 from everymodel.scoring.steps.base import Batch
+from everymodel.scoring.steps.graph_nodes import GraphNodes
 from everymodel.workflow.graphs import tables
 from everymodel.workflow.graphs.candidates import Candidate, candidates, load, run
 from everymodel.workflow.model import Model
@@ -80,7 +81,7 @@ def fit_nodes(
         train, test = place[parts.train], place[parts.test]
     with _stage("understand", timing, listener):
         steering = [split] if split else []
-        x, told, suspects = tables.described(known, frame, goal, train, keep_suspects, seed, steering)
+        x, told, suspects, reads = tables.described(known, frame, goal, train, keep_suspects, seed, steering)
         known.graph.features = x
         schema = tables.schema_of(known, goal, first.schema)
         metric = resolve(metric, schema.task).name
@@ -94,6 +95,9 @@ def fit_nodes(
         )
         result, answers, simple = _search(problem, tried, train, y, known.column, clock, listener)
         findings += result.findings
+        last = result.pack.nodes[-1]
+        if reads is not None and isinstance(last.step, GraphNodes):
+            result.pack = Pack([replace(last, step=last.step.reading(*reads))])
     with _stage("evaluate", timing, listener):
         evaluation = _evaluate(problem, result, answers, test, y, simple)
         batch = problem.batch
@@ -114,7 +118,13 @@ def fit_nodes(
             findings=[],
             suspect=bool(suspects) and bool(keep_suspects),
         )
-        model.manifest["graph"] = {"nodes": len(known.graph), "edges": known.graph.edges, "column": known.column}
+        model.manifest["graph"] = {
+            "nodes": len(known.graph),
+            "edges": known.graph.edges,
+            "column": known.column,
+            "ends": list(known.ends),
+            "weight": known.weight,
+        }
         _describe(model, evaluation, findings)
     with _stage("save", timing, listener):
         model.save(folder / "model.em")

@@ -12,6 +12,7 @@ from everymodel.core.finding import Finding
 from everymodel.core.graph import SPARSE_SHARE, Graph, Rows, dense
 from everymodel.core.schema import Schema
 from everymodel.scoring import cells, table
+from everymodel.scoring.graph import Pack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,8 @@ class Known:
     column: str  # of the nodes' table, names the nodes
     words: np.ndarray  # (n,) ids as text, in the order of the nodes' table
     findings: list[Finding]
+    ends: tuple[str, str] = ("", "")  # columns of the edges' table
+    weight: str | None = None
 
 
 def connect(edges: pd.DataFrame, nodes: pd.DataFrame, target: str) -> Known:
@@ -106,7 +109,8 @@ def connect(edges: pd.DataFrame, nodes: pd.DataFrame, target: str) -> Known:
         raise DataError(
             "No edge leads from one node of the nodes' table to another, so there is no graph to learn from."
         )
-    return Known(graph, column, words, [*findings, *graph.findings])
+    ends = str(pair[0]), str(pair[1])
+    return Known(graph, column, words, [*findings, *graph.findings], ends, None if named is None else str(named))
 
 
 def schema_of(known: Known, target: str, first: Schema) -> Schema:
@@ -126,8 +130,9 @@ def described(
     keep_suspects: Any,
     seed: int,
     steering: list[str],
-) -> tuple[Any, list[Finding], tuple[str, ...]]:
-    """(features of all nodes or None, findings, columns left out because they give the target away).
+) -> tuple[Any, list[Finding], tuple[str, ...], tuple[Schema, Pack] | None]:
+    """(features of all nodes or None, findings, columns left out because they give the target away, and what reads
+    nodes that are new and makes the same features of them).
 
     Kinds, scales and levels come from all nodes, for a graph's nodes are all known; the target is looked at in the
     training nodes alone.
@@ -138,28 +143,30 @@ def described(
     aside = [known.column, target, *steering]
     rest = [name for name in nodes.columns if name not in aside]
     if not rest:
-        return None, [], ()
+        return None, [], (), None
     guarded = understand(nodes[[target, *rest]].iloc[train], target, keep_suspects=keep_suspects, need_features=False)
     left = () if keep_suspects is True else tuple(guarded.suspects)
     told = [f for f in guarded.findings if set(f.columns) & set(guarded.suspects)]
     rest = [name for name in rest if name not in left]
     if not rest:
-        return None, told, left
+        return None, told, left, None
     found = understand(nodes[rest], None)
     told += found.findings
     if not found.schema.features:
-        return None, told, left
+        return None, told, left, None
     batch, _ = table.parse(found.schema, nodes[rest], unseen="ignore", bad="missing")
     try:
-        plain = _matrix(Preparation(found.schema, sparse=True, task="regression", seed=seed).fit_transform(batch))
+        first = Preparation(found.schema, sparse=True, task="regression", seed=seed)
+        plain = _matrix(first.fit_transform(batch))
         numbers = plain.values if isinstance(plain, Rows) else plain
         counts = bool((numbers >= 0).all()) and np.count_nonzero(numbers) < SPARSE_SHARE * np.prod(plain.shape)
         if counts:
-            return plain if isinstance(plain, Rows) else dense(plain), told, left
-        scaled = Preparation(found.schema, scaling="standard", task="regression", seed=seed).fit_transform(batch)
+            return plain, told, left, (found.schema, Pack(first.nodes()))
+        second = Preparation(found.schema, scaling="standard", task="regression", seed=seed)
+        scaled = dense(_matrix(second.fit_transform(batch)))
     except DataError:
-        return None, told, left  # nothing varies
-    return dense(_matrix(scaled)), told, left
+        return None, told, left, None  # nothing varies
+    return scaled, told, left, (found.schema, Pack(second.nodes()))
 
 
 def _matrix(made: Any) -> Any:
