@@ -41,6 +41,9 @@ class Generator(Model):
     def predict(self, data: Any = None, **ignored: Any) -> Any:  # type: ignore[override]
         raise CapabilityError("This model makes data instead of answering rows. Use sample.")
 
+    def explain(self, data: Any = None, **ignored: Any) -> Any:  # type: ignore[override]
+        raise CapabilityError("This model makes data instead of answering rows, so no answer can be explained.")
+
     def sample(
         self,
         n: int = 1,
@@ -58,16 +61,17 @@ class Generator(Model):
         """
         return self.told(self.step.sample(n, condition, seed=seed, truncation=truncation, **options))
 
-    def interpolate(self, a: Any, b: Any, steps: int = STEPS) -> Any:
+    def interpolate(self, a: Any, b: Any, steps: int = STEPS, *, condition: Any = None) -> Any:
         """Samples on the way from a to b, both included.
 
         Parameters
         ----------
         a, b : seeds (whole numbers), latent variables (d,), or, where the model can encode, one row or image each.
+        condition : of seeds: what all shall be, or a pair: what they go from and to.
         """
         if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= 1000:
             raise ParameterError(f"steps={steps!r} came; expected a whole number from 2 to 1000.")
-        return self.told(between(self.step, a, b, steps, self.cells))
+        return self.told(between(self.step, a, b, steps, self.cells, condition))
 
     def encode(self, data: Any) -> np.ndarray:
         """(n, d) latent variables of data."""
@@ -110,14 +114,21 @@ def able(step: Sampler, verb: str) -> Any:
     return found
 
 
-def between(step: Sampler, a: Any, b: Any, steps: int, cells: Any) -> Any:
-    """Samples on the way between two seeds, latent variables or pieces of data."""
+def between(step: Sampler, a: Any, b: Any, steps: int, cells: Any, condition: Any = None) -> Any:
+    """Samples on the way between two seeds (of a class, or of a pair of classes), latent variables or data."""
     interpolate = able(step, "interpolate")
+    wishes = list(condition) if isinstance(condition, list | tuple | np.ndarray) else [condition] * 2
+    if len(wishes) != 2:
+        raise ParameterError(f"{len(wishes)} conditions came for the two ends of the way; expected one, or two.")
     ends = []
-    for end in (a, b):
+    for end, wish in zip((a, b), wishes, strict=True):
         if isinstance(end, int | np.integer) and not isinstance(end, bool):
-            ends.append(step.latents(1, np.random.default_rng(int(end)))[0])  # type: ignore[attr-defined]
+            if end < 0:
+                raise ParameterError(f"The seed {end} came; expected a whole number from 0.")
+            ends.append(step.latents(1, np.random.default_rng(int(end)), wish)[0])  # type: ignore[attr-defined]
             continue
+        if wish is not None:
+            raise ParameterError("A condition is for ends that are seeds: leave it out.")
         array = np.asarray(end) if isinstance(end, list | tuple | np.ndarray) else None
         if array is not None and array.ndim == 1 and len(array) == getattr(step, "width", -1):
             ends.append(array.astype(np.float64))

@@ -20,6 +20,7 @@ from everymodel.interfaces.cli import (
     models,
     predict,
     report,
+    sample,
     serve,
     trace,
 )
@@ -47,6 +48,7 @@ for module, panel in (
     (advise, _DATA),
     (fit, _DATA),
     (predict, _MODEL),
+    (sample, _MODEL),
     (evaluate, _MODEL),
     (drift, _MODEL),
     (explain, _MODEL),

@@ -35,7 +35,7 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
     out.print(
         draw.pairs(
             [
-                ("gives" if loaded.task in FREE_TASKS else "predicts", target(loaded)),
+                (_gives(loaded), target(loaded)),
                 ("made of", members(card.get("members"))),
                 ("trained on", f"{provenance['rows']:,} rows" if isinstance(provenance.get("rows"), int) else ""),
                 ("created", card.get("created")),
@@ -59,12 +59,19 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
         out.print()
         structure.components(card["components"])
     out.print()
-    out.print(draw.heading("What a row must hold"))
+    out.print(draw.heading("What it has learnt from" if loaded.task == "generate" else "What a row must hold"))
     for part in draw.columns(loaded.schema, width=out.width):
         out.print(part)
 
 
+def _gives(model: Any) -> str:
+    return "makes" if model.task == "generate" else "gives" if model.task in FREE_TASKS else "predicts"
+
+
 def target(model: Any) -> str:
+    if model.task == "generate":
+        classes = [str(c) for c in model.step.classes]
+        return model.makes + (f", on request {draw.several(classes, 12)}" if classes else "")
     if model.task in FREE_TASKS:
         found = f"{len(model.segments)} groups" if model.task == "cluster" else ", ".join(model.columns[:12])
         return found or "a score for how odd a row is"

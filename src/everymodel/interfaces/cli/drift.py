@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from everymodel.interfaces.cli import draw
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, able, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, Separator, Sheet, read
 
 EXAMPLES = examples(
@@ -31,7 +31,7 @@ def command(
     with working("Comparing", quiet or as_json):
         import everymodel as em
 
-        loaded = em.load(model)
+        loaded = able(em.load(model), "drift", "groups that could drift")
         table = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
         found = loaded.drift(table.frame)
     if as_json:

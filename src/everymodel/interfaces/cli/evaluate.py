@@ -38,6 +38,9 @@ def command(
         import everymodel as em
 
         loaded = em.load(model)
+        if loaded.task == "generate":
+            _generator(loaded, data, target, metric, as_json, quiet)
+            return
         table = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
         evaluation = loaded.evaluate(table.frame, target=target, **({"metric": metric} if metric else {}))
     if as_json:
@@ -53,6 +56,22 @@ def command(
     if confusion and len(confusion["labels"]) <= 12:
         out.print()
         _confusion(confusion)
+
+
+def _generator(loaded: Any, data: str, target: str | None, metric: str | None, as_json: bool, quiet: bool) -> None:
+    """Samples held against data that were not learnt from."""
+    from everymodel.core.errors import CapabilityError
+    from everymodel.interfaces.cli.sample import metrics
+
+    if metric:
+        raise CapabilityError("A generator has no headline metric to choose: all of its figures are shown.")
+    evaluation = loaded.evaluate(data, target)
+    if as_json:
+        emit(evaluation)
+        return
+    console().print(draw.text(evaluation.headline, "bold"))
+    if not quiet:
+        metrics(evaluation)
 
 
 def _confusion(confusion: dict[str, Any]) -> None:

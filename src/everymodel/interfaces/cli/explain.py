@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from everymodel.core.errors import ParameterError
+from everymodel.core.errors import CapabilityError, ParameterError
+from everymodel.core.schema import MADE_TASKS
 from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, Separator, Sheet, read
@@ -45,6 +46,8 @@ def command(
         from everymodel import scoring
 
         loaded = scoring.load(model)
+        if loaded.task in MADE_TASKS:
+            raise CapabilityError("This model makes data instead of answering rows, so no answer can be explained.")
         frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
         if not len(frame):
             raise ParameterError(f"{data} has no rows to explain.")

@@ -14,7 +14,7 @@ import typer
 from everymodel.core.errors import ParameterError
 from everymodel.core.files import atomic_write
 from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
-from everymodel.interfaces.cli import draw, forecast, structure
+from everymodel.interfaces.cli import draw, forecast, sample, structure
 from everymodel.interfaces.cli.shell import (
     Json,
     Quiet,
@@ -39,6 +39,7 @@ EXAMPLES = examples(
     "everymodel fit edges.csv --nodes nodes.csv -t label          # nodes of a graph",
     "everymodel fit sales.csv --time month -t sales --horizon 12  # what comes next",
     "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
+    "everymodel fit photos/ --task generate --budget 10m -o photos.em    # then: everymodel sample photos.em",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
 _SHOWN = 8  # rows of the leaderboard
@@ -74,7 +75,7 @@ def command(
         str | None,
         typer.Option(
             help="regression, binary, multiclass or multilabel; found out by default. Without a target: cluster "
-            "(default), anomaly, reduce or embed."
+            "(default), anomaly, reduce or embed. generate: make more data like these."
         ),
     ] = None,
     clusters: Annotated[
@@ -249,6 +250,8 @@ def command(
         print(draw.clean(run.headline, 2000))
     elif run.story["task"] in SERIES_TASKS:
         forecast.show(run, files, took, data)
+    elif run.story["task"] == "generate":
+        sample.show(run, files, took, data)
     elif run.story["task"] in FREE_TASKS:
         structure.show(run, files, took, data, target, task)
     else:
@@ -440,6 +443,8 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
     out.print(draw.heading("Next"))
     if run.story["task"] in SERIES_TASKS:
         steps = [f"everymodel predict {saved} -o next.csv", f"everymodel predict {saved} newer.csv --horizon 3"]
+    elif run.story["task"] == "generate":
+        steps = [f"everymodel sample {saved} -n{run.story['how_to']['cli'].partition(' -n')[2]}"]
     else:
         steps = [f"everymodel predict {saved} new.csv -o out.csv"]
         steps.append(f"everymodel explain {saved} {shlex.quote(data) if Path(data).is_file() else 'new.csv'} --row 0")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from everymodel.core.errors import ParameterError
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, say, working
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, able, console, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import ModelFile, check_writable, read, size
 
 EXAMPLES = examples(
@@ -36,7 +36,7 @@ def command(
     with working("Looking", quiet or as_json):
         import everymodel as em
 
-        loaded = em.load(model)
+        loaded = able(em.load(model), "layers", "convolutions that could be shown")
         if is_path(image):
             data: object = image
         else:

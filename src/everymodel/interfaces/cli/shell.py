@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from everymodel.core.errors import EverymodelError, Interrupted, UserError
+from everymodel.core.errors import CapabilityError, EverymodelError, Interrupted, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,6 +95,13 @@ def plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return str(value)
+
+
+def able(model: Any, verb: str, what: str) -> Any:
+    """The model, or CapabilityError where it has no such verb."""
+    if not hasattr(model, verb):
+        raise CapabilityError(f"This model ({model.task}) has no {what}.")
+    return model
 
 
 def emit(value: Any) -> None:

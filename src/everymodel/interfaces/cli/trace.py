@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from everymodel.core.errors import ParameterError
-from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, say, working
+from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, able, console, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import (
     Data,
     Encoding,
@@ -66,7 +66,7 @@ def command(
     with working("Tracing", quiet or as_json or csv):
         import everymodel as em
 
-        loaded = em.load(model)
+        loaded = able(em.load(model), "trace", "weighted sums that could be traced")
         frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
         if not len(frame):
             raise ParameterError(f"{data} has no rows to trace.")

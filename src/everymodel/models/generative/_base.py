@@ -122,7 +122,7 @@ def _images(X: Any, least: int) -> Data:
         raise DataError("All images are equal, so there is nothing to learn: give images that differ.")
     if len(made) < FEW:
         notes.append(f"{len(made)} images are few: what is made will be close to them. A hundred and more are better.")
-    values = torch.from_numpy(np.ascontiguousarray(made.transpose(0, 3, 1, 2))).float().div_(127.5).sub_(1.0)
+    values = torch.tensor(np.ascontiguousarray(made.transpose(0, 3, 1, 2)), dtype=torch.float32).div_(127.5).sub_(1.0)
     one = np.full(1, 127.5)
     return Data(values, shape, one, one, np.zeros(1), np.full(1, 255.0), None, notes)
 
@@ -149,9 +149,9 @@ class Generative(NetworkEstimator):
         """`n` new samples; see `everymodel.scoring.steps.generating.Sampler.sample`."""
         return self._step().sample(n, condition, seed=seed, truncation=truncation, **options)
 
-    def interpolate(self, a: Any, b: Any, steps: int = STEPS) -> Any:
-        """Samples on the way from a to b: seeds, latent variables, or data where the model can encode."""
-        return between(self._step(), a, b, steps, self._cells)
+    def interpolate(self, a: Any, b: Any, steps: int = STEPS, *, condition: Any = None) -> Any:
+        """Samples on the way from a to b: seeds (of a class), latent variables, or data where the model can encode."""
+        return between(self._step(), a, b, steps, self._cells, condition)
 
     def encode(self, X: Any) -> np.ndarray:
         """(n, d) latent variables of data."""

@@ -98,7 +98,8 @@ def generate(
     budget, steps = None, None
     if clock.limit is not None:
         judged = min(_JUDGED[0] * clock.limit, _JUDGED[1]) if held is not None else 0.0
-        budget = max(clock.left() - judged - min(_SECONDS, 0.1 * clock.limit), 0.3 * clock.left(), 0.5)
+        # Where loading took the time (a busy machine), the fit has some all the same: no model is worth no waiting.
+        budget = max(clock.left() - judged - min(_SECONDS, 0.1 * clock.limit), 0.3 * clock.limit)
         steps = int(np.clip(0.4 * judged / _STEP, 40, 400))
     with _stage("search", timing, listener):
         board = choice.try_all(
@@ -297,9 +298,9 @@ def _story(
     from everymodel.workflow.story import plain, story
 
     n = len(held) if held is not None else 0
-    part = "The end of the text" if whole.long else f"{n:,} of {len(whole):,}"
+    part = "The end of the text was" if whole.long else f"{n:,} of {whole.words()} were"
     note = (
-        f"{part} was held out before anything was fitted, and read once: to judge samples."
+        f"{part} held out before anything was fitted, and read once: to judge samples."
         if n
         else "Nothing was held out, so samples were not judged."
     )
