@@ -19,8 +19,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "density": ("nearest_group", "reachability"),
     "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor", "excess"),
     "discriminant": ("quadratic_discriminant",),
-    "generating": ("latent_generator",),
-    "forecast": ("last_season", "smoothing", "lagged", "past"),
+    "generating": ("latent_generator", "pyramid_generator"),
+    "made_tables": ("masked_table", "copula_table", "neighbor_table", "latent_table"),
+    "forecast": ("last_season", "smoothing", "autoregressive", "lagged", "past"),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
     "graph_nodes": ("node_answers", "graph_nodes"),
     "groups": ("centers", "linkage"),
@@ -40,6 +41,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tagging",),
     "spectrogram": ("sound_features",),
     "translating": ("translating",),
+    "writing": ("text_generator",),
     "trees": ("trees", "oblivious"),
 }
 _PLACES = {word: module for module, words in MODULES.items() for word in words}
