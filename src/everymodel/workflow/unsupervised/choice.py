@@ -2,9 +2,11 @@
 
 No single index answers this well, and most of them cannot say "one". Here mixtures of 1 to `MOST` Gaussians of four
 shapes are fitted; the Bayesian information criterion (Fraley and Raftery 2002) chooses among them; components between
-which the density has no valley are joined (Hennig 2010), so that a skewed or heavy-tailed population stays one group;
-a valley counts only where chance does not make one as deep; and the number must be one that k-means, which knows
-nothing of densities, can find again in halves of the rows, or else gives way to one that it finds (`disputed`).
+which the density has no valley are joined (Hennig 2010), so that a skewed or heavy-tailed population stays one group,
+unless the rows are spread around each centre just as its Gaussian says (`faithful`): then each component is a group;
+a valley counts only where chance does not make one as deep; and a number of groups that are no Gaussians must be one
+that k-means, which knows nothing of densities, can find again in halves of the rows, or else gives way to one that it
+finds (`disputed`).
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ WIDER = 3.0  # times as wide as the groups whose centres it covers, a component 
 WEAKER = 0.2  # by so much worse found again, a number gives way to one that indices of compactness agree on
 WORTHLESS = 0.3  # worth of a number by density below which several of its groups, or all but two, may be joined
 ROUND, PIECES = 0.88, 0.6  # agreement with k-means from which on groups by density stand; below which they are pieces
+FAITHFUL, UNTIED = 1.2, 3.0  # how far rows may be from Gaussians, see `faithful` (planted ones: 98 % are nearer)
+ASIDE = 1.5  # widths of a group from its centre; another nearer than that is its tails (planted: 1.9 and more)
 HALVES = 6  # times that rows are halved for that
 NEAR = 20.0  # difference of the criterion up to which a mixture stays plausible (10 is "very strong": Kass and Raftery)
 
@@ -244,6 +248,38 @@ def joined(mixture: Mixture, depth: float = DEPTH, smallest: float = SMALLEST) -
     return np.where(keep, np.cumsum(keep) - 1, -1)[codes]
 
 
+def faithful(mixture: Mixture, X: np.ndarray) -> bool:
+    """Whether rows (n, d) are spread around each centre as the mixture of round Gaussians says.
+
+    No centre may lie within another group. Three things that groups of other forms betray are looked at over all pairs
+    of a row and a component, weighted by membership: distances from the centre (chi-square) and places along each axis
+    (normal), both by the largest gap between the distribution and the expected one times the root of n (Kolmogorov and
+    Smirnov), and correlations of the axes within components, whose squares are standardised.
+    """
+    from scipy.special import gammainc, ndtr
+
+    n, d = X.shape
+    if mixture.shape not in ("equal", "sized") or mixture.weights.min() < SMALLEST or mixture.backgrounds().any():
+        return False
+    apart = ((mixture.means[:, None] - mixture.means) ** 2 * mixture.precision).sum(axis=2)  # (k, k), in the second's
+    if (apart + np.diag(np.full(len(apart), np.inf)) < ASIDE**2).any():
+        return False
+    members = mixture.memberships
+    off = (X[:, None] - mixture.means) * np.sqrt(mixture.precision)  # (n, k, d), standard normal where faithful
+
+    def gap(expected: np.ndarray) -> float:
+        order = np.argsort(expected, axis=None)
+        return float(np.sqrt(n) * np.abs(np.cumsum(members.ravel()[order]) / n - expected.ravel()[order]).max())
+
+    if gap(gammainc(d / 2, 0.5 * (off * off).sum(axis=2))) > FAITHFUL:
+        return False
+    if any(gap(ndtr(off[:, :, j])) > FAITHFUL for j in range(d)):
+        return False
+    ties = np.einsum("nk,nki,nkj->kij", members, off, off, optimize=True)[:, *np.triu_indices(d, 1)]
+    squares = ties**2 / members.sum(axis=0)[:, None]
+    return not squares.size or float(squares.sum() - squares.size) <= UNTIED * np.sqrt(2.0 * squares.size)
+
+
 def evidence(mixture: Mixture) -> float:
     """How sure the surest division of the rows into two sides is: log depth of the valley times root of rows cut off.
 
@@ -298,6 +334,9 @@ def choose(
         needed = max(FAINT, _unrelated(X[rows], origins, sure, seed))
     best = min(found, key=lambda m: m.cost)
     modes = joined(best)
+    exact = sure >= needed and modes.max() > 0 and faithful(best, Z)
+    if exact:
+        modes = np.arange(len(best.weights))  # overlapping groups have no valley between them
     groups = int(modes.max()) + 1 if sure >= needed else 1
     low, high = _plausible(found, best, groups)
     labels = modes[best.memberships.argmax(axis=1)] if groups > 1 else np.zeros(len(Z), int)
@@ -310,7 +349,7 @@ def choose(
         preferred = _compact(Z, cuts)
         if groups < preferred <= high and not (labels < 0).any():
             groups, labels = preferred, cuts[preferred][1]
-        elif 1 < preferred < groups and disputed(Z, labels, cuts, preferred, groups, seed):
+        elif 1 < preferred < groups and not exact and disputed(Z, labels, cuts, preferred, groups, seed):
             if (
                 adjusted_rand_score(labels, cuts[groups][1]) < PIECES
             ):  # the density shows pieces only: how many is no bound
