@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_iris
 
 import everymodel as em
-from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.errors import CapabilityError, DataError, ParameterError
 
 X, Y = load_iris(return_X_y=True, as_frame=True)
 WORDS = np.array(["setosa", "versicolor", "virginica"])[Y]
@@ -90,3 +90,26 @@ def test_a_tagger_is_served(tmp_path):
     )
     body = Answerer(model)(decode(b'{"row": {"text": "Ada left"}}', 10)).body
     assert len(body["prediction"]) == 2 and set(body["prediction"]) <= {"B-PER", "B-LOC", "O"}
+
+
+def test_a_graph_network_takes_its_graph_with_it_and_answers_others(tmp_path):
+    from everymodel.core.graph import Graph
+
+    random_ = np.random.default_rng(0)
+    field = random_.integers(0, 2, 40)
+    pairs = [(int(a), int(b)) for a, b in random_.integers(0, 40, (160, 2)) if a != b and field[a] == field[b]]
+    features = field[:, None] + random_.normal(size=(40, 3))
+    words = np.array(["left", "right"])[field]
+    fitted = em.GraphSAGEClassifier(epochs=10, random_state=0).fit(Graph(pairs, features=features), words)
+    model = again(em.wrap(fitted, None), tmp_path)
+    assert model.predict([{"node": 3}, {"node": 7}]) == fitted.predict([3, 7]).tolist()
+    other = Graph(pairs[:30], features=features[::-1])
+    table = pd.DataFrame(features[::-1], columns=[f"feature_{i + 1}" for i in range(3)])
+    table.insert(0, "node", [f"new {i}" for i in range(40)])
+    edges = [[f"new {a}", f"new {b}"] for a, b in pairs[:30]]
+    assert np.allclose(model.predict_proba(table, edges=edges), fitted.predict_proba(other), atol=1e-6)
+    plain = em.GraphConvolutionRegressor(epochs=3, random_state=0).fit(Graph(pairs, nodes=range(40)), field * 1.0)
+    model = again(em.wrap(plain, None), tmp_path)
+    assert np.allclose(model.predict([1, 2]), plain.predict([1, 2]))
+    with pytest.raises(CapabilityError, match="its own graph alone"):
+        model.predict(table, edges=edges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,19 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import DataError, PackError, ParameterError
+from everymodel.core.graph import dense
 from everymodel.core.schema import Column, Schema
 from everymodel.scoring import table
+from everymodel.scoring.cells import as_text
 from everymodel.scoring.generator import Generator
 from everymodel.scoring.graph import TABLE, Node, Pack
 from everymodel.scoring.images import common_shape
 from everymodel.scoring.pixelwise import PixelwiseModel
 from everymodel.scoring.sequences import common_shape as common_steps
 from everymodel.scoring.sequences import steps
-from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.base import Batch, Step
 from everymodel.scoring.steps.cells import Cells
+from everymodel.scoring.steps.graph_nodes import GraphNodes
 from everymodel.scoring.steps.prepare import Impute, Numbers
 from everymodel.scoring.words import WordsModel
 from everymodel.workflow.model import Model
@@ -35,8 +39,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     ----------
     estimator : fitted instance of a class in the catalogue (ours, or scikit-learn's where the catalogue lists those).
     X : what it was fitted on, or some rows like it: a frame or array of numbers (n, p); images (n, h, w[, c]) or their
-        paths; sequences; texts; for taggers and translators sentences. Names and ranges are
-        taken from it; no row is kept.
+        paths; sequences; texts; for taggers and translators sentences. Names and ranges are taken from it; no row is
+        kept. Graph networks of nodes are written with the graph that they were fitted on, whatever X is.
     target : what the answer is called.
     name : what the model is called; by default its title.
 
@@ -63,6 +67,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
         return _generator(estimator, X, step, card, name)  # type: ignore[return-value]
     if step.output == "maps":
         return _pixelwise(estimator, X, step, card, name)  # type: ignore[return-value]
+    if isinstance(step, GraphNodes):
+        return _nodes(estimator, step, card, name, target)
     columns, nodes, native = _inputs(card, X)
     task, classes = _task(card, estimator, step)
     kind = "number" if task == "regression" else "category"
@@ -72,15 +78,9 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     batch, _ = table.parse(schema, X if native is None else native)
     few = batch.take(np.arange(min(batch.n, _CHECKED)))
     _same(estimator, X, step, pack(few), card, pack.tolerance)
-    manifest: dict[str, Any] = {
-        "name": name or card.name,
-        "title": name or card.title,
-        "task": task,
-        "classes": list(classes),
-        "members": _members(card, estimator),
-        "contains_training_rows": step.holds_rows,
+    manifest = _manifest(estimator, step, card, name, task, classes, batch.n)
+    manifest |= {
         "background": background(batch, schema, 0),
-        "provenance": {"rows": batch.n, "versions": versions(), "parent": None},
     }
     if task in ("reduce", "embed"):
         manifest["columns"] = [f"component {i + 1}" for i in range(pack(few.take(np.arange(1))).shape[1])]
@@ -92,15 +92,7 @@ def _words(estimator: Any, X: Any, step: Step, card: Card, name: str | None) -> 
     sentences = list(X)
     task = "tag" if step.output == "tags" else "translate"
     classes = tuple(sorted(set(step.tags))) if task == "tag" else ()  # type: ignore[attr-defined]
-    manifest = {
-        "name": name or card.name,
-        "title": name or card.title,
-        "task": task,
-        "classes": list(classes),
-        "members": _members(card, estimator),
-        "contains_training_rows": step.holds_rows,
-        "provenance": {"rows": len(sentences), "versions": versions(), "parent": None},
-    }
+    manifest = _manifest(estimator, step, card, name, task, classes, len(sentences))
     pack = Pack([Node("x", Cells("text", "text")), Node("m", step, ("x",))])
     model = WordsModel(Schema((Column("text", "text"),), task, classes), pack, manifest)
     few = sentences[:16]
@@ -118,15 +110,10 @@ def _generator(estimator: Any, X: Any, step: Any, card: Card, name: str | None) 
         if columns and columns[0].kind in ("image", "text"):
             nodes = [Node("x", Cells(columns[0].name, columns[0].kind))]
     schema = Schema(tuple(columns) or (Column("seed", "number", low=0.0, high=1e9, integer=True),), card.tasks[0])
-    manifest = {
-        "name": name or card.name,
-        "title": name or card.title,
-        "task": card.tasks[0],
+    manifest = _manifest(estimator, step, card, name, card.tasks[0], (), len(X))
+    manifest |= {
         "makes": step.makes,
         "conditions": [c.item() if isinstance(c, np.generic) else c for c in step.classes],
-        "members": _members(card, estimator),
-        "contains_training_rows": step.holds_rows,
-        "provenance": {"rows": len(X), "versions": versions(), "parent": None},
     }
     return Generator(schema, Pack([*nodes, Node("m", step, (nodes[-1].name if nodes else TABLE,))]), manifest)
 
@@ -136,15 +123,7 @@ def _pixelwise(estimator: Any, X: Any, step: Any, card: Card, name: str | None) 
     task, classes = card.tasks[0], tuple(np.asarray(estimator.classes_).tolist())
     if task == "segment" and not 0 <= min(classes) <= max(classes) < 65_536:
         raise PackError(f"Masks hold {min(classes)} to {max(classes)}; files of masks hold whole numbers below 65,536.")
-    manifest = {
-        "name": name or card.name,
-        "title": name or card.title,
-        "task": task,
-        "classes": list(classes),
-        "members": _members(card, estimator),
-        "contains_training_rows": step.holds_rows,
-        "provenance": {"rows": len(X), "versions": versions(), "parent": None},
-    }
+    manifest = _manifest(estimator, step, card, name, task, classes, len(X))
     if task == "locate":
         manifest["threshold"] = float(estimator.threshold)
     # Images of any size are answered: the shape in the schema is that of the images by which files are checked.
@@ -160,6 +139,33 @@ def _pixelwise(estimator: Any, X: Any, step: Any, card: Card, name: str | None) 
     return model
 
 
+def _nodes(estimator: Any, step: GraphNodes, card: Card, name: str | None, target: str) -> Model:
+    """A graph network of nodes: it answers their ids, and new nodes by their features (feature_1, ...) and edges."""
+    graph = estimator.graph_
+    ids = tuple(as_text(graph.ids).tolist())
+    if len(set(ids)) < len(ids) or "" in ids:
+        raise DataError("Ids of nodes are empty, or alike when they are written as text. Name the nodes otherwise.")
+    task, classes = _task(card, estimator, step)
+    kind = "number" if task == "regression" else "category"
+    schema = Schema((Column("node", "category", levels=ids), Column(target, kind, "target")), task, classes, "error")
+    if graph.features is not None and not graph.directed:
+        matrix = dense(graph.features)
+        columns, nodes, _ = _inputs(card, matrix)
+        columns = tuple(replace(c, name=f"feature_{i + 1}") for i, c in enumerate(columns))
+        first = Node("x", Numbers(tuple(c.name for c in columns)), (TABLE,))
+        step = step.reading(Schema(columns), Pack([first, *nodes[1:]]))
+    pack = Pack([Node("m", replace(step, column="node"), (TABLE,))])
+    answers = pack(Batch({"node": np.arange(len(graph))}, len(graph)))
+    expected = estimator.predict_proba() if step.output == "probabilities" else estimator.predict()
+    if not np.allclose(answers, expected, rtol=1e-6, atol=1e-6):
+        raise PackError(f"{card.title}: the packed model answers differently from the estimator, so it is not used.")
+    manifest = _manifest(estimator, step, card, name, task, classes, len(graph))
+    manifest |= {
+        "graph": {"nodes": len(graph), "edges": graph.edges, "column": "node"},
+    }
+    return Model(schema, pack, manifest)
+
+
 def _card(estimator: Any) -> Card:
     for card in catalog.cards():
         if (
@@ -172,6 +178,21 @@ def _card(estimator: Any) -> Card:
         f"A {type(estimator).__name__} is not in the catalogue (everymodel models lists it), so it cannot be written "
         "into a model file."
     )
+
+
+def _manifest(
+    estimator: Any, step: Step, card: Card, name: str | None, task: str, classes: tuple[Any, ...], rows: int
+) -> dict[str, Any]:
+    """What is known of any wrapped model."""
+    return {
+        "name": name or card.name,
+        "title": name or card.title,
+        "task": task,
+        "classes": list(classes),
+        "members": _members(card, estimator),
+        "contains_training_rows": step.holds_rows,
+        "provenance": {"rows": rows, "versions": versions(), "parent": None},
+    }
 
 
 def _members(card: Card, estimator: Any) -> list[dict[str, Any]]:

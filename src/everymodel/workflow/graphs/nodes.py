@@ -147,7 +147,8 @@ def _said(known: tables.Known, train: np.ndarray, test: np.ndarray, n: int) -> l
             "info",
             f"Nodes were judged inside the graph: features and edges of the {len(test):,} test nodes were known when "
             "models were fitted, their labels were hidden from every choice.",
-            "The score holds for nodes of this graph. A node that joins later is answered after another fit.",
+            "The score holds for nodes of this graph. Of the models only graph networks of nodes with features answer "
+            "nodes that join later (predict with edges), which no score here measures.",
             data={"train": len(train), "test": len(test)},
         )
     ]
