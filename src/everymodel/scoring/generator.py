@@ -103,7 +103,8 @@ class Generator(Model):
         """Rows as columns by their names; everything else as it is."""
         if self.makes != "rows":
             return made
-        return {c.name: made[:, i] for i, c in enumerate(self.schema.features)}
+        columns = enumerate(self.schema.features)
+        return {c.name: made[:, i].astype(np.int64) if c.integer else made[:, i] for i, c in columns}
 
 
 def able(step: Sampler, verb: str) -> Any:

@@ -21,11 +21,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from everymodel import __version__
 from everymodel.core.errors import EverymodelError
-from everymodel.interfaces.server import docs, infer, openapi
+from everymodel.interfaces.server import docs, infer, openapi, sample
 from everymodel.interfaces.server.answer import Answer, Answerer, PredictRequest, decode
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.interfaces.server.metrics import Metrics
 from everymodel.scoring import Model
+from everymodel.scoring.generator import Generator
 from everymodel.scoring.steps.base import Batch
 
 log = logging.getLogger("everymodel.server")
@@ -58,6 +59,8 @@ class Server:
         self.metrics = Metrics(str(self.card.get("name") or "model"), __version__)
         self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="answer")
         self.openapi = openapi.document(model, limits.rows, limits.body_bytes)
+        if isinstance(model, Generator):
+            self.openapi = sample.described(model, self.openapi, limits.rows)
         self.ready = True
         self.together = Together(self.answerer) if _seconds_for_one(self.answerer) > _SLOW else None
 
@@ -66,6 +69,7 @@ class Server:
         self.pool.shutdown(wait=True, cancel_futures=False)
 
     async def predict(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        sample.refuse(self.model)
         check_json(scope)
         body = await read_body(scope, receive, self.limits)
         if len(body) > _BYTES_ON_LOOP:
@@ -361,6 +365,7 @@ def _routes(server: Server) -> list[Route]:
         Route("/docs", page),
         Route("/", page),
         Route("/metrics", metrics),
+        *sample.routes(server),
         *infer.routes(server),
     ]
 

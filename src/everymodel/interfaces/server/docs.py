@@ -19,7 +19,10 @@ from starlette.responses import Response
 
 _FIELDS = 200  # drawn in the form; a table may have thousands of columns
 _FOLDER = Path(__file__).with_name("page")
-_STYLE, _SCRIPT, _PAGE = (_FOLDER.joinpath(f"docs.{ending}").read_text("utf-8") for ending in ("css", "js", "html"))
+_STYLE, _SCRIPT, _PAGE, _SAMPLE_SCRIPT, _SAMPLE_PAGE = (
+    _FOLDER.joinpath(name).read_text("utf-8")
+    for name in ("docs.css", "docs.js", "docs.html", "sample.js", "sample.html")
+)
 
 
 def _hash(text: str) -> str:
@@ -27,8 +30,8 @@ def _hash(text: str) -> str:
 
 
 _POLICY = (
-    f"default-src 'none'; script-src {_hash(_SCRIPT)}; style-src {_hash(_STYLE)}; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src {_hash(_SCRIPT)} {_hash(_SAMPLE_SCRIPT)}; style-src {_hash(_STYLE)}; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
@@ -37,8 +40,8 @@ def _data(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def page(document: dict[str, Any], card: dict[str, Any]) -> Response:
-    """The page for one OpenAPI document."""
+def _of_rows(document: dict[str, Any]) -> dict[str, Any]:
+    """What the form of a row needs."""
     row = document["components"]["schemas"]["Row"]
     offered = document["components"]["schemas"]["PredictRequest"]["properties"]
     options: dict[str, Any] = {}
@@ -46,27 +49,41 @@ def page(document: dict[str, Any], card: dict[str, Any]) -> Response:
         options["proba"] = True
     elif "interval" in offered:
         options["interval"] = 0.9
-    told = {
+    return {
         "shown": list(row["properties"])[:_FIELDS],
         "hidden": max(0, len(row["properties"]) - _FIELDS),
         "properties": row["properties"],
         "example": row["examples"][0],
         "options": options,
     }
+
+
+def _of_samples(document: dict[str, Any]) -> dict[str, Any]:
+    """What the form of samples needs."""
+    schemas = document["components"]["schemas"]
+    makes = schemas["Samples"]["properties"]["makes"]["enum"][0]
+    classes = schemas["SampleRequest"]["properties"]["condition"].get("x-classes", [])
+    return {"makes": makes, "classes": classes, "n": {"images": 16, "rows": 10, "table": 10}.get(makes, 1)}
+
+
+def page(document: dict[str, Any], card: dict[str, Any]) -> Response:
+    """The page for one OpenAPI document."""
+    makes = "/v1/sample" in document["paths"]
+    told = _of_samples(document) if makes else _of_rows(document)
     routes = "".join(
         f'<tr><td><span class="method {method}">{method.upper()}</span> <code>{html.escape(path)}</code></td>'
         f"<td>{html.escape(what['summary'])}</td></tr>"
         for path, methods in document["paths"].items()
         for method, what in methods.items()
     )
-    text = Template(_PAGE).substitute(
+    text = Template(_SAMPLE_PAGE if makes else _PAGE).substitute(
         title=html.escape(document["info"]["title"]),
         description=html.escape(document["info"]["description"]),
         name=html.escape(str(card.get("name") or "model")),
         routes=routes,
         data=_data(told),
         style=_STYLE,
-        script=_SCRIPT,
+        script=_SAMPLE_SCRIPT if makes else _SCRIPT,
     )
     return Response(
         text,

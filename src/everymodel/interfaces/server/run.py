@@ -70,7 +70,7 @@ def serve(
 
     def greet() -> None:
         if not quiet:
-            _greet(path, host, listener.getsockname()[1], example_row(model))
+            _greet(path, host, listener.getsockname()[1], example_row(model), model.task == "generate")
 
     # uvicorn passes the signal that stopped it on when all requests have been answered; that is a good end.
     signal.signal(signal.SIGTERM, _leave)
@@ -100,10 +100,13 @@ def _leave(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _greet(path: str, host: str, port: int, row: dict) -> None:
+def _greet(path: str, host: str, port: int, row: dict, makes: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}"
     body = json.dumps({"row": row}, ensure_ascii=False)
+    asks, verb = "one prediction ", "predict"
+    if makes:
+        asks, verb, body = "four samples   ", "sample", '{"n": 4}'
     if len(body) > 600:
         body = '{"row": {...}}'
     body = body.replace("'", "'\\''")
@@ -111,7 +114,7 @@ def _greet(path: str, host: str, port: int, row: dict) -> None:
         f"Serving {path} on {base} (Ctrl-C stops)\n"
         f"  try it in a browser   {base}/docs\n"
         f"  API description       {base}/openapi.json\n"
-        f"  one prediction        curl {base}/v1/predict -H 'Content-Type: application/json' -d '{body}'",
+        f"  {asks}       curl {base}/v1/{verb} -H 'Content-Type: application/json' -d '{body}'",
         file=sys.stderr,
         flush=True,
     )

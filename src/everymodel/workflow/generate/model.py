@@ -25,12 +25,7 @@ class GenerativeModel(Generator):
             return made
         import pandas as pd
 
-        columns = super().told(made)
-        frame = pd.DataFrame(columns)
-        for column in self.schema.features if self.makes == "rows" else ():
-            if column.integer:
-                frame[column.name] = frame[column.name].astype(np.int64)
-        return frame
+        return pd.DataFrame(super().told(made))
 
     def evaluate(
         self, data: Any, target: Any = None, metric: str | None = None, *, n: int | None = None, seed: int = 0
