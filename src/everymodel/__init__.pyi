@@ -43,6 +43,7 @@ from everymodel.models.forecast.seasonal_naive import SeasonalNaive as SeasonalN
 from everymodel.models.generative.conditional_gan import ConditionalGAN as ConditionalGAN
 from everymodel.models.generative.dcgan import DCGAN as DCGAN
 from everymodel.models.generative.gaussian_copula import GaussianCopula as GaussianCopula
+from everymodel.models.generative.lapgan import LAPGAN as LAPGAN
 from everymodel.models.generative.table_diffusion import TableDiffusion as TableDiffusion
 from everymodel.models.generative.text_generator import TextGenerator as TextGenerator
 from everymodel.models.generative.vanilla_gan import VanillaGAN as VanillaGAN

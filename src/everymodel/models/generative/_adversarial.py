@@ -19,6 +19,7 @@ from everymodel.training.objective import Losses, Objective
 
 LOSSES = ("relativistic", "non_saturating", "minimax", "least_squares", "hinge", "wasserstein")
 PENALTIES = {"relativistic": 0.1, "wasserstein": 10.0}  # usual strengths; none for the other losses
+_AHEAD = 5  # moves of a Wasserstein critic to one of the generator
 _END = 0.03  # share of the first penalty that is left at the end
 _JUDGED = 1000  # samples that are held against as many real rows
 _FRAMES = 32  # of a film, at most
@@ -169,20 +170,27 @@ class Adversarial(Objective):
         self.features = features or (lambda x: x.flatten(1))
         self.film: list[tuple[float, torch.Tensor]] = []
         self.best, self.low, self.told = 0.0, 0, None
+        self.at = 0  # steps so far
 
     def weights(self) -> dict[str, Iterable[nn.Module]]:
         return {"critic": [self.nets["critic"]], "generator": [self.nets["generator"]]}
 
     def step(self, nets: Any, batch: Any) -> Losses:
         real, y = (batch[0], batch[1]) if self.conditional else (batch[0], None)
-        maker, critic = nets["generator"], nets["critic"]
-        z, code = maker.latent.draw(len(real))
-        fake = maker(z, code, y)
-        yield "critic", self._critic(critic, real, fake.detach(), y)
+        fake = nets["generator"](*nets["generator"].latent.draw(len(real)), y)
+        yield from self.play(nets["critic"], real, fake, y, ("critic", "generator"))
+
+    def play(
+        self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None, names: tuple[str, str]
+    ) -> Losses:
+        """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers."""
+        yield names[0], self._critic(critic, real, fake.detach(), y)
+        if self.loss == "wasserstein" and self.at % _AHEAD:
+            return
         scores = critic(self.augment(fake), y)
         with torch.no_grad():
             others = critic(self.augment(real), y) if self.loss == "relativistic" else scores
-        yield "generator", generator_loss(self.loss, others, scores)
+        yield names[1], generator_loss(self.loss, others, scores)
 
     def _critic(self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         gamma = self.penalty * self.end**self.done
@@ -202,6 +210,9 @@ class Adversarial(Objective):
             loss = loss + 0.5 * gamma * slope.square().flatten(1).sum(dim=1).mean() * 2
         return loss
 
+    def after_step(self, step: int) -> None:
+        self.at = step
+
     # --- the watch ---
 
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
@@ -209,29 +220,28 @@ class Adversarial(Objective):
         seen = list(batches)
         real = torch.cat([b[0] for b in seen])[:_JUDGED]
         y = torch.cat([b[1] for b in seen])[:_JUDGED] if self.conditional else None
-        maker, critic = nets["generator"], nets["critic"]
         generator = torch.Generator(device=real.device)
         generator.manual_seed(self.seed)
-        made = []
-        for low in range(0, len(real), 250):
-            own = None if y is None else y[low : low + 250]
-            z, code = maker.latent.draw(len(real[low : low + 250]), generator)
-            made.append(maker(z, code, own))
-        fake = torch.cat(made)
-        margin = torch.cat([critic(real[i : i + 250], None if y is None else y[i : i + 250])
-                            - critic(fake[i : i + 250], None if y is None else y[i : i + 250])
-                            for i in range(0, len(real), 250)])  # fmt: skip
+        parts = [slice(low, low + 250) for low in range(0, len(real), 250)]
+        fake = torch.cat([self.made(nets, len(real[p]), None if y is None else y[p], generator) for p in parts])
+        right = torch.cat([self.right(nets, real[p], fake[p], None if y is None else y[p]) for p in parts])
         self._film(fake[:_FILM])
         a, b = (self.features(x).cpu().numpy().astype(np.float64) for x in (real, fake))
         if not np.isfinite(b).all():
             return {"loss": float("inf")}
         covered = coverage(a, b, max(5, len(a) // 50))  # wide balls: whether groups are missing, not how they look
-        self._watch(covered, float((margin > 0).float().mean()))
-        return {
-            "loss": max(kernel_distance(a, b), 0.0),
-            "coverage": covered,
-            "critic": float((margin > 0).float().mean()),
-        }
+        told = float(right.float().mean())
+        self._watch(covered, told)
+        return {"loss": max(kernel_distance(a, b), 0.0), "coverage": covered, "critic": told}
+
+    def made(self, nets: Any, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
+        """`n` samples, of these classes where there are any."""
+        maker = nets["generator"]
+        return maker(*maker.latent.draw(n, generator), y)
+
+    def right(self, nets: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        """(b,) whether the critic scores a real row above a made one."""
+        return nets["critic"](real, y) > nets["critic"](fake, y)
 
     def _watch(self, covered: float, right: float) -> None:
         self.told = None
@@ -248,13 +258,12 @@ class Adversarial(Objective):
         return self.told
 
     def _film(self, samples: torch.Tensor) -> None:
-        self.film.append((round(self.done, 4), samples.detach().cpu().clone()))
-        if len(self.film) > _FRAMES:  # every second one, so that the film stays spread over the run
-            self.film = self.film[::2]
+        if not self.film or self.done - self.film[-1][0] >= 1 / _FRAMES or self.done == 1:
+            self.film.append((round(self.done, 4), samples.detach().cpu().clone()))
 
     def state(self) -> dict[str, Any]:
-        return {"film": [[at, x] for at, x in self.film], "watch": [self.best, self.low, self.penalty]}
+        return {"film": [[at, x] for at, x in self.film], "watch": [self.best, self.low, self.penalty, self.at]}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.film = [(at, x) for at, x in state["film"]]
-        self.best, self.low, self.penalty = state["watch"]
+        self.best, self.low, self.penalty, self.at = state["watch"]

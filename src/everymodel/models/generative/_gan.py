@@ -12,7 +12,7 @@ from everymodel.core.errors import DataError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Latent, Maker
 from everymodel.models.generative._base import Data, Generative, read
-from everymodel.scoring.steps.generating import LatentGenerator
+from everymodel.scoring.steps.generating import LatentGenerator, Sampler
 from everymodel.training.blocks.written import written
 from everymodel.training.estimator import Classes, set_aside
 from everymodel.training.optimizers import Optimizer
@@ -73,16 +73,9 @@ class AdversarialEstimator(Generative):
             latent = self._latent(data, len(self.classes_) if self.conditional else 0)
             maker, critic = self._build(data, latent, len(self.classes_) if self.conditional else 0)
         tensors = (values,) if codes is None else (values, torch.from_numpy(codes))
-        objective = Adversarial(
-            maker,
-            critic,
-            loss=self.loss,
-            penalty=self.penalty,
-            augment=self._augment(data),
-            features=_projection(values[kept]),
-            conditional=self.conditional,
-            seed=derive(seed, "watch"),
-        )
+        watch = {"features": _projection(values[kept]), "seed": derive(seed, "watch")}
+        given = {"loss": self.loss, "penalty": self.penalty, "augment": self._augment(data)}
+        objective = self._game(maker, critic, **given, **watch, conditional=self.conditional)
         epochs = self._length(self.default_steps)
         batch, rate = self._usual(data)
         kept, aside = torch.from_numpy(kept), torch.from_numpy(aside)
@@ -99,17 +92,21 @@ class AdversarialEstimator(Generative):
         )
         self.history_.notes[:0] = data.notes
         self.generator_, self.critic_ = maker.cpu(), critic.cpu()
-        units = data.units()
         self.film_ = [(at, _said(x, data)) for at, x in objective.film]
-        shares = None if codes is None else np.bincount(codes, minlength=len(self.classes_)).astype(np.float64)
-        self.step_ = LatentGenerator(
-            network=written(maker),
-            shares=shares,
-            classes=tuple(self.classes_.tolist()) if self.conditional else (),
-            **latent.arrays(),
-            **units,
-        )
+        classes: dict[str, Any] = {}
+        if codes is not None:
+            shares = np.bincount(codes, minlength=len(self.classes_)).astype(np.float64)
+            classes = {"shares": shares, "classes": tuple(self.classes_.tolist())}
+        self.step_ = self._written(maker, latent, data, classes)
         return self
+
+    def _game(self, maker: Maker, critic: nn.Module, **given: Any) -> Adversarial:
+        """The objective of the two networks."""
+        return Adversarial(maker, critic, **given)
+
+    def _written(self, maker: Maker, latent: Latent, data: Data, classes: dict[str, Any]) -> Sampler:
+        """The numpy step for the trained generator."""
+        return LatentGenerator(network=written(maker), **latent.arrays(), **data.units(), **classes)
 
     def _usual(self, data: Data) -> tuple[int, float]:
         """(rows of a step, learning rate) for these data."""

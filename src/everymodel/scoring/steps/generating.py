@@ -13,11 +13,14 @@ from everymodel.core.errors import CapabilityError, DataError, ParameterError
 from everymodel.core.schema import Column
 from everymodel.scoring.layers import base
 from everymodel.scoring.layers.base import Layer
+from everymodel.scoring.layers.convolution import Upsample
+from everymodel.scoring.layers.feed import Sequential
 from everymodel.scoring.steps.base import Step, need, step
 
 MOST = 1_000_000  # samples in one call
 PROOF = 24  # numbers of each probe sample that a file keeps
 _SLICE = 1 << 22  # numbers that a network makes at once
+_DOUBLED = Upsample((2, 2), "linear")
 
 
 class Sampler(Step):
@@ -282,3 +285,60 @@ class LatentGenerator(Sampler):
         shape = self.shape
         need(isinstance(shape, tuple) and len(shape) in (0, 3) and all(type(s) is int and 0 < s <= 4096 for s in shape),
              "a generator's shape is wrong")  # fmt: skip
+
+
+@step("pyramid_generator", output="samples")
+class PyramidGenerator(LatentGenerator):
+    """Images from coarse to fine: I_k = up(I_k+1) + h_k, h_k = finer_k([up(I_k+1), z_k]), the coarsest by `network`.
+
+    finer : networks from the second coarsest to the finest; each doubles the sides. `size` counts the numbers of all
+    latent variables: those of the coarsest network, then a map of one channel for each finer one.
+    """
+
+    finer: tuple[Layer, ...] = ()
+
+    def raw(self, latents: np.ndarray) -> np.ndarray:
+        size = max(_SLICE // (64 * int(np.prod(self.shape))), 16)
+        parts = [self._images(latents[i : i + size]) for i in range(0, len(latents), size)]
+        made = np.concatenate(parts).astype(np.float64) * self.spread + self.shift
+        return np.clip(made, self.low, self.high)
+
+    def _images(self, latents: np.ndarray) -> np.ndarray:
+        first = self.size - sum(self._maps())
+        image, at = self.network(latents[:, :first]), first  # (n, h, w, c)
+        for network, count in zip(self.finer, self._maps(), strict=True):
+            image = _DOUBLED(image)
+            z = latents[:, at : at + count].reshape(*image.shape[:3], 1)
+            image, at = image + network(np.concatenate([image, z], axis=3)), at + count
+        return image
+
+    def _maps(self) -> list[int]:
+        """Numbers in the latent map of each finer network."""
+        h, w, _ = self.shape
+        return [(h >> i) * (w >> i) for i in range(len(self.finer) - 1, -1, -1)]
+
+    def spec(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        settings, arrays = LatentGenerator.spec(replace(self, finer=()))
+        del settings["finer"]
+        told, own = base.write(Sequential(list(self.finer)))
+        arrays |= {f"finer:{key}": array for key, array in own.items()}
+        return {**settings, "finer": told}, arrays
+
+    @classmethod
+    def build(cls, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Step:
+        settings = dict(settings)
+        own = {k.partition(":")[2]: a for k, a in arrays.items() if k.startswith("finer:")}
+        told = base.read(settings.pop("finer", None), own)
+        need(isinstance(told, Sequential), "a pyramid has no levels")
+        rest = {k: a for k, a in arrays.items() if not k.startswith("finer:")}
+        made = LatentGenerator.build.__func__(cls, settings, rest)  # type: ignore[attr-defined]
+        made = replace(made, finer=tuple(told.layers))
+        made.check()
+        return made
+
+    def check(self) -> None:
+        LatentGenerator.check(self)
+        need(len(self.shape) == 3 and self.codes is None and self.labels is None, "a pyramid makes images alone")
+        factor = 1 << len(self.finer)
+        need(self.shape[0] % factor == self.shape[1] % factor == 0, "a pyramid's levels do not fit its images")
+        need(self.size > sum(self._maps()), "a pyramid has a wrong latent size")

@@ -1,0 +1,273 @@
+"""GAN of images from coarse to fine: a Laplacian pyramid of games."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
+from everymodel.models.generative._base import Data, fit
+from everymodel.models.generative._gan import AdversarialEstimator
+from everymodel.models.generative._strided import critic, maker, started
+from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.generating import PyramidGenerator
+from everymodel.training.blocks.written import written
+from everymodel.training.objective import Losses
+
+__all__ = ["CARD", "LAPGAN", "fit", "pack"]
+
+CARD = {
+    "name": "lapgan",
+    "title": "Laplacian pyramid of GANs",
+    "summary": "Makes a small image first and then adds finer and finer detail, each level by a game of its own.",
+    "choose": "Images whose sides can be halved once or more, when the coarse shape should be learnt before detail.",
+    "avoid": "Images of odd sides, or a few hundred images of 8 pixels, for which DCGAN is enough.",
+    "gives": ["samples"],
+    "needs": {"package": "torch", "inputs": "image"},
+    "cost": {"scale": 0.015, "rows_power": 0.2, "columns_power": 0.8},
+    "references": [
+        "Denton, Chintala, Szlam and Fergus (2015), Deep generative image models using a Laplacian pyramid.",
+        "Burt and Adelson (1983), The Laplacian pyramid as a compact image code.",
+    ],
+    "advice": ["slow"],
+    "priority": 4,
+    "parameters": {
+        "levels": {
+            "type": "int",
+            "default": 2,
+            "low": 1,
+            "high": 6,
+            "text": "Times that sides are doubled, as far as the image can be halved.",
+        },
+        "latent_size": {},
+        "width": {
+            "type": "int",
+            "default": 32,
+            "low": 2,
+            "high": 1024,
+            "log": True,
+            "text": "Channels of the largest maps.",
+        },
+        "loss": {},
+        "penalty": {},
+        "averaging": {"default": 0.01},
+        "steps": {"text": "Steps of training; none: 5,000, or as many as the budget allows."},
+        "batch_size": {"default": 64},
+        "learning_rate": {"default": 0.0005},
+        "device": {},
+    },
+    "tiny": [
+        {"width": 4, "steps": 30, "latent_size": 8, "levels": 1, "batch_size": 32, "random_state": 0},
+        {"width": 4, "steps": 10, "latent_size": 4, "loss": "hinge", "batch_size": 16, "random_state": 1},
+    ],
+    "presets": [{}],
+    "classes": {"generator": {"class": "everymodel.models.generative.lapgan:LAPGAN", "tasks": ["generate"]}},
+}
+
+
+def down(images: torch.Tensor) -> torch.Tensor:
+    """(b, c, h, w) -> (b, c, h / 2, w / 2): means of two by two."""
+    return F.avg_pool2d(images, 2)
+
+
+def up(images: torch.Tensor) -> torch.Tensor:
+    """(b, c, h, w) -> (b, c, 2 h, 2 w): straight lines between the pixels."""
+    return F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def pyramid(images: torch.Tensor, levels: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """(coarsest image, details from coarse to fine): h_k = I_k - up(down(I_k))."""
+    details = []
+    for _ in range(levels):
+        small = down(images)
+        details.append(images - up(small))
+        images = small
+    return images, details[::-1]
+
+
+def whole(coarse: torch.Tensor, details: Iterable[torch.Tensor]) -> torch.Tensor:
+    """The inverse of `pyramid`."""
+    for detail in details:
+        coarse = up(coarse) + detail
+    return coarse
+
+
+class Finer(nn.Module):
+    """Latent map and enlarged image -> that image with detail: up + body([up, z])."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.body = started(
+            nn.Sequential(
+                nn.Conv2d(channels + 1, width, 3, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.LeakyReLU(0.2),
+                nn.Conv2d(width, channels, 3, padding=1),
+            )
+        )
+        with torch.no_grad():
+            self.body[-1].weight.mul_(0.1)  # detail is small
+
+    def forward(self, z: torch.Tensor, larger: torch.Tensor) -> torch.Tensor:
+        return larger + self.body(torch.cat([larger, z], dim=1))
+
+
+class Beside(nn.Module):
+    """A critic that is shown an image and, beside it, what it was made from."""
+
+    def __init__(self, critic: Critic):
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, x: torch.Tensor, larger: torch.Tensor | None = None) -> torch.Tensor:
+        return self.critic(x if larger is None else torch.cat([x, larger], dim=1))
+
+
+class Pyramid(Adversarial):
+    """A game on each level: the coarsest as ever, each finer one given the enlarged image of the level below.
+
+    Levels learn side by side, each from real images of the level below.
+    """
+
+    def __init__(self, maker: Maker, critic: nn.Module, finer: list[Finer], critics: list[Beside], **given: Any):
+        super().__init__(maker, critic, **given)
+        for k, (one, other) in enumerate(zip(finer, critics, strict=True), 1):
+            self.nets[f"generator_{k}"], self.nets[f"critic_{k}"] = one, other
+        self.levels = len(finer)
+
+    def weights(self) -> dict[str, Iterable[nn.Module]]:
+        return {name: [net] for name, net in self.nets.items()}
+
+    def step(self, nets: Any, batch: Any) -> Losses:
+        images = [batch[0]]
+        for _ in range(self.levels):
+            images.append(down(images[-1]))
+        yield from super().step(nets, (images[-1],))
+        for k in range(1, self.levels + 1):
+            real, larger = images[self.levels - k], up(images[self.levels - k + 1])
+            fake = nets[f"generator_{k}"](noise(real), larger)
+            yield from self.play(nets[f"critic_{k}"], real, fake, larger, (f"critic_{k}", f"generator_{k}"))
+
+    def made(self, nets: Any, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
+        image = super().made(nets, n, None, generator)
+        for k in range(1, self.levels + 1):
+            larger = up(image)
+            image = nets[f"generator_{k}"](noise(larger, generator), larger)
+        return image
+
+    def right(self, nets: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
+        top = nets[f"critic_{self.levels}"] if self.levels else nets["critic"]
+        return top(real, up(down(real))) > top(fake, up(down(fake))) if self.levels else top(real) > top(fake)
+
+
+def noise(images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """A latent map (b, 1, h, w) for images (b, c, h, w)."""
+    b, _, h, w = images.shape
+    return torch.randn(b, 1, h, w, generator=generator, device=images.device)
+
+
+class LAPGAN(AdversarialEstimator):
+    """A pyramid of GANs: the coarsest makes a small image, each finer one the detail that the enlarged image lacks.
+
+        I_K = G_K(z_K),   I_k = up(I_k+1) + G_k(z_k, up(I_k+1))
+
+    Each level has a critic that sees the image beside the enlarged one it was made from, and the game of `VanillaGAN`.
+
+    Parameters
+    ----------
+    levels : doublings, as far as the sides can be halved and stay 4 or more.
+    latent_size : numbers in z_K; None: by the size of the coarsest image. Finer levels have a map each.
+    width : channels of the largest maps.
+    loss, penalty, averaging : as in `VanillaGAN`.
+    steps : steps of training; None: 5,000, or as many as the budget allows.
+    batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
+
+    Attributes
+    ----------
+    levels_ : doublings that there are. step_, generator_, critic_, history_, film_
+
+    Raises
+    ------
+    DataError, ParameterError
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> images = (load_digits().images * 16).clip(0, 255).astype(np.uint8)
+    >>> model = LAPGAN(width=8, steps=40, random_state=0).fit(images)
+    >>> model.sample(3, seed=0).shape, model.levels_
+    ((3, 8, 8, 1), 1)
+    """
+
+    default_steps = 5_000
+    images = True
+
+    def __init__(
+        self,
+        levels: int = 2,
+        latent_size: int | None = None,
+        width: int = 32,
+        loss: str = "relativistic",
+        penalty: float | None = None,
+        averaging: float = 0.01,
+        steps: int | None = None,
+        batch_size: int = 64,
+        learning_rate: float = 5e-4,
+        budget: float | str | None = None,
+        device: str = "auto",
+        checkpoint: str | None = None,
+        random_state: int | None = None,
+        verbose: int = 0,
+    ):
+        self.levels = levels
+        self.latent_size = latent_size
+        self.width = width
+        self.loss = loss
+        self.penalty = penalty
+        self.averaging = averaging
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.budget = budget
+        self.device = device
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
+        h, w, c = data.shape
+        self.levels_ = 0
+        while self.levels_ < self.levels and h % 2 == w % 2 == 0 and min(h, w) >= 8:
+            h, w, self.levels_ = h // 2, w // 2, self.levels_ + 1
+        if not self.levels_:
+            data.notes.append(f"Sides of {h} x {w} cannot be halved: there is one level, as in DCGAN.")
+        coarse = (h, w, c)
+        features, count = critic(coarse, self.width)
+        self._finer = [Finer(c, self.width) for _ in range(self.levels_)]
+        self._critics = []
+        for k in range(1, self.levels_ + 1):
+            body, m = critic((h << k, w << k, c), self.width, 2 * c)
+            self._critics.append(Beside(Critic(body, m)))
+        return Maker(latent, maker(latent.width, coarse, self.width)), Critic(features, count)
+
+    def _game(self, maker: Maker, critic: nn.Module, **given: Any) -> Adversarial:
+        return Pyramid(maker, critic, self._finer, self._critics, **given)
+
+    def _written(self, maker: Maker, latent: Latent, data: Data, classes: dict[str, Any]) -> PyramidGenerator:
+        finer = tuple(written(one.cpu().body) for one in self._finer)
+        h, w, _ = data.shape
+        size = latent.size + sum((h >> i) * (w >> i) for i in range(self.levels_))
+        del self._finer, self._critics
+        return PyramidGenerator(network=written(maker), size=size, finer=finer, **data.units())
+
+
+def pack(model: Any, n_classes: int | None = None) -> Step:
+    """The numpy step that makes samples."""
+    return model._step()

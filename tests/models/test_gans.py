@@ -1,0 +1,162 @@
+"""What is special to the adversarial models: losses, networks for images of any size, classes, pyramids, resuming."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from everymodel import DCGAN, LAPGAN, ConditionalGAN, VanillaGAN
+from everymodel.core.errors import DataError, ParameterError
+from everymodel.models.generative import _strided
+from everymodel.models.generative._adversarial import LOSSES, Critic, critic_loss, generator_loss
+from everymodel.models.generative._views import Seen
+from everymodel.models.generative.lapgan import pyramid, whole
+from everymodel.testing.generating import tiny_images, tiny_rows
+
+torch.set_num_threads(1)
+
+
+def test_losses_are_those_of_the_papers():
+    real, fake = torch.tensor([0.5, -1.0]), torch.tensor([0.25, 2.0])
+
+    def s(t):
+        return math.log1p(math.exp(t))
+
+    assert math.isclose(float(critic_loss("relativistic", real, fake)), (s(-0.25) + s(3.0)) / 2, rel_tol=1e-6)
+    assert math.isclose(float(generator_loss("relativistic", real, fake)), (s(0.25) + s(-3.0)) / 2, rel_tol=1e-6)
+    wanted = (s(-0.5) + s(1.0) + s(0.25) + s(2.0)) / 2
+    assert math.isclose(float(critic_loss("minimax", real, fake)), wanted, rel_tol=1e-6)
+    assert math.isclose(float(generator_loss("non_saturating", real, fake)), (s(-0.25) + s(-2.0)) / 2, rel_tol=1e-6)
+    assert math.isclose(float(generator_loss("minimax", real, fake)), -(s(0.25) + s(2.0)) / 2, rel_tol=1e-6)
+    assert math.isclose(float(critic_loss("hinge", real, fake)), (0.5 + 2 + 1.25 + 3) / 2, rel_tol=1e-6)
+    assert math.isclose(float(critic_loss("wasserstein", real, fake)), 1.125 + 0.25, rel_tol=1e-6)
+    assert math.isclose(float(critic_loss("least_squares", real, fake)), (0.25 + 4 + 0.0625 + 4) / 4, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_moves_samples_towards_the_data(loss):
+    rng = np.random.default_rng(0)
+    X = rng.normal([3.0, -2.0], 0.5, (600, 2)) * [1.0, 2.0]
+    rate = 2e-4 if loss == "minimax" else 1e-3
+    model = VanillaGAN(
+        latent="normal", width=32, steps=700, loss=loss, learning_rate=rate, batch_size=64, random_state=0
+    )
+    made = model.fit(X).sample(800, seed=0)
+    assert np.all(np.abs(made.mean(axis=0) - X.mean(axis=0)) < 0.8 * X.std(axis=0))
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (7, 9, 3), (33, 20, 1), (4, 4, 1), (64, 48, 3)])
+def test_networks_of_images_fit_any_sides(shape):
+    h, w, c = shape
+    made = _strided.maker(5, shape, 4)(torch.randn(2, 5))
+    assert made.shape == (2, c, h, w)
+    body, count = _strided.critic(shape, 4)
+    assert body(made).shape == (2, count) and Critic(body, count)(made).shape == (2,)
+
+
+def test_signals_keep_their_size_at_the_start():
+    torch.manual_seed(0)
+    made = _strided.maker(64, (32, 32, 1), 32)(torch.randn(64, 64))
+    body, _ = _strided.critic((32, 32, 1), 32)
+    assert 0.3 < made.std().item() < 3 and 0.1 < body(torch.randn(64, 1, 32, 32)).std().item() < 3
+
+
+def test_a_class_that_is_asked_for_is_made():
+    X, y = tiny_rows(600)
+    model = ConditionalGAN(width=32, steps=500, batch_size=64, random_state=0).fit(X, y)
+    for label, place in (("left", -4), ("right", 4)):
+        made = model.sample(200, condition=label, seed=1)
+        assert np.mean(np.abs(made[:, 0] - place) < 2) > 0.9
+    each = model.sample(4, condition=["left", "right", "left", "right"], seed=2)
+    assert (np.sign(each[:, 0]) == [-1, 1, -1, 1]).all()
+    free = model.sample(2000, seed=3)[:, 0]
+    assert all(0.2 < np.mean(np.abs(free - place) < 2) < 0.47 for place in (-4, 0, 4))  # as often as in the data
+
+
+def test_a_conditional_gan_of_images_goes_into_a_file(tmp_path):
+    import everymodel as em
+
+    X, y = tiny_images(120, side=8)
+    model = ConditionalGAN(width=4, steps=20, latent_size=4, batch_size=16, random_state=0).fit(X, y)
+    em.wrap(model, X).save(tmp_path / "bars.em")
+    opened = em.load(tmp_path / "bars.em")
+    assert np.array_equal(opened.sample(3, condition="lying", seed=1), model.sample(3, condition="lying", seed=1))
+    with pytest.raises(DataError, match="one class"):
+        ConditionalGAN(steps=1).fit(X, ["same"] * len(X))
+
+
+def test_truncation_makes_samples_more_usual():
+    X, _ = tiny_rows(400)
+    model = VanillaGAN(latent="normal", width=32, steps=400, random_state=0).fit(X)
+    spread = [model.sample(500, seed=0, truncation=t).std() for t in (0.2, None)]
+    assert spread[0] < spread[1]
+
+
+def test_a_pyramid_is_put_together_as_it_was():
+    images = torch.rand(3, 2, 32, 16)
+    coarse, details = pyramid(images, 2)
+    assert coarse.shape == (3, 2, 8, 4) and [d.shape[-1] for d in details] == [8, 16]
+    assert float((whole(coarse, details) - images).abs().max()) < 1e-6
+    X, _ = tiny_images(40, side=12)
+    assert LAPGAN(levels=3, width=4, steps=4, latent_size=4, random_state=0).fit(X).levels_ == 1
+    odd = LAPGAN(width=4, steps=2, latent_size=4, random_state=0).fit(X[:, :11, :11])
+    assert odd.levels_ == 0 and any("cannot be halved" in note for note in odd.history_.notes)
+    assert odd.sample(2, seed=0).shape == (2, 11, 11, 1)
+
+
+def test_views_move_and_hide_and_let_gradients_through():
+    torch.manual_seed(0)
+    x = torch.rand(6, 1, 16, 16, requires_grad=True)
+    seen = Seen(0.25, 0.5)(x)
+    assert seen.shape == x.shape and float((seen == 0).float().mean()) > 0.05
+    seen.sum().backward()
+    assert float(x.grad.abs().sum()) > 0
+    assert Seen.by("auto", 20_000) is None and Seen.by("auto", 5_000) == Seen(0.125, 0.0)
+    with pytest.raises(ParameterError, match="augment"):
+        Seen.by("blur", 10)
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_weights(tmp_path):
+    X, _ = tiny_images(80, side=8)
+    settings = {"width": 4, "steps": 250, "latent_size": 4, "batch_size": 8, "random_state": 0}
+    whole = DCGAN(**settings).fit(X)
+    path = tmp_path / "run.ckpt"
+    cut = DCGAN(**settings, checkpoint=str(path))
+    asked = []
+    cut._stop = lambda: bool(asked.append(1)) or len(asked) > 3
+    cut.fit(X)
+    assert cut.history_.stopped == "stop" and path.exists() and cut.history_.steps < 250
+    del cut._stop
+    cut.fit(X)
+    assert np.array_equal(cut.sample(5, seed=0), whole.sample(5, seed=0))
+    assert all(torch.equal(a, b) for a, b in zip(cut.critic_.parameters(), whole.critic_.parameters(), strict=True))
+    assert [at for at, _ in cut.film_] == [at for at, _ in whole.film_]
+
+
+def test_files_of_generators_that_are_damaged_are_refused():
+    from everymodel.core.errors import ModelFileError
+
+    X, _ = tiny_images(40, side=8)
+    for model in (LAPGAN(width=4, steps=2, latent_size=4, random_state=0), DCGAN(width=4, steps=2, latent_size=4)):
+        step = model.fit(X).step_
+        settings, arrays = step.spec()
+        rng = np.random.default_rng(0)
+        for _ in range(60):
+            told, held = dict(settings), dict(arrays)
+            key = rng.choice([*told, *held])
+            if key in held:
+                wrong = (np.zeros(0), np.full_like(held[key], np.nan), held[key][..., :-1], None)
+                held[key] = wrong[rng.integers(4)]
+                if held[key] is None or held[key].dtype.kind != "f":
+                    del held[key]
+            else:
+                told[key] = [None, -1, "x", [1e9], {}][rng.integers(5)]
+            try:
+                made = type(step).build(told, held)
+                made.sample(2, seed=0)
+            except (ModelFileError, DataError):
+                continue
+            assert made.sample(2, seed=0).shape == (2, 8, 8, 1)
