@@ -57,9 +57,8 @@ def quality(held: np.ndarray, fake: np.ndarray, real: np.ndarray, seed: int = 0)
         figures["kernel" + end] = kernel_distance(a, b)
         figures |= {name + end: value for name, value in neighborhoods(a, b).items()}
         figures["c2st" + end] = told_apart(a, b, seed)
-    figures["frechet_ratio"] = figures["frechet"] / max(figures["frechet_real"], 1e-12)
-    figures["n"] = float(n)
-    return figures
+    ratio = figures["frechet"] / max(figures["frechet_real"], 1e-12)
+    return {"frechet": figures.pop("frechet"), "frechet_ratio": ratio, **figures, "n": float(n)}
 
 
 def told_apart(real: np.ndarray, fake: np.ndarray, seed: int = 0) -> float:

@@ -36,6 +36,10 @@ def html(story: Mapping[str, Any]) -> str:
         from everymodel.workflow.evaluate import forecast_view
 
         return _environment().get_template("forecast.html").render(**forecast_view.view(story))
+    if story.get("task") == "generate":
+        from everymodel.workflow.evaluate import made_view
+
+        return _environment().get_template("made.html").render(**made_view.view(story))
     structure = story.get("structure") or {}
     gain = structure_view.gain({**structure, **structure["gain"]}) if structure.get("gain") else None
     return _environment().get_template("report.html").render(gain=gain, **view(story))
