@@ -68,6 +68,7 @@ class Tried:
     size: np.ndarray  # (m,) what MASE divides by: one figure for each series, from all its values that may be seen
     which: np.ndarray  # (m,) series
     look: np.ndarray  # (m,) number of the origin
+    unit: np.ndarray  # (m,) in what errors are counted for bounds
 
     def groups(self) -> np.ndarray:
         """(m,) what is left out together when a choice is judged by what it has not seen: a look, or else a series."""
@@ -82,7 +83,11 @@ def truth(values: list[np.ndarray], made: Plan, season: int) -> Tried:
     sizes = {i: series.scale(values[i], season) for _, i, _ in pairs}
     which = np.array([i for _, i, _ in pairs])
     look = np.array([j for j, _, _ in pairs])
-    return Tried(np.full_like(came, np.nan), came, np.array([sizes[i] for i in which]), which, look)
+    size = np.array([sizes[i] for i in which])
+    # Errors of several series are comparable in units that were known before; those of one are in any unit that stays,
+    # and stays sharper so.
+    unit = size if len(sizes) == 1 else np.array([series.scale(values[i][:o], season) for _, i, o in pairs])
+    return Tried(np.full_like(came, np.nan), came, size, which, look, unit)
 
 
 def mean_interval(values: np.ndarray, which: np.ndarray, seed: int, draws: int = 400) -> tuple[float, float]:

@@ -112,7 +112,7 @@ def forecast(
     with _stage("search", timing, listener):
         chosen = choice.choose(train, plan, season, models=models, metric=metric, clock=inner, trials=trials, seed=seed,
                                listener=listener)  # fmt: skip
-        missed = (chosen.tried.came - chosen.apart) / chosen.tried.size[:, None]
+        missed = (chosen.tried.came - chosen.apart) / chosen.tried.unit[:, None]
         widths = backtest.widths(missed, h)
     with _stage("evaluate", timing, listener):
         test = _test(known, train, test_rows, chosen, h, season, widths, seed) if len(test_rows) else None
