@@ -234,8 +234,8 @@ def _plain(series: pd.Series, name: str) -> tuple[str, pd.Series]:
         strange = next((c for c in series if isinstance(c, list | dict | set | tuple | np.ndarray | bytes)), None)
         if strange is not None:
             raise DataError(
-                f"{name!r} holds cells such as {str(strange)[:40]!r} ({type(strange).__name__}); expected numbers, words or "
-                "dates. Leave the column out."
+                f"{name!r} holds cells such as {str(strange)[:40]!r} ({type(strange).__name__}); expected numbers, "
+                "words or dates. Leave the column out."
             )
     return "category", series
 
