@@ -44,6 +44,11 @@ def check_generator(card: Card, model: Any) -> None:
     if own is not None:  # what neither reads rows nor images has a check of its own beside its card
         own(card, model)
         return
+    if "table" in card.inputs:
+        from everymodel.testing.tables import check_table
+
+        check_table(card, model)
+        return
     from sklearn.base import clone
 
     from everymodel.scoring.model import open_bytes

@@ -430,10 +430,3 @@ def fit(
         return model.fit(X, y)
     finally:
         del model._stop, model._threads
-
-
-def check(card: Any, model: Any) -> None:
-    """The contract of models of tables."""
-    from everymodel.testing.tables import check_table
-
-    check_table(card, model)

@@ -8,13 +8,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from everymodel.models.generative._table import TableModel, check, fit, learn, with_target
+from everymodel.models.generative._table import TableModel, fit, learn, with_target
 from everymodel.scoring import cells
 from everymodel.scoring.made_fields import score_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import CopulaTable
 
-__all__ = ["CARD", "GaussianCopula", "check", "fit", "pack"]
+__all__ = ["CARD", "GaussianCopula", "fit", "pack"]
 
 CARD = {
     "name": "gaussian_copula",

@@ -10,11 +10,11 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 
 from everymodel.core.seeds import derive
-from everymodel.models.generative._table import Form, TableModel, check, fit, learn, with_target
+from everymodel.models.generative._table import Form, TableModel, fit, learn, with_target
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import NeighborTable
 
-__all__ = ["CARD", "SMOTE", "check", "fit", "pack"]
+__all__ = ["CARD", "SMOTE", "fit", "pack"]
 
 CARD = {
     "name": "smote",

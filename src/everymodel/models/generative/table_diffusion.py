@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import Form, TableModel, check, fit, learn
+from everymodel.models.generative._table import Form, TableModel, fit, learn
 from everymodel.scoring.made_fields import score_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import MaskedTable
@@ -23,7 +23,7 @@ from everymodel.training.objective import Losses, Objective
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
 
-__all__ = ["CARD", "TableDiffusion", "check", "fit", "pack"]
+__all__ = ["CARD", "TableDiffusion", "fit", "pack"]
 
 CARD = {
     "name": "table_diffusion",

@@ -12,7 +12,7 @@ from everymodel.core.errors import DataError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import TableModel, check, fit, learn
+from everymodel.models.generative._table import TableModel, fit, learn
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.made_fields import Field, outputs_of, rows_of
 from everymodel.scoring.steps.base import Step
@@ -22,7 +22,7 @@ from everymodel.training.estimator import set_aside
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
 
-__all__ = ["CARD", "TableGAN", "check", "fit", "pack"]
+__all__ = ["CARD", "TableGAN", "fit", "pack"]
 
 CARD = {
     "name": "table_gan",
