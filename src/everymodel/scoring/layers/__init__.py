@@ -6,6 +6,8 @@
     recurrence.py    vanilla, LSTM and GRU cells, one- and bidirectional
     graph.py         message passing
     attention.py     attention, decoders, conditional random fields
+    transformer.py   what comes next in a text: blocks of causal attention, with a memory
+    alphabet.py      texts as ids of characters, bytes or pairs of bytes, and back
 
 Each layer has a counterpart in `everymodel.training.blocks`, which writes itself down as one of these.
 """
@@ -30,6 +32,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "tokens": ("tokens", "token_vectors", "token_sums", "steps"),
     "recurrence": ("ragged", "recurrent", "side_by_side", "each_step", "pool_steps", "crf"),
     "attention": ("window_steps", "writer"),
+    "transformer": ("rms_normalize", "transformer_block", "recurrent_block", "language_model"),
+    "alphabet": ("characters", "byte_pairs"),
     "graph": (
         *("graph_convolution", "graph_sage", "graph_attention", "graph_pool", "graph_network", "row_share", "fill"),
     ),

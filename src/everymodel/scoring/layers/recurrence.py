@@ -95,12 +95,17 @@ class Recurrent(Layer):
         return (made if back is None else np.take_along_axis(made, back[..., None], axis=1)), lengths
 
     def _over(self, values: np.ndarray) -> np.ndarray:
+        return self.advance(values)[0]
+
+    def advance(self, values: np.ndarray, held: tuple[np.ndarray, ...] | None = None) -> tuple[np.ndarray, Any]:
+        """(states (b, T, h), what the next steps go on from) of steps (b, T, d) that follow those that gave `held`."""
         b, T, d = values.shape
         h = len(self.state)
         kind, U, c0 = self.cell, self.state, self.state_bias
         z = (values.reshape(-1, d) @ self.weight + self.bias).reshape(b, T, -1)
         out = np.empty((T, b, h), dtype=z.dtype)
-        state, memory = np.zeros((b, h), dtype=z.dtype), np.zeros((b, h), dtype=z.dtype)
+        zeros = np.zeros((b, h), dtype=z.dtype)
+        state, memory = (zeros, zeros) if held is None else held
         for t in range(T):
             u = state @ U + c0
             if kind == "rnn":
@@ -115,7 +120,7 @@ class Recurrent(Layer):
                 new = np.tanh(z[:, t, 2 * h :] + gates[:, :h] * u[:, 2 * h :])
                 state = new + gates[:, h:] * (state - new)
             out[t] = state
-        return np.swapaxes(out, 0, 1)
+        return np.swapaxes(out, 0, 1), (state, memory)
 
     def check(self) -> None:
         need(self.cell in GATES and type(self.reverse) is bool, f"a recurrent layer has the cell {self.cell!r}")

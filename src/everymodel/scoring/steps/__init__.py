@@ -20,6 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "detect": ("residual", "mahalanobis", "one_class", "neighbor_distance", "local_outlier_factor", "excess"),
     "discriminant": ("quadratic_discriminant",),
     "generating": ("latent_generator", "pyramid_generator"),
+    "variational": ("variational",),
     "made_tables": ("masked_table", "copula_table", "neighbor_table", "latent_table"),
     "forecast": ("last_season", "smoothing", "autoregressive", "lagged", "past"),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),
