@@ -146,7 +146,7 @@ class TableDiffusion(TableModel, Generative):
         codes = np.column_stack([f.codes(form.u[:, i]) for i, f in enumerate(form.fields)])
         n = len(codes)
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs = self._length(int(np.clip(100 * n / batch, 1000, 8000)))
+        epochs, count = self._turns(self.steps, int(np.clip(100 * n / batch, 1000, 8000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         with self._initial():
@@ -154,7 +154,7 @@ class TableDiffusion(TableModel, Generative):
         values = torch.from_numpy(codes)
         self._train(
             Revealing(net, derive(seed, "judge")),
-            Endless(values[torch.from_numpy(kept)], batch=batch, count=self.epoch_),
+            Endless(values[torch.from_numpy(kept)], batch=batch, count=count),
             valid=Arrays(values[torch.from_numpy(held)], batch=1000, shuffle=False),
             stop=getattr(self, "_stop", None),
             threads=getattr(self, "_threads", None),

@@ -154,7 +154,7 @@ class TableGAN(TableModel, Generative):
         if bool((rows == rows[:1]).all()):
             raise DataError("All rows are equal, so there is nothing to learn: give rows that differ.")
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs = self._length(int(np.clip(100 * n / batch, 2000, 10_000)))
+        epochs, count = self._turns(self.steps, int(np.clip(100 * n / batch, 2000, 10_000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         size = self.latent_size or int(np.clip(len(fields), 2, 64))
@@ -165,7 +165,7 @@ class TableGAN(TableModel, Generative):
         objective = Adversarial(maker, critic, loss=self.loss, penalty=self.penalty, seed=derive(seed, "watch"))
         self._train(
             objective,
-            Endless(rows[torch.from_numpy(kept)], batch=batch, count=self.epoch_),
+            Endless(rows[torch.from_numpy(kept)], batch=batch, count=count),
             valid=Arrays(rows[torch.from_numpy(held)], batch=250, shuffle=False),
             stop=getattr(self, "_stop", None),
             threads=getattr(self, "_threads", None),
