@@ -83,5 +83,54 @@ def test_the_server_takes_histories(place: Path, fitted):
         assert client.get("/openapi.json").status_code == 200
         for row, status in (({"history": "x"}, 422), ({"history": []}, 422), ({}, 422)):
             assert client.post("/v1/predict", json={"row": row}).status_code == status
-        for more in ({"explain": True}, {"interval": 0.9}, {"proba": True}):
+        for more in ({"explain": True}, {"proba": True}, {"horizon": 3, "proba": True}):
             assert client.post("/v1/predict", json={"row": {"history": history}, **more}).status_code == 409
+
+
+def test_the_server_forecasts_as_far_as_asked(place: Path, fitted, price_file: Path):
+    model = scoring.load(place / "sales.em")
+    history = model.past.cells()[0].tolist()  # type: ignore[attr-defined]
+    far = model.predict(horizon=24, level=0.9)  # type: ignore[call-arg]
+    with TestClient(make_app(model)) as client:
+
+        def ask(**body):
+            return client.post("/v1/predict", json=body)
+
+        made = ask(row={"history": history}, horizon=24, interval=0.9).json()
+        assert list(made["prediction"]) == [f"sales+{h}" for h in range(1, 25)]
+        assert np.allclose(list(made["prediction"].values()), far["sales"])
+        assert np.allclose(list(made["interval"]["low"].values()), far["low"])
+        assert np.allclose(list(made["interval"]["high"].values()), far["high"]) and made["interval"]["level"] == 0.9
+        many = ask(rows=[{"history": history}, {"history": history[:30]}], horizon=2).json()["predictions"]
+        assert len(many) == 2 and [len(one["prediction"]) for one in many] == [2, 2]
+        assert many[0]["prediction"] == {k: made["prediction"][k] for k in ("sales+1", "sales+2")}
+        usual = ask(row={"history": history}, interval=True).json()  # bounds alone, as far as at the fit
+        assert len(usual["prediction"]) == 6 and usual["interval"]["level"] == 0.9
+        own = ask(horizon=3).json()
+        assert own["times"][0].startswith("2024-01-01") and np.allclose(
+            list(own["prediction"].values()), far["sales"][:3]
+        )
+        document = client.get("/openapi.json").json()["components"]["schemas"]["PredictRequest"]["properties"]
+        assert document["horizon"]["maximum"] == 10_000 and "interval" in document
+        for horizon in (0, -1, 10_001):
+            assert ask(row={"history": history}, horizon=horizon).status_code == 422
+        assert ask(row={"history": history}, horizon="far").status_code == 422
+        assert ask(row={"history": history}, interval=0.99).status_code == 422
+        assert ask(row={"history": history}, rows=[], horizon=2).status_code == 422
+        assert ask().status_code == 422
+        assert ask(rows=[{"history": [1.0, 2.0]}] * 200, horizon=10_000).status_code == 413
+    with TestClient(make_app(scoring.load(price_file))) as client:
+        refused = client.post("/v1/predict", json={"horizon": 3})
+        assert refused.status_code == 409 and "no horizon" in refused.json()["error"]["message"]
+
+
+def test_the_server_tells_several_series_apart(tmp_path: Path):
+    t = np.arange(30)
+    parts = [pd.DataFrame({"shop": f"s{i}", "t": t, "y": 10.0 * i + t + (t % 3)}) for i in range(2)]
+    pd.concat(parts).to_csv(tmp_path / "shops.csv", index=False)
+    made = _call("fit", tmp_path / "shops.csv", "--time", "t", "-t", "y", "--group", "shop", "--horizon", 2, "--trials",
+                 1, "-o", tmp_path / "m.em", "--run-folder", tmp_path / "run")  # fmt: skip
+    assert made.exit_code == 0, made.output
+    with TestClient(make_app(scoring.load(tmp_path / "m.em"))) as client:
+        told = client.post("/v1/predict", json={"horizon": 3}).json()["predictions"]
+    assert [one["series"] for one in told] == ["s0", "s1"] and told[0]["times"] == [30, 31, 32]

@@ -139,17 +139,18 @@ class Forecaster(Model):
             times = np.broadcast_to(steps, (len(known), h)).copy()
         else:
             times = np.stack([grid.times(end + steps) for end in ends])
-        low = values - half
-        floor = self.told.get("floor")
-        if floor is not None:
-            low = np.maximum(low, np.minimum(float(floor), values))
-        return Forecast(ids, times, values, low, values + half)
+        return Forecast(ids, times, values, *self.bounds(values, half))
+
+    def bounds(self, values: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, h) lower and upper bounds; where no value was ever below zero, neither is a bound."""
+        low, floor = values - half, self.told.get("floor")
+        return low if floor is None else np.maximum(low, np.minimum(float(floor), values)), values + half
 
     def ahead(self, known: list[np.ndarray], horizon: int, level: float) -> tuple[np.ndarray, np.ndarray]:
         """(n, horizon) values and half widths of their bounds, after series (T,)."""
         if not known:
             raise DataError("There is no series to go on from.")
-        own, season = self.horizon, int(self.told["season"])
+        own, season, horizon = self.horizon, int(self.told["season"]), _whole(horizon)
         made = np.empty((len(known), 0))
         longer = [series.tidy(y) for y in known]
         while made.shape[1] < horizon:

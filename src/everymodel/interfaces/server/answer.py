@@ -10,6 +10,7 @@ import numpy as np
 
 from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, TASKS
+from everymodel.interfaces.server import ahead
 from everymodel.interfaces.server.errors import Problem
 from everymodel.interfaces.server.openapi import gives_intervals, gives_probabilities
 from everymodel.scoring import Model
@@ -26,6 +27,7 @@ class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):  # pyright: ig
     row: dict[str, Any] | None = None
     rows: list[dict[str, Any]] | None = None
     edges: list[Any] | None = None
+    horizon: int | None = None
     proba: bool = False
     interval: bool | float = False
     explain: bool | int = False
@@ -56,7 +58,7 @@ def decode(body: bytes, max_rows: int) -> PredictRequest:
         raise Problem(400, "malformed_json", f"The body is not JSON: {error}.") from None
     except RecursionError:
         raise Problem(400, "malformed_json", "The body is nested too deeply.") from None
-    if (request.row is None) == (request.rows is None):
+    if (request.row is None) == (request.rows is None) and (request.horizon is None or request.row is not None):
         raise Problem(422, "invalid_request_body", 'Give either "row" (one) or "rows" (many).', param="row")
     if request.rows is not None and len(request.rows) > max_rows:
         raise Problem(
@@ -103,8 +105,19 @@ class Answerer:
         """The answer to a decoded request."""
         if request.rows is not None and not request.rows:
             return Answer({"predictions": []}, 0, 0)
+        if ahead.asked(self.model, request):
+            return self._ahead(request)
         batch, notes = self.read(request)
         return self.say(request, batch, notes, self.model.answers(batch))
+
+    def _ahead(self, request: PredictRequest) -> Answer:
+        """A forecast as far as asked, with bounds where asked."""
+        batch, notes = None, []
+        if request.row is not None or request.rows is not None:
+            batch, notes = self.read(request)
+        told, n = ahead.ahead(self.model, request, batch, _level(request.interval))
+        body = {"predictions": told} if isinstance(told, list) else told
+        return Answer({**body, "notes": notes} if notes else body, n, len(notes))
 
     def read(self, request: PredictRequest) -> tuple[Batch, list[dict[str, Any]]]:
         """The rows of a request by the schema, and notes on what was taken in another way than it came."""

@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from everymodel import __version__
 from everymodel.core.errors import EverymodelError
-from everymodel.interfaces.server import docs, infer, openapi, sample
+from everymodel.interfaces.server import ahead, chat, docs, infer, openapi, sample
 from everymodel.interfaces.server.answer import Answer, Answerer, PredictRequest, decode
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.interfaces.server.metrics import Metrics
@@ -79,6 +79,7 @@ class Server:
             if (
                 request.explain is not False
                 or request.edges
+                or ahead.asked(self.model, request)
                 or (request.rows is not None and len(request.rows) > _ROWS_ON_LOOP)
             ):
                 answer = await self.aside(lambda: self._answer(request))
@@ -366,6 +367,7 @@ def _routes(server: Server) -> list[Route]:
         Route("/", page),
         Route("/metrics", metrics),
         *sample.routes(server),
+        *chat.routes(server),
         *infer.routes(server),
     ]
 

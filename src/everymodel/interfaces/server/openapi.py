@@ -11,6 +11,7 @@ import numpy as np
 
 from everymodel import __version__
 from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Column
+from everymodel.interfaces.server import ahead
 from everymodel.scoring import Model
 from everymodel.scoring.graphs import reader
 from everymodel.scoring.images import data_url
@@ -187,6 +188,9 @@ def prediction_schema(model: Model) -> dict[str, Any]:
     }
     if model.task in SERIES_TASKS:
         del said["properties"]["explanation"]
+        said["properties"]["interval"] = ahead.INTERVAL
+        said["properties"]["times"] = {"type": "array", "description": "When, where no history was given."}
+        said["properties"]["series"] = {"description": "Which series, where the model was made of several."}
     elif model.task == "regression":
         said["properties"]["interval"] = {
             "type": "object",
@@ -328,7 +332,9 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
             "description": f"What to do with categories never seen at fit; null: as chosen at fit ({schema.unseen}).",
         },
     }
-    if gives_intervals(model):
+    if model.task in SERIES_TASKS:
+        options |= ahead.OPTIONS
+    elif gives_intervals(model):
         options["interval"] = {
             "type": ["boolean", "number"],
             "default": False,
@@ -458,7 +464,20 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
                         },
                         **options,
                     },
-                    "oneOf": [{"required": ["row"]}, {"required": ["rows"]}],
+                    "oneOf": [
+                        {"required": ["row"]},
+                        {"required": ["rows"]},
+                        *(
+                            [
+                                {
+                                    "required": ["horizon"],
+                                    "not": {"anyOf": [{"required": ["row"]}, {"required": ["rows"]}]},
+                                }
+                            ]
+                            if model.task in SERIES_TASKS
+                            else []
+                        ),
+                    ],
                 },
                 "Prediction": prediction_schema(model),
                 "Error": _ERROR,
