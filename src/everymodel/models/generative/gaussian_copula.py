@@ -29,6 +29,7 @@ CARD = {
         "Nelsen (2006), An introduction to copulas.",
         "Patki, Wedge and Veeramachaneni (2016), The synthetic data vault.",
     ],
+    "advice": ["basic", "interpretable"],
     "parameters": {
         "shrinkage": {
             "type": "float",

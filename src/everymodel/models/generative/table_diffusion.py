@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import Form, TableModel, fit, learn
+from everymodel.models.generative._table import Form, TableModel, fit, learn, turns
 from everymodel.scoring.made_fields import score_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import MaskedTable
@@ -146,7 +146,7 @@ class TableDiffusion(TableModel, Generative):
         codes = np.column_stack([f.codes(form.u[:, i]) for i, f in enumerate(form.fields)])
         n = len(codes)
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = self._turns(self.steps, int(np.clip(100 * n / batch, 1000, 8000)))
+        epochs, count = turns(self.steps, self.budget, int(np.clip(100 * n / batch, 1000, 8000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         with self._initial():

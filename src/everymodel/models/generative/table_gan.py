@@ -12,7 +12,7 @@ from everymodel.core.errors import DataError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import TableModel, fit, learn
+from everymodel.models.generative._table import TableModel, fit, learn, turns
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.made_fields import Field, outputs_of, rows_of
 from everymodel.scoring.steps.base import Step
@@ -154,7 +154,7 @@ class TableGAN(TableModel, Generative):
         if bool((rows == rows[:1]).all()):
             raise DataError("All rows are equal, so there is nothing to learn: give rows that differ.")
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = self._turns(self.steps, int(np.clip(100 * n / batch, 2000, 10_000)))
+        epochs, count = turns(self.steps, self.budget, int(np.clip(100 * n / batch, 2000, 10_000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         size = self.latent_size or int(np.clip(len(fields), 2, 64))

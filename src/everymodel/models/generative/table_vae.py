@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import TableModel, fit, learn
+from everymodel.models.generative._table import TableModel, fit, learn, turns
 from everymodel.scoring.made_fields import Field, rows_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import LatentTable
@@ -152,7 +152,7 @@ class TableVAE(TableModel, Generative):
         rows = torch.from_numpy(rows_of(fields, self.form_.u))
         n, p = rows.shape
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = self._turns(self.steps, int(np.clip(100 * n / batch, 1000, 8000)))
+        epochs, count = turns(self.steps, self.budget, int(np.clip(100 * n / batch, 1000, 8000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         d = self.latent_size or int(np.clip(len(fields), 2, 64))

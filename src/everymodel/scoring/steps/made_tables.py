@@ -21,6 +21,7 @@ from everymodel.scoring.steps.base import Batch, Step, need, step
 from everymodel.scoring.steps.generating import PROOF, Sampler, slerp
 
 _SLICE = 1 << 22  # numbers that a network makes at once
+_DRAWN = 200_000  # latent variables of which those that fit are kept, at most
 
 
 class TableSampler(Sampler):
@@ -423,8 +424,12 @@ class LatentTable(TableSampler):
     def width(self) -> int:
         return self.size + (0 if self.codes is None else self.codes.shape[1])
 
-    def latents(self, n: int, rng: np.random.Generator, truncation: float | None = None) -> np.ndarray:
+    def latents(
+        self, n: int, rng: np.random.Generator, condition: Any = None, truncation: float | None = None
+    ) -> np.ndarray:
         """(n, width): what the network is given."""
+        if condition is not None:
+            return self._fitting(n, rng, self.asked_cells(n, condition), truncation)
         z = rng.standard_normal((n, self.size)) * (1.0 if truncation is None else truncation)
         if self.middles is not None and self.roots is not None and self.shares is not None:
             which = rng.choice(len(self.shares), n, p=self.shares / self.shares.sum())
@@ -445,21 +450,26 @@ class LatentTable(TableSampler):
     def uniforms(
         self, n: int, rng: np.random.Generator, asked: dict[int, np.ndarray], truncation: float | None
     ) -> np.ndarray:
-        """Latent variables are drawn by how likely they make the cells asked for (importance resampling)."""
+        drawn = self._fitting(n, rng, asked, truncation) if asked else self.latents(n, rng, None, truncation)
+        return self._cells(self.outputs(drawn), rng)
+
+    def _fitting(
+        self, n: int, rng: np.random.Generator, asked: dict[int, np.ndarray], truncation: float | None
+    ) -> np.ndarray:
+        """(n, width) latent variables, drawn by how likely they make the cells asked for (importance resampling)."""
         given = self.asked_uniforms(asked, rng)
-        if not given:
-            return self._cells(self.outputs(self.latents(n, rng, truncation)), rng)
-        many = int(np.clip(8 * n, 2000, 200_000))
-        made = self.outputs(self.latents(many, rng, truncation))
         wanted = np.column_stack([asked[i] for i in sorted(asked)])
         _, first, which = np.unique(wanted, axis=0, return_index=True, return_inverse=True, equal_nan=True)
+        many = int(np.clip(8 * n, 2000, max(_DRAWN // len(first), 2000)))
+        drawn = self.latents(many, rng, None, truncation)
+        made = self.outputs(drawn)
         rows = np.empty(n, dtype=np.int64)
         for j, at in enumerate(first):
             mine = np.flatnonzero(which.ravel() == j)
             fit = self._likely(made, {i: u[at] for i, u in given.items()})
             p = np.exp(fit - fit.max())
             rows[mine] = rng.choice(many, len(mine), p=p / p.sum())
-        return self._cells(made[rows], rng)
+        return drawn[rows]
 
     def _likely(self, made: np.ndarray, given: dict[int, float]) -> np.ndarray:
         """(n,) log likelihood of cells with these u under each row of outputs."""
