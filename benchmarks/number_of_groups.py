@@ -7,9 +7,9 @@ spread 0.6 to 2.2 in a box of side 20 (so that in few columns some overlap, and 
 and once with spreads that differ by up to 1.9 times. The index of Calinski and Harabasz over k-means with 2 to 12
 groups is shown beside, as the yardstick of how hard the sets are. Noise: one population, uniform, Gaussian (also
 correlated), t with 3 degrees of freedom, log-normal, exponential, in 1 to 16 columns and 100 to 2000 rows. All go
-through the preparation that a run gives to its columns. Rounds 1 to 7, 100 to 102, 200 to 203, 400,
-500 to 502, 600 to 604, 700, 900 to 902 and 905 to 915 have been looked at
-while the method was made; report others.
+through the preparation that a run gives to its columns. Rounds 1 to 7, 100 to 102, 200 to 203, 400, 500 to 502, 600 to
+604, 700, 900 to 902, 905 to 924, 1000 to 1016 and 1100 to 1109 have been looked at while the method was made; report
+others.
 """
 
 from __future__ import annotations
