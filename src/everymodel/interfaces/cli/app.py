@@ -9,6 +9,7 @@ import typer
 from everymodel.interfaces.cli import (
     advise,
     card,
+    chat,
     doctor,
     drift,
     evaluate,
@@ -49,6 +50,7 @@ for module, panel in (
     (fit, _DATA),
     (predict, _MODEL),
     (sample, _MODEL),
+    (chat, _MODEL),
     (evaluate, _MODEL),
     (drift, _MODEL),
     (explain, _MODEL),

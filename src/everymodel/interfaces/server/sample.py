@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from everymodel.core.errors import ParameterError
+from everymodel.interfaces.server import chat
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.scoring.generator import Generator
 from everymodel.scoring.images import data_url, grid
@@ -279,4 +280,6 @@ def described(model: Generator, document: dict[str, Any], most: int) -> dict[str
     del schemas["PredictRequest"], schemas["Prediction"]
     schemas["SampleRequest"] = {"type": "object", "properties": asked, "additionalProperties": False}
     schemas["Samples"] = reply
+    if model.makes == "texts":
+        chat.described(document)
     return document

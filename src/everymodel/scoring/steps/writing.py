@@ -90,6 +90,7 @@ class TextWriter(Sampler):
         for i, prompt in enumerate(prompts):
             places.setdefault(prompt or "", []).append(i)
         made = [""] * n
+        self._warn("".join(places))
         for prompt, rows in places.items():
             for low in range(0, len(rows), _TOGETHER):
                 some = rows[low : low + _TOGETHER]
@@ -110,7 +111,15 @@ class TextWriter(Sampler):
         """What is written after the prompt, piece by piece; the options are those of `sample`. A `Stream` also says how
         it ended.
         """
-        return iter(Stream(self, prompt, seed, options))
+        made = Stream(self, prompt, seed, options)
+        self._warn(prompt)
+        return iter(made)
+
+    def _warn(self, prompt: str) -> None:
+        strange = self.letters.strange(prompt)
+        if strange:
+            told = ", ".join(map(repr, strange[:8]))
+            warnings.warn(f"Characters that were never seen are read as unknown: {told}.", stacklevel=4)
 
     def tokens(self, prompt: str, n: int, rng: np.random.Generator, how: Draw) -> Iterator[list[int]]:
         """The next ids of `n` texts, step by step; -1 for a text that has ended."""
@@ -141,12 +150,6 @@ class TextWriter(Sampler):
 
     def ids(self, prompt: str) -> np.ndarray:
         """(t,) ids of a prompt, after what every text begins with; a prompt that is too long loses its beginning."""
-        if not isinstance(prompt, str):
-            raise ParameterError(f"The prompt {prompt!r:.80} is no text.")
-        strange = self.letters.strange(prompt)
-        if strange:
-            told = ", ".join(map(repr, strange[:8]))
-            warnings.warn(f"Characters that were never seen are read as unknown: {told}.", stacklevel=4)
         ids = self.letters.read(prompt)
         if self.begin >= 0 and (self.documents or not len(ids)):
             ids = np.concatenate([[self.begin], ids])
@@ -371,14 +374,20 @@ class Stream:
 
     Attributes
     ----------
-    prompt_tokens, tokens : how many were read and written. ended : "stop" or "length".
+    prompt_tokens, tokens : how many were read and written. unseen : how many of the prompt, at its beginning, were
+        left out because the prompt is longer than the context. strange : characters of the prompt that were never seen.
+    ended : "stop" or "length".
     """
 
     def __init__(self, writer: TextWriter, prompt: str, seed: int | None, options: Mapping[str, Any]):
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
             raise ParameterError(f"seed={seed!r} came; expected a whole number from 0, or None.")
         how = Draw.of(options, writer.usual)
-        self.prompt_tokens = len(writer.letters.read(prompt))
+        if not isinstance(prompt, str):
+            raise ParameterError(f"The prompt {prompt!r:.80} is no text.")
+        self.prompt_tokens, self.strange = len(writer.letters.read(prompt)), writer.letters.strange(prompt)
+        room = writer.context
+        self.unseen = max(self.prompt_tokens - max(room // 2, 1), 0) if room and self.prompt_tokens > room else 0
         self._thread = Thread(writer.letters, how.stop)
         self._steps = writer.tokens(prompt, 1, np.random.default_rng(seed), how)
 
