@@ -44,8 +44,12 @@ from everymodel.models.generative.conditional_gan import ConditionalGAN as Condi
 from everymodel.models.generative.dcgan import DCGAN as DCGAN
 from everymodel.models.generative.gaussian_copula import GaussianCopula as GaussianCopula
 from everymodel.models.generative.lapgan import LAPGAN as LAPGAN
+from everymodel.models.generative.smote import SMOTE as SMOTE
 from everymodel.models.generative.table_diffusion import TableDiffusion as TableDiffusion
+from everymodel.models.generative.table_gan import TableGAN as TableGAN
+from everymodel.models.generative.table_vae import TableVAE as TableVAE
 from everymodel.models.generative.text_generator import TextGenerator as TextGenerator
+from everymodel.models.generative.vae import VAE as VAE
 from everymodel.models.generative.vanilla_gan import VanillaGAN as VanillaGAN
 from everymodel.models.kernel.gaussian_process import GaussianProcessClassifier as GaussianProcessClassifier
 from everymodel.models.kernel.gaussian_process import GaussianProcessRegressor as GaussianProcessRegressor

@@ -73,23 +73,23 @@ class Generator(Model):
             raise ParameterError(f"steps={steps!r} came; expected a whole number from 2 to 1000.")
         return self.told(between(self.step, a, b, steps, self.cells, condition))
 
-    def encode(self, data: Any) -> np.ndarray:
-        """(n, d) latent variables of data."""
-        return able(self.step, "encode")(self.cells(data))
+    def encode(self, data: Any, **given: Any) -> np.ndarray:
+        """(n, d) latent variables of data; condition=... says their classes where the model learnt with classes."""
+        return able(self.step, "encode")(self.cells(data), **given)
 
     def decode(self, latents: Any) -> Any:
         """Samples for latent variables (n, d)."""
         return self.told(able(self.step, "decode")(np.asarray(latents)))
 
-    def reconstruct(self, data: Any) -> Any:
+    def reconstruct(self, data: Any, **given: Any) -> Any:
         """What is left of data that is encoded and decoded again."""
-        return self.decode(self.encode(data))
+        return self.decode(self.encode(data, **given))
 
     @property
     def score_samples(self) -> Any:
         """(n,) how likely each row is (higher: more usual), where the model can say that."""
         score = able(self.step, "score_samples")
-        return lambda data: score(self.cells(data))
+        return lambda data, **given: score(self.cells(data), **given)
 
     def cells(self, data: Any) -> Any:
         """Data as the step takes them: a matrix, images, texts."""

@@ -15,7 +15,7 @@ from everymodel.core.errors import DataError, ParameterError
 from everymodel.scoring import images as cells_of_images
 from everymodel.scoring.generator import STEPS, able, between
 from everymodel.scoring.steps.generating import Sampler
-from everymodel.training.estimator import NetworkEstimator
+from everymodel.training.estimator import Classes, NetworkEstimator
 
 EPOCH = 200  # steps between two looks at the validation figures
 ENDLESS = 10**9  # steps of a run that its budget ends
@@ -153,17 +153,17 @@ class Generative(NetworkEstimator):
         """Samples on the way from a to b: seeds (of a class), latent variables, or data where the model can encode."""
         return between(self._step(), a, b, steps, self._cells, condition)
 
-    def encode(self, X: Any) -> np.ndarray:
-        """(n, d) latent variables of data."""
-        return able(self._step(), "encode")(self._cells(X))
+    def encode(self, X: Any, **given: Any) -> np.ndarray:
+        """(n, d) latent variables of data; condition=... says their classes where the model learnt with classes."""
+        return able(self._step(), "encode")(self._cells(X), **given)
 
     def decode(self, Z: Any) -> Any:
         """Samples for latent variables (n, d)."""
         return able(self._step(), "decode")(np.asarray(Z))
 
-    def reconstruct(self, X: Any) -> Any:
+    def reconstruct(self, X: Any, **given: Any) -> Any:
         """What is left of data that is encoded and decoded again."""
-        return self.decode(self.encode(X))
+        return self.decode(self.encode(X, **given))
 
     def evaluate(
         self,
@@ -221,15 +221,28 @@ class Generative(NetworkEstimator):
         check_is_fitted(self, "step_")
         return self.step_
 
-    def _length(self, default: int) -> int:
-        """Epochs of EPOCH steps: as many as `steps` asks for, or endless where only a budget is given."""
-        steps = getattr(self, "steps", None)
+    def _length(self, default: int, steps: int | None = None) -> int:
+        """Epochs of `epoch_` steps: as many as asked for, endless where only a budget is given, else `default`."""
+        steps = getattr(self, "steps", None) if steps is None else steps
         if steps is not None and steps < 1:
             raise ParameterError(f"steps={steps!r} came; it must be 1 or more.")
         if steps is None:
             steps = ENDLESS if seconds(getattr(self, "budget", None)) is not None else default
         self.epoch_ = min(EPOCH, steps)
         return math.ceil(steps / self.epoch_)
+
+
+def labels_of(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """(classes (c,), codes (n,)) of y for n rows."""
+    if y is None:
+        raise DataError("This model learns what each row is, so it needs y: fit(X, y).")
+    coding = Classes(y)
+    codes = coding.codes(y)
+    if coding.several or len(codes) != n:
+        raise DataError(f"y of shape {np.shape(y)} came for {n} rows; expected a class for each.")
+    if len(coding.labels) < 2:
+        raise DataError(f"All rows are of one class ({coding.labels[0]!r}): use a model that needs no y.")
+    return coding.labels, codes
 
 
 def fit(

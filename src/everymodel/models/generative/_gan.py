@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from everymodel.core.errors import DataError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Latent, Maker
-from everymodel.models.generative._base import Data, Generative, read
+from everymodel.models.generative._base import Data, Generative, labels_of, read
 from everymodel.scoring.steps.generating import LatentGenerator, Sampler
 from everymodel.training.blocks.written import written
-from everymodel.training.estimator import Classes, set_aside
+from everymodel.training.estimator import set_aside
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
 
@@ -65,7 +64,7 @@ class AdversarialEstimator(Generative):
         values = self._values(data)
         codes, n = None, len(values)
         if self.conditional:
-            codes = self._labels(y, n)
+            self.classes_, codes = labels_of(y, n)
         rng = np.random.default_rng(derive(seed, "held"))
         held = max(min(int(n * _HELD[0]), _HELD[1]), min(n - 1, 2))
         kept, aside = set_aside(n, held / n, rng)
@@ -111,20 +110,6 @@ class AdversarialEstimator(Generative):
     def _usual(self, data: Data) -> tuple[int, float]:
         """(rows of a step, learning rate) for these data."""
         return self.batch_size, self.learning_rate
-
-    def _labels(self, y: Any, n: int) -> np.ndarray:
-        if y is None:
-            raise DataError(f"{type(self).__name__} learns what each row is, so it needs y: fit(X, y).")
-        coding = Classes(y)
-        codes = coding.codes(y)
-        if coding.several or len(codes) != n:
-            raise DataError(f"y of shape {np.shape(y)} came for {n} rows; expected a class for each.")
-        self.classes_ = coding.labels
-        if len(self.classes_) < 2:
-            raise DataError(
-                f"All rows are of one class ({self.classes_[0]!r}): use VanillaGAN or DCGAN, which need no y."
-            )
-        return codes
 
 
 def _projection(values: torch.Tensor) -> Any:

@@ -136,7 +136,6 @@ class LatentGenerator(Sampler):
     labels : (c, f) a vector for each class, or None. shares : (c,) of the classes in the data.
     shift, spread : (p,) or (1,); low, high : (p,) or (1,) what was seen, beyond which nothing is made.
     whole : (p,) 1 where values are whole numbers. shape : (h, w, c) of images, whose numbers are then bytes.
-    encoder : from data to means and log variances (n, 2 d), where a model has one.
     """
 
     network: Layer
@@ -151,7 +150,6 @@ class LatentGenerator(Sampler):
     shares: np.ndarray | None = None
     classes: tuple[Any, ...] = ()
     shape: tuple[int, ...] = ()
-    encoder: Layer | None = None
 
     @property
     def tolerance(self) -> float:  # type: ignore[override]
@@ -197,7 +195,10 @@ class LatentGenerator(Sampler):
         latents = np.asarray(latents, dtype=np.float32)
         if latents.ndim != 2 or latents.shape[1] != self.width:
             raise DataError(f"Latent variables of shape {latents.shape} came; expected (n, {self.width}).")
-        made = self.raw(latents)
+        return self.rounded(self.raw(latents))
+
+    def rounded(self, made: np.ndarray) -> np.ndarray:
+        """Floats in the units of the data as the data are: bytes, and whole numbers where they are whole."""
         if self.shape:
             return np.rint(made).astype(np.uint8)
         if self.whole is not None and self.whole.any():
@@ -222,14 +223,6 @@ class LatentGenerator(Sampler):
         rest = (1 - t) * a[self.size :] + t * b[self.size :]
         return self.decode(np.concatenate([z, rest], axis=1))
 
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        """(n, d) means of the latent variables of data."""
-        if self.encoder is None:
-            raise self.cannot("encode", "it has no encoder. A VAE has one")
-        x = np.asarray(x, dtype=np.float64)
-        given = ((x - self.shift) / self.spread).astype(np.float32)
-        return self.encoder(given)[:, : self.size]
-
     @property
     def width(self) -> int:
         """Numbers that the network is given for a sample."""
@@ -238,7 +231,7 @@ class LatentGenerator(Sampler):
 
     # --- the file ---
 
-    _layers: ClassVar[tuple[str, ...]] = ("network", "encoder")
+    _layers: ClassVar[tuple[str, ...]] = ("network",)
 
     def spec(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         settings, arrays = Step.spec(replace(self, **dict.fromkeys(self._layers)))
