@@ -60,7 +60,8 @@ class Judge:
             torch.manual_seed(derive(seed, "judge"))
             self.net = _network(images.shape[3], 0 if self.classes is None else len(self.classes))
         if codes is not None and len(self.classes) > 1:  # type: ignore[arg-type]
-            plan = Plan(epochs=1, optimizers=Optimizer("adam", 3e-3), schedule="one_cycle", seed=seed, threads=threads)
+            adam = Optimizer("adam", 3e-3)
+            plan = Plan(1, adam, "one_cycle", channels_last=True, seed=seed, threads=threads)
             source = Endless(_tensor(images), torch.from_numpy(codes.reshape(-1)), batch=_BATCH, count=max(steps, 1))
             train(_Told(net=self.net), source, plan)
         self.net.eval()

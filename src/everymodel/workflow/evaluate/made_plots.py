@@ -97,8 +97,8 @@ def shape(one: Mapping[str, Any]) -> Figure:
 def pair(told: Mapping[str, Any]) -> Figure:
     """Two columns against one another."""
     figure, ax = _axes(4.4, 3.6)
-    ax.scatter(*_floats(told["real"]).T, s=7, color=GREY, alpha=0.6, linewidths=0, label="real")
-    ax.scatter(*_floats(told["made"]).T, s=7, color=BLUE, alpha=0.6, linewidths=0, label="made")
+    ax.scatter(*_floats(told["real"]).T, s=14, color=GREY, alpha=0.6, linewidths=0, label="real")
+    ax.scatter(*_floats(told["made"]).T, s=14, color=BLUE, alpha=0.6, linewidths=0, label="made")
     ax.set(xlabel=short(told["names"][0]), ylabel=short(told["names"][1]))
     _number_axis(ax.xaxis)
     _number_axis(ax.yaxis)

@@ -18,12 +18,12 @@ from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
-from everymodel.workflow.generate.material import Material
+from everymodel.workflow.generate.material import Material, suited
 
 # Which figure of an evaluation chooses among several models, by what they make: (name, whether higher is better).
 HEADLINES = {
     "images": ("frechet", False),
-    "rows": ("frechet", False),
+    "rows": ("c2st", False),
     "table": ("c2st", False),
     "texts": ("nats_per_character", False),
     "pieces": ("nats_per_frame", False),
@@ -62,7 +62,7 @@ def suitable(material: Material, asked: list[Card] | None) -> list[Card]:
     """
     if asked is not None:
         for card in asked:
-            if material.kind not in card.inputs:
+            if suited(material, card.inputs).kind not in card.inputs:
                 raise ParameterError(
                     f"{card.name} learns from {' or '.join(card.inputs)} data; what came is {material.words()}."
                 )
@@ -74,7 +74,7 @@ def suitable(material: Material, asked: list[Card] | None) -> list[Card]:
         return asked
     every = [c for c in catalog.for_task("generate") if material.kind in c.inputs]
     found = [c for c in every if catalog.available(c)]
-    if material.kind == "matrix" and not found:
+    if material.kind == "matrix" and not found:  # torch is not there: models of tables take numbers too
         found = [c for c in catalog.for_task("generate") if "table" in c.inputs and catalog.available(c)]
     if not found:
         missing = sorted({c.package or "" for c in every})
@@ -116,6 +116,7 @@ def fit(
     if listener is not None:
         model._listener = listener
     hook = getattr(catalog.module(card), "fit", None)
+    material = suited(material, card.inputs)
     rows, labels = material.rows, material.labels if wants_classes(card) else None
     try:
         with interruptible(seconds) as stop:
@@ -162,8 +163,11 @@ def interruptible(seconds: float | None) -> Iterator[Stop]:
             signal.signal(number, handler or signal.SIG_DFL)
 
 
-def examined(model: Any, held: Material, train: Material, *, seed: int, steps: int | None) -> dict[str, float]:
+def examined(
+    card: Card, model: Any, held: Material, train: Material, *, seed: int, steps: int | None
+) -> dict[str, float]:
     """What the model's own `evaluate` says of held-out data, given as much of this as it takes."""
+    held, train = suited(held, card.inputs), suited(train, card.inputs)
     known = inspect.signature(model.evaluate).parameters
     offered: dict[str, Any] = {"seed": seed, "steps": steps, "train": train.rows, "target": held.target}
     if held.labels is not None:
@@ -213,7 +217,7 @@ def try_all(
         try:
             one.model = fit(card, train, seconds=left, seed=seed, settings=settings, listener=listener)
             if valid is not None:
-                one.figures = examined(one.model, valid, train, seed=seed, steps=100)
+                one.figures = examined(card, one.model, valid, train, seed=seed, steps=100)
                 one.score = better(one.model._step().makes, one.figures)
         except EverymodelError as error:
             one.failed, last = str(error), error

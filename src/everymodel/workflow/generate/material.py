@@ -81,13 +81,25 @@ def material(data: Any, target: Any = None, wanted: Sequence[str] | None = None)
     ReadError, TargetError, DataError
     """
     found = _found(data, target)
-    if wanted and found.kind not in wanted:
-        if found.kind == "matrix" and "table" in wanted:
-            found = _whole(found)
-        elif found.kind == "table" and "matrix" in wanted:
-            found = _numbers(found)
-        elif found.kind == "text" and "level" in wanted:
-            found = replace(found, kind="level")
+    return found if wanted is None else suited(found, wanted)
+
+
+def suited(found: Material, wanted: Sequence[str]) -> Material:
+    """The same data as one of these kinds, where they can be; else as they are.
+
+    Raises
+    ------
+    DataError
+        when a table is to become rows of numbers and holds others.
+    """
+    if found.kind in wanted:
+        return found
+    if found.kind == "matrix" and "table" in wanted:
+        return _whole(found)
+    if found.kind == "table" and "matrix" in wanted:
+        return _numbers(found)
+    if found.kind == "text" and "level" in wanted:
+        return replace(found, kind="level")
     return found
 
 

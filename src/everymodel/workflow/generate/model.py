@@ -46,6 +46,7 @@ class GenerativeModel(Generator):
         from everymodel.workflow.generate.story import evaluation_of
 
         target = self.manifest.get("condition") if target is None and self.step.classes else target
+        data = self._columns(data, target) if self.makes == "rows" else data
         try:
             held = material(data, target, [KINDS[self.makes]])
         except TargetError:
@@ -66,6 +67,17 @@ class GenerativeModel(Generator):
             figures = own(self.step, held.rows, seed=seed)
         return evaluation_of(figures, self.makes, "data")
 
+    def _columns(self, data: Any, target: Any) -> Any:
+        """The columns that the model makes, and that of classes where it is there."""
+        from everymodel.workflow.read import read
+
+        frame = read(data).frame
+        names = [c.name for c in self.schema.features]
+        missing = [n for n in names if n not in frame.columns]
+        if missing:
+            raise DataError(f"The data lack the column {missing[0]!r}; expected {', '.join(names[:20])}.")
+        return frame[[*names, *([target] if isinstance(target, str) and target in frame.columns else [])]]
+
     def arrays(self, held: Material) -> np.ndarray:
         """Rows (n, p) in the order of the schema, or images of the size that the model makes."""
         if self.makes == "images":
@@ -73,8 +85,4 @@ class GenerativeModel(Generator):
             if bad:
                 raise DataError(f"Image {bad[0][0]} cannot be read: {bad[0][1]}.")
             return made
-        names = [c.name for c in self.schema.features]
-        missing = [n for n in names if n not in held.rows.columns]
-        if missing:
-            raise DataError(f"The data lack the column {missing[0]!r}; expected {', '.join(names[:20])}.")
-        return held.rows[names].to_numpy(np.float64)
+        return held.rows[[c.name for c in self.schema.features]].to_numpy(np.float64)

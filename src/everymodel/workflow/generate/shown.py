@@ -16,7 +16,7 @@ _TEXTS, _LETTERS, _ROWS = 4, 1200, 12
 
 
 def structure(
-    whole: Material, train: Material, held: Material | None, model: Any, best: Any, evaluation: Evaluation, seed: int
+    whole: Material, train: Material, model: Any, best: Any, evaluation: Evaluation, seed: int
 ) -> dict[str, Any]:
     """Everything beside the figures; what a kind of data does not have is left out."""
     estimator = best.model
@@ -34,7 +34,7 @@ def structure(
     if model.makes == "images":
         told |= _images(model, estimator, train, seed)
     elif model.makes in ("rows", "table"):
-        told |= _tables(model, train if held is None else held, seed)
+        told |= _tables(model, whole, seed)
     elif model.makes == "texts":
         made = model.step.sample(_TEXTS, seed=seed)
         told["texts"] = [str(t)[:_LETTERS] for t in made]
@@ -84,6 +84,7 @@ def _picture(images: np.ndarray, columns: int) -> str:
 def _tables(model: Any, real: Material, seed: int) -> dict[str, Any]:
     """Samples, and how often each value comes in real and in made data."""
     n = int(np.clip(len(real), 200, 2000))
+    real = real.take(np.random.default_rng(seed).permutation(len(real))[:5000])
     made = model.sample(n, seed=seed)
     truth = real.rows
     told: dict[str, Any] = {
@@ -104,19 +105,22 @@ def _tables(model: Any, real: Material, seed: int) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return f"{value:.6g}" if number else str(value)
 
 
 def _shape(real: Any, made: Any) -> dict[str, Any]:
     """Shares of both by bins of numbers or by levels."""
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(real) and not pd.api.types.is_bool_dtype(real) and real.nunique() > _LEVELS:
-        a, b = (v.dropna().to_numpy(float) for v in (real, pd.to_numeric(made, errors="coerce")))
-        edges = np.histogram_bin_edges(np.quantile(a, [0.005, 0.995]), _BINS) if len(a) else np.array([0.0, 1.0])
+    numbers = pd.api.types.is_numeric_dtype(real) and not pd.api.types.is_bool_dtype(real)
+    a, b = (pd.to_numeric(v, errors="coerce").dropna().to_numpy(float) if numbers else () for v in (real, made))
+    few = numbers and len(np.unique(a)) <= _LEVELS and bool((np.asarray(a) == np.floor(a)).all())
+    if numbers and len(a) and not few:
+        edges = np.histogram_bin_edges(np.quantile(a, [0.005, 0.995]), _BINS)
         shares = [np.histogram(np.clip(v, edges[0], edges[-1]), edges)[0] / max(len(v), 1) for v in (a, b)]
         return {"edges": edges.tolist(), "real": shares[0].tolist(), "made": shares[1].tolist()}
-    words = [v.astype(object).where(v.notna(), "(missing)").map(str) for v in (real, made)]
+    words = [v.astype(object).where(v.notna(), "(missing)").map(_cell) for v in (real, made)]
     levels = words[0].value_counts().index[:_LEVELS].tolist()
     shares = [w.value_counts(normalize=True).reindex(levels).fillna(0.0) for w in words]
     return {"levels": levels, "real": shares[0].tolist(), "made": shares[1].tolist()}

@@ -16,7 +16,7 @@ from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
 from everymodel.workflow.generate import choice, shown
 from everymodel.workflow.generate.codes import say
-from everymodel.workflow.generate.material import Material, divided, material
+from everymodel.workflow.generate.material import Material, divided, material, suited
 from everymodel.workflow.generate.model import GenerativeModel
 from everymodel.workflow.types import Evaluation, Listener, Metric, Problem, Progress, SearchResult, Split
 
@@ -77,8 +77,8 @@ def generate(
             raise ParameterError(f"{name}={value!r} is not there for models that make data. Leave it out.")
     asked = choice.named(models)
     with _stage("read", timing, listener):
-        wanted = None if asked is None else sorted({kind for card in asked for kind in card.inputs})
-        whole = material(data, target, wanted)
+        common = None if asked is None else [k for k in asked[0].inputs if all(k in c.inputs for c in asked)]
+        whole = material(data, target, common)
         folder, model_path = _places(out, whole.target or whole.kind, False)
     with _stage("split", timing, listener):
         findings = [*whole.source.findings, *whole.findings]
@@ -113,13 +113,13 @@ def generate(
         figures: dict[str, float] = {}
         if held is not None:
             try:
-                figures = choice.examined(best.model, held, fitted, seed=seed, steps=steps)
+                figures = choice.examined(best.card, best.model, held, fitted, seed=seed, steps=steps)
             except DataError:
                 findings.append(say("few-held-out", count=held.words()))
         evaluation = evaluation_of(figures, makes, "test")
         findings += _noticed(figures)
     with _stage("save", timing, listener):
-        plain = wrap(best.model, fitted.rows)
+        plain = wrap(best.model, suited(fitted, best.card.inputs).rows)
         model = GenerativeModel(plain.schema, plain.pack, plain.manifest)
         name = whole.target or _named(whole)
         _describe(model, whole, evaluation, findings, best, name, seed, len(fitted))
@@ -314,7 +314,7 @@ def _story(
     told["rows"] = len(whole)
     told["target"] = whole.target or ""
     told["how_to"] = _how_to(model_file, model)
-    told["structure"] = plain(shown.structure(whole, train, held, model, best, evaluation, seed))
+    told["structure"] = plain(shown.structure(whole, train, model, best, evaluation, seed))
     return told
 
 
