@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
@@ -119,6 +119,55 @@ class Classes:
         y = np.ravel(y)
         place = np.clip(np.searchsorted(self.labels, y), 0, len(self.labels) - 1)
         return np.where(self.labels[place] == y, place, -1).astype(np.int64)
+
+
+class NetworkClassifier(ClassifierMixin):
+    """The classifier's side of a network: labels become codes, probabilities become labels.
+
+    Attributes
+    ----------
+    classes_ : (k,) sorted labels. coding_ : Classes.
+    """
+
+    predict_proba: Callable[..., np.ndarray]
+
+    @property
+    def _loss(self) -> str:
+        return "sigmoid" if self.coding_.several else "softmax"
+
+    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
+        if learn:
+            self.coding_ = Classes(y)
+            self.classes_ = self.coding_.labels
+            self._outputs = len(self.classes_)
+        return self.coding_.codes(y)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row (n,), or 0/1 for each label (n, k)."""
+        shares = self.predict_proba(X)
+        return (shares > 0.5).astype(int) if self.coding_.several else self.classes_[shares.argmax(axis=1)]
+
+
+class NetworkRegressor(RegressorMixin):
+    """The regressor's side of a network: targets of mean 0 and spread 1 are learnt.
+
+    Attributes
+    ----------
+    offset_, scale_ : (t,) of the targets. many_ : whether a target of several columns came.
+    """
+
+    _loss = "square"
+
+    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
+        y = np.asarray(y, dtype=np.float64)
+        if learn:
+            self.many_ = y.ndim == 2
+        y = y.reshape(len(y), -1)
+        if learn:
+            self.offset_, spread = y.mean(axis=0), y.std(axis=0)
+            self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.offset_)), spread, 1.0)
+            self._outputs = y.shape[1]
+        return ((y - self.offset_) / self.scale_).astype(np.float32)
 
 
 def set_aside(n: int, share: float, generator: np.random.Generator, codes: np.ndarray | None = None) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 from torch.nn import functional as F
@@ -23,7 +23,7 @@ from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.network import Network
 from everymodel.training.blocks.feed import role
 from everymodel.training.blocks.graph import GraphNet, GraphPool, features
-from everymodel.training.estimator import Classes, NetworkEstimator, set_aside
+from everymodel.training.estimator import NetworkClassifier, NetworkEstimator, NetworkRegressor, set_aside
 from everymodel.training.graphs import Edges, Graphs, Neighbors, field
 from everymodel.training.objective import Objective
 from everymodel.training.optimizers import Optimizer
@@ -286,19 +286,8 @@ class GraphEstimator(NetworkEstimator):
         return tags
 
 
-class GraphClassifier(ClassifierMixin, GraphEstimator):
+class GraphClassifier(NetworkClassifier, GraphEstimator):
     """The classifier's side: classes_, predict, predict_proba."""
-
-    @property
-    def _loss(self) -> str:
-        return "sigmoid" if self.coding_.several else "softmax"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        if learn:
-            self.coding_ = Classes(y)
-            self.classes_ = self.coding_.labels
-            self._outputs = len(self.classes_)
-        return self.coding_.codes(y)
 
     def predict_proba(self, X: Any = None) -> np.ndarray:
         """Probabilities (n, k): of all nodes learnt from, of those with the ids X, or of a new Graph or table X."""
@@ -316,21 +305,8 @@ class GraphClassifier(ClassifierMixin, GraphEstimator):
         return tags
 
 
-class GraphRegressor(RegressorMixin, GraphEstimator):
+class GraphRegressor(NetworkRegressor, GraphEstimator):
     """The regressor's side: a target of mean 0 and spread 1 is learnt."""
-
-    _loss = "square"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
-        if learn:
-            self.many_ = y.ndim == 2
-        y = y.reshape(len(y), -1)
-        if learn:
-            self.offset_, width = y.mean(axis=0), y.std(axis=0)
-            self.scale_ = np.where(width > 1e-12 * (1 + np.abs(self.offset_)), width, 1.0)
-            self._outputs = y.shape[1]
-        return ((y - self.offset_) / self.scale_).astype(np.float32)
 
     def _ready(self, x: Any, n: int) -> Any:
         x, self.before_ = prepared(x, n, self.scaling)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
 
-from everymodel.models._place import codes_of
 from everymodel.models.neural._convolution import Convolutional
-from everymodel.scoring.steps.base import Step
-from everymodel.training.estimator import Classes
+from everymodel.models.neural._hooks import fit, pack, refit_parameters
+from everymodel.training.estimator import NetworkClassifier, NetworkRegressor
+
+__all__ = ["ConvolutionalClassifier", "ConvolutionalRegressor", "fit", "pack", "refit_parameters"]
 
 CARD = {
     "name": "convolutional",
@@ -159,7 +158,7 @@ CARD = {
 }
 
 
-class ConvolutionalClassifier(ClassifierMixin, Convolutional):
+class ConvolutionalClassifier(NetworkClassifier, Convolutional):
     """A residual convolutional network for classes (softmax) or for several labels at once (a sigmoid each).
 
     A first layer of fixed filters makes neighbouring pixels uncorrelated (whitening); stages of convolutions, each at
@@ -202,26 +201,10 @@ class ConvolutionalClassifier(ClassifierMixin, Convolutional):
     True
     """
 
-    @property
-    def _loss(self) -> str:
-        return "sigmoid" if self.coding_.several else "softmax"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        if learn:
-            self.coding_ = Classes(y)
-            self.classes_ = self.coding_.labels
-            self._outputs = len(self.classes_)
-        return self.coding_.codes(y)
-
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k) in the order of classes_."""
         answers = self._answers(X)
         return self.step().answered(answers)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row (n,), or 0/1 for each label (n, k)."""
-        shares = self.predict_proba(X)
-        return (shares > 0.5).astype(int) if self.coding_.several else self.classes_[shares.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -230,7 +213,7 @@ class ConvolutionalClassifier(ClassifierMixin, Convolutional):
         return tags
 
 
-class ConvolutionalRegressor(RegressorMixin, Convolutional):
+class ConvolutionalRegressor(NetworkRegressor, Convolutional):
     """A residual convolutional network for numbers: see ConvolutionalClassifier for inputs and parameters.
 
     The target is standardised, the loss is squared error. Where in an image something is counts (the last map goes
@@ -248,18 +231,6 @@ class ConvolutionalRegressor(RegressorMixin, Convolutional):
     """
 
     _head = "flat"
-    _loss = "square"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
-        if learn:
-            self.many_ = y.ndim == 2
-        y = y.reshape(len(y), -1)
-        if learn:
-            self.offset_, spread = y.mean(axis=0), y.std(axis=0)
-            self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.offset_)), spread, 1.0)
-            self._outputs = y.shape[1]
-        return ((y - self.offset_) / self.scale_).astype(np.float32)
 
     def predict(self, X: Any) -> np.ndarray:
         """Answers (n,), or (n, t) for a target of several columns."""
@@ -271,30 +242,3 @@ class ConvolutionalRegressor(RegressorMixin, Convolutional):
         tags.target_tags.multi_output = True
         tags.input_tags.three_d_array = True
         return tags
-
-
-def fit(
-    model: Any,
-    X: np.ndarray,
-    y: np.ndarray,
-    *,
-    valid: tuple[np.ndarray, np.ndarray] | None = None,
-    stop: Callable[[], bool] | None = None,
-    threads: int = 1,
-    native: Sequence[int] = (),
-) -> Any:
-    """Train on images (n, h, w, c); keep the best epoch on `valid`, end early when `stop` says so."""
-    return model.train(X, y, valid, stop, threads)
-
-
-def refit_parameters(model: Any) -> dict[str, Any]:
-    """As many passes as led to the kept weights, over all rows."""
-    return {"epochs": model.epochs_, "validation_fraction": 0.0}
-
-
-def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step."""
-    if model._loss != "softmax":
-        return model.step()
-    codes, k = codes_of(model, n_classes)
-    return model.step(codes.astype(np.int32), k) if len(codes) != k else model.step()

@@ -10,11 +10,14 @@ import torch
 from torch.nn import functional as F
 
 from everymodel.core.errors import DataError, TargetError
+from everymodel.models.neural._hooks import fit
 from everymodel.models.neural._pixelwise import Pixelwise, moved
 from everymodel.scoring.pixelwise import average_precision, things
 from everymodel.scoring.steps.base import Step
 from everymodel.training.blocks.convolution import UNet
 from everymodel.training.objective import Objective
+
+__all__ = ["DetectionNetwork", "fit", "pack"]
 
 CARD = {
     "name": "detection",
@@ -285,13 +288,6 @@ class _Points(Objective):
             loss = loss + (at[:, :2] - size.log()).abs().sum() / count
             loss = loss + (torch.sigmoid(at[:, 2:]) - (centre - cell)).abs().sum() / count
         return {"net": loss}
-
-
-def fit(
-    model: Any, X: Any, y: Any, *, valid: Any = None, stop: Any = None, threads: int = 1, native: Any = ()
-) -> DetectionNetwork:
-    """Train on images and things; keep the best epoch on `valid`, end early when `stop` says so."""
-    return model.train(X, y, valid, stop, threads)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

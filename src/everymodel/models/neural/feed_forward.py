@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
 
-from everymodel.models._place import codes_of
 from everymodel.models.neural._feed import FeedForward
-from everymodel.scoring.steps.base import Step
-from everymodel.training.estimator import Classes
+from everymodel.models.neural._hooks import pack
+from everymodel.training.estimator import NetworkClassifier, NetworkRegressor
+
+__all__ = ["FeedForwardClassifier", "FeedForwardRegressor", "fit", "held_out", "pack", "refit_parameters"]
 
 CARD = {
     "name": "feed_forward",
@@ -164,7 +164,7 @@ CARD = {
 }
 
 
-class FeedForwardRegressor(RegressorMixin, FeedForward):
+class FeedForwardRegressor(NetworkRegressor, FeedForward):
     """A feed-forward network for numbers: see FeedForwardClassifier for recipes and parameters.
 
     The target is standardised, the loss is squared error, and answers stay within the targets seen.
@@ -177,19 +177,6 @@ class FeedForwardRegressor(RegressorMixin, FeedForward):
     True
     """
 
-    _loss = "square"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
-        if learn:
-            self.many_ = y.ndim == 2
-        y = y.reshape(len(y), -1)
-        if learn:
-            self.offset_, spread = y.mean(axis=0), y.std(axis=0)
-            self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.offset_)), spread, 1.0)
-            self._outputs = y.shape[1]
-        return ((y - self.offset_) / self.scale_).astype(np.float32)
-
     def _limits(self, Y: np.ndarray) -> None:
         self.low_, self.high_ = Y.min(axis=0).astype(np.float64), Y.max(axis=0).astype(np.float64)
 
@@ -199,7 +186,7 @@ class FeedForwardRegressor(RegressorMixin, FeedForward):
         return answer.reshape(len(answer), -1) if self.many_ else answer
 
 
-class FeedForwardClassifier(ClassifierMixin, FeedForward):
+class FeedForwardClassifier(NetworkClassifier, FeedForward):
     """A feed-forward network for classes (softmax) or for several labels at once (a sigmoid each).
 
     recipe="table": numbers centred at their median, scaled by their quartiles and bent softly towards +-3, each beside
@@ -237,25 +224,9 @@ class FeedForwardClassifier(ClassifierMixin, FeedForward):
     [False, True]
     """
 
-    @property
-    def _loss(self) -> str:
-        return "sigmoid" if self.coding_.several else "softmax"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        if learn:
-            self.coding_ = Classes(y)
-            self.classes_ = self.coding_.labels
-            self._outputs = len(self.classes_)
-        return self.coding_.codes(y)
-
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k) in the order of classes_."""
         return self._answers(X)
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row (n,), or 0/1 for each label (n, k)."""
-        shares = self.predict_proba(X)
-        return (shares > 0.5).astype(int) if self.coding_.several else self.classes_[shares.argmax(axis=1)]
 
 
 def fit(
@@ -285,11 +256,3 @@ def held_out(model: Any, X: np.ndarray) -> np.ndarray | None:
         return model.held_
     held = np.clip(model.held_, model.low_, model.high_)
     return (held * model.scale_ + model.offset_)[:, slice(None) if model.many_ else 0]
-
-
-def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step."""
-    if model._loss != "softmax":
-        return model.step()
-    codes, k = codes_of(model, n_classes)
-    return model.step(codes.astype(np.int32), k) if len(codes) != k else model.step()

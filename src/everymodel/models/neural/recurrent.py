@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
 
-from everymodel.models._place import codes_of
+from everymodel.models.neural._hooks import fit, pack, refit_parameters
 from everymodel.models.neural._sequences import Sequences
-from everymodel.scoring.steps.base import Step
-from everymodel.training.estimator import Classes
+from everymodel.training.estimator import NetworkClassifier, NetworkRegressor
+
+__all__ = ["RecurrentClassifier", "RecurrentRegressor", "fit", "pack", "refit_parameters"]
 
 CARD = {
     "name": "recurrent",
@@ -203,7 +202,7 @@ CARD = {
 }
 
 
-class RecurrentClassifier(ClassifierMixin, Sequences):
+class RecurrentClassifier(NetworkClassifier, Sequences):
     """A recurrent network for classes of texts or series (LSTM, GRU or vanilla; one- or bidirectional).
 
     X is a list of texts, a list of lists of tokens, a list of series (T_i, p) of any lengths, an array (n, T, p), or a
@@ -241,28 +240,12 @@ class RecurrentClassifier(ClassifierMixin, Sequences):
     ['yes', 'no']
     """
 
-    @property
-    def _loss(self) -> str:  # type: ignore[override]
-        return "sigmoid" if self.coding_.several else "softmax"
-
-    def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        if learn:
-            self.coding_ = Classes(y)
-            self.classes_ = self.coding_.labels
-            self._outputs = len(self.classes_)
-        return self.coding_.codes(y)
-
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities (n, k) in the order of classes_."""
         return self._answers(X)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row (n,), or 0/1 for each label (n, k)."""
-        shares = self.predict_proba(X)
-        return (shares > 0.5).astype(int) if self.coding_.several else self.classes_[shares.argmax(axis=1)]
 
-
-class RecurrentRegressor(RegressorMixin, Sequences):
+class RecurrentRegressor(NetworkRegressor, Sequences):
     """A recurrent network for numbers: see RecurrentClassifier for X and the parameters.
 
     The target is standardised, the loss is squared error.
@@ -275,46 +258,10 @@ class RecurrentRegressor(RegressorMixin, Sequences):
     True
     """
 
-    _loss = "square"
-
     def _targets(self, y: Any, learn: bool = True) -> np.ndarray:
-        y = np.asarray(y, dtype=np.float64)
-        if learn:
-            self.many_ = y.ndim == 2 and y.shape[1] > 1
-        y = y.reshape(len(y), -1)
-        if learn:
-            self.offset_, spread = y.mean(axis=0), y.std(axis=0)
-            self.scale_ = np.where(spread > 1e-12 * (1 + np.abs(self.offset_)), spread, 1.0)
-            self._outputs = y.shape[1]
-        return ((y - self.offset_) / self.scale_).astype(np.float32)
+        y = np.asarray(y)
+        return super()._targets(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, learn)
 
     def predict(self, X: Any) -> np.ndarray:
         """Answers (n,), or (n, t) for a target of several columns."""
         return self._answers(X)
-
-
-def fit(
-    model: Any,
-    X: Any,
-    y: np.ndarray,
-    *,
-    valid: tuple[Any, np.ndarray] | None = None,
-    stop: Callable[[], bool] | None = None,
-    threads: int = 1,
-    native: Sequence[int] = (),
-) -> Any:
-    """Train on cells (n,) of texts or series; keep the best epoch on `valid`, end early when `stop` says so."""
-    return model.train(X, y, valid, stop, threads)
-
-
-def refit_parameters(model: Any) -> dict[str, Any]:
-    """As many passes as led to the kept weights, over all rows."""
-    return {"epochs": model.epochs_, "validation_fraction": 0.0}
-
-
-def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step that takes raw cells."""
-    if model._loss != "softmax":
-        return model.step()
-    codes, k = codes_of(model, n_classes)
-    return model.step(codes.astype(np.int32), k) if len(codes) != k else model.step()

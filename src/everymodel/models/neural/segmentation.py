@@ -10,11 +10,14 @@ import torch
 from torch.nn import functional as F
 
 from everymodel.core.errors import DataError, TargetError
+from everymodel.models.neural._hooks import fit
 from everymodel.models.neural._pixelwise import Pixelwise, moved
 from everymodel.scoring.pixelwise import masks, nearest, overlap_of_areas, shares
 from everymodel.scoring.steps.base import Step
 from everymodel.training.blocks.convolution import UNet
 from everymodel.training.objective import Objective
+
+__all__ = ["SegmentationNetwork", "fit", "pack"]
 
 CARD = {
     "name": "segmentation",
@@ -232,13 +235,6 @@ class _Areas(Objective):
             overlap = ((2 * both + 1) / (all_ + 1) * here).sum() / here.sum().clamp(min=1)
             loss = (1 - self.dice) * loss + self.dice * (1 - overlap)
         return {"net": loss}
-
-
-def fit(
-    model: Any, X: Any, y: Any, *, valid: Any = None, stop: Any = None, threads: int = 1, native: Any = ()
-) -> SegmentationNetwork:
-    """Train on images and masks; keep the best epoch on `valid`, end early when `stop` says so."""
-    return model.train(X, y, valid, stop, threads)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from everymodel.models.neural._cells import learn_tokens
+from everymodel.models.neural._hooks import fit, refit_parameters
 from everymodel.models.neural._tagging import TagFit, TagNet, allowed, grouped, learnt, matched, sentences, sources
 from everymodel.scoring.layers.tokens import distinct
 from everymodel.scoring.spans import scheme_of, span_scores
@@ -16,6 +17,8 @@ from everymodel.scoring.steps.base import Step
 from everymodel.training.blocks.recurrence import Recurrence, WordVectors
 from everymodel.training.blocks.tagging import CRF
 from everymodel.training.estimator import NetworkEstimator, set_aside
+
+__all__ = ["SequenceTagger", "fit", "pack", "refit_parameters"]
 
 CARD = {
     "name": "sequence_tagger",
@@ -300,25 +303,6 @@ class SequenceTagger(NetworkEstimator):
         table : a DataFrame or a dict of columns. Sentences come in the order of their first row, words in theirs.
         """
         return grouped(table, sentence, word, tag)
-
-
-def fit(
-    model: Any,
-    X: Any,
-    y: Any,
-    *,
-    valid: tuple[Any, Any] | None = None,
-    stop: Callable[[], bool] | None = None,
-    threads: int = 1,
-    native: Sequence[int] = (),
-) -> Any:
-    """Train on sentences; keep the best epoch on `valid`, end early when `stop` says so."""
-    return model.train(X, y, valid, stop, threads)
-
-
-def refit_parameters(model: Any) -> dict[str, Any]:
-    """As many passes as led to the kept weights, over all sentences."""
-    return {"epochs": model.epochs_, "validation_fraction": 0.0}
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

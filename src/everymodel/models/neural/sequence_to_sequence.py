@@ -11,6 +11,7 @@ import torch
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.seeds import derive
 from everymodel.models.neural._cells import learn_tokens
+from everymodel.models.neural._hooks import fit
 from everymodel.models.neural._writing import Write, WritingNet, cells_of
 from everymodel.scoring.layers.tokens import PAD, Signals, Tokens, TokenVectors, as_series
 from everymodel.scoring.steps.base import Step
@@ -20,6 +21,8 @@ from everymodel.training.blocks.written import array
 from everymodel.training.estimator import NetworkEstimator, set_aside
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Ragged
+
+__all__ = ["SequenceToSequence", "fit", "pack"]
 
 CARD = {
     "name": "sequence_to_sequence",
@@ -339,20 +342,6 @@ class SequenceToSequence(NetworkEstimator):
         return Translating(
             reader, self.net_.reader.layer(), writer, self.tokens_, self._joined, bool(self.copy_unknown)
         )
-
-
-def fit(
-    model: Any,
-    X: Any,
-    y: Any,
-    *,
-    valid: tuple[Any, Any] | None = None,
-    stop: Callable[[], bool] | None = None,
-    threads: int | None = None,
-    native: Any = (),
-) -> Any:
-    """Train on cells (n,); keep the best epoch on `valid`, end early when `stop` says so."""
-    return model.train(X, y, valid, stop, threads)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

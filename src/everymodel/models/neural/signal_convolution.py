@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from everymodel.models.neural import convolutional
+from everymodel.models.neural._hooks import fit, pack, refit_parameters
 from everymodel.models.neural._images import is_cells, listed
 from everymodel.models.neural.convolutional import ConvolutionalClassifier, ConvolutionalRegressor
-from everymodel.scoring.steps.base import Step
+
+__all__ = ["SignalConvolutionClassifier", "SignalConvolutionRegressor", "fit", "pack", "refit_parameters"]
 
 CARD = {
     "name": "signal_convolution",
@@ -149,12 +150,3 @@ class SignalConvolutionRegressor(ConvolutionalRegressor):
     @property
     def _rate(self) -> int | None:
         return self.rate_
-
-
-fit = convolutional.fit
-refit_parameters = convolutional.refit_parameters
-
-
-def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step."""
-    return convolutional.pack(model, n_classes)
