@@ -169,6 +169,7 @@ def test_the_file_answers_with_numpy_alone(run, tmp_path):
         {"horizon": 5},
         {"season": -1},
         {"levels": [0.5]},
+        {"swell": 7},
         {"widths": "wide"},
         {"frequency": {"unit": "month", "step": 0, "origin": 0.0, "end": False}},
         {"frequency": {"unit": "moon", "step": 1, "origin": 0.0, "end": False}},

@@ -69,6 +69,8 @@ class Forecaster(Model):
             width = np.asarray(told["widths"], dtype=np.float64)
             if width.shape != (len(told["levels"]), told["horizon"]) or not np.isfinite(width).all():
                 raise ModelFileError("The model file is damaged: the intervals of its forecasts have a wrong shape.")
+            if not 0 <= float(told.get("swell", 0.0)) <= 1:
+                raise ModelFileError("The model file is damaged: how its bounds grow with the level is impossible.")
             Frequency(**told["frequency"])
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ModelFileError):
@@ -162,7 +164,9 @@ class Forecaster(Model):
             made = np.concatenate([made, part], axis=1)
             longer = [np.concatenate([y, row]) for y, row in zip(longer, part, strict=True)]
         made = made[:, :horizon]
-        size = np.array([series.scale(series.tidy(y), season) for y in known])
+        power = float(self.told.get("swell", 0.0))
+        tidy = [series.tidy(y) for y in known]
+        size = np.array([series.scale(y, season) * series.swell(y, season, power) for y in tidy])
         return made, size[:, None] * self.widths(level, horizon)[None]
 
     def widths(self, level: float, horizon: int) -> np.ndarray:

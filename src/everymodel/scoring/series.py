@@ -275,6 +275,26 @@ def scale(y: np.ndarray, season: int) -> float:
     return size if size > 0 else max(abs(float(y.mean())) if len(y) else 0.0, 1e-9) * 1e-3
 
 
+def levels(y: np.ndarray, season: int) -> np.ndarray:
+    """(T,) mean size of the values of the last season (at least four) up to each place; half the usual one at least."""
+    turn = max(season, 4)
+    sums = np.concatenate([[0.0], np.cumsum(np.abs(y))])
+    ends = np.arange(1, len(y) + 1)
+    starts = np.maximum(ends - turn, 0)
+    made = (sums[ends] - sums[starts]) / (ends - starts)
+    return np.maximum(made, 0.5 * made.mean() + 1e-300)
+
+
+def swell(y: np.ndarray, season: int, power: float, known: int | None = None) -> float:
+    """How much farther than usual the series moves after its first `known` values (all), as its level has changed:
+    1 where `power` is 0, as far as the level where it is 1.
+    """
+    if power == 0 or not len(y):
+        return 1.0
+    level = levels(y, season)
+    return float((level[(known or len(y)) - 1] / level.mean()) ** power)
+
+
 def seasonal(y: np.ndarray, season: int) -> float:
     """How surely a series repeats itself after `season` steps: its autocorrelation there over what chance makes.
 

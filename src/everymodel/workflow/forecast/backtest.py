@@ -10,6 +10,7 @@ from everymodel.core.seeds import derive
 from everymodel.scoring import series
 
 MOST_ORIGINS, MOST_TRIES = 8, 600  # origins of one series; origins of all series together
+POWERS = (0.0, 0.5, 1.0)  # of the level, with which moves may grow
 
 
 @dataclass
@@ -75,8 +76,28 @@ class Tried:
         return self.look if len(np.unique(self.look)) > 1 else self.which
 
 
-def truth(values: list[np.ndarray], made: Plan, season: int) -> Tried:
-    """Everything but the answers."""
+def units(values: list[np.ndarray], season: int, power: float) -> np.ndarray:
+    """(n,) in what errors after series are counted for bounds."""
+    return np.array([series.scale(y, season) * series.swell(y, season, power) for y in values])
+
+
+def swelling(values: list[np.ndarray], season: int) -> float:
+    """The power of the level with which the moves of series grow: 0, 1/2 or 1, by the likelihood of all their moves."""
+    least = np.zeros(len(POWERS))
+    for y in values[:500]:
+        lag, turn = season if len(y) > 2 * season else 1, max(season, 4)
+        level, moves = series.levels(y, season)[turn - 1 : -lag], np.abs(y[lag:] - y[:-lag])[turn - 1 :]
+        if len(moves) < 8 or moves.mean() == 0:
+            continue
+        for k, power in enumerate(POWERS):
+            size = (level / level.mean()) ** power
+            least[k] += len(moves) * (np.log((moves / size).mean() / moves.mean()) + np.log(size).mean())
+    least[1:] += 2.0  # more than chance makes
+    return POWERS[int(least.argmin())]
+
+
+def truth(values: list[np.ndarray], made: Plan, season: int, power: float = 0.0) -> Tried:
+    """Everything but the answers. power : see `swelling`."""
     pairs = made.pairs()
     came = np.stack([values[i][o : o + made.horizon] for _, i, o in pairs])
     # Of values before the origin alone it would be a matter of luck where they hold hardly one season.
@@ -86,7 +107,10 @@ def truth(values: list[np.ndarray], made: Plan, season: int) -> Tried:
     size = np.array([sizes[i] for i in which])
     # Errors of several series are comparable in units that were known before; those of one are in any unit that stays,
     # and stays sharper so.
-    unit = size if len(sizes) == 1 else np.array([series.scale(values[i][:o], season) for _, i, o in pairs])
+    if len(sizes) == 1:
+        unit = size * np.array([series.swell(values[i], season, power, o) for _, i, o in pairs])
+    else:
+        unit = np.array([units([values[i][:o]], season, power)[0] for _, i, o in pairs])
     return Tried(np.full_like(came, np.nan), came, size, which, look, unit)
 
 

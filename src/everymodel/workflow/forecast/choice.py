@@ -21,7 +21,7 @@ from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.cells import Cells
 from everymodel.scoring.steps.combine import Mean
 from everymodel.scoring.steps.forecast import Past
-from everymodel.workflow.forecast.backtest import Plan, Tried, mean_interval, smape, truth
+from everymodel.workflow.forecast.backtest import Plan, Tried, mean_interval, smape, swelling, truth
 from everymodel.workflow.types import Listener, Progress
 
 METRICS = ("mase", "mae", "rmse", "smape")
@@ -75,6 +75,7 @@ class Chosen:
     apart: np.ndarray  # (m, h) what would have been said at each look by what all other looks choose
     baseline: np.ndarray  # (m, h) what seasonal-naive said
     candidates: list[Candidate]
+    power: float  # of the level, with which errors grow
     stopped: str = "finished"
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -134,7 +135,8 @@ def choose(
     values : the series without what is kept for the test.
     """
     positive = all(y.min() > 0 for y in values)
-    tried = truth(values, plan, season)
+    power = swelling(values, season)
+    tried = truth(values, plan, season, power)
     all_of_them = candidates(models, positive, trials)
     stopped, history, best = "finished", [], np.inf
     spent = 0.0
@@ -176,7 +178,7 @@ def choose(
     tried.said = said
     first = next((c for c in all_of_them if c.card.name == "seasonal_naive" and c.said is not None), good[0])
     assert first.said is not None
-    return Chosen(members, tried, apart, first.said, all_of_them, stopped, history)
+    return Chosen(members, tried, apart, first.said, all_of_them, power, stopped, history)
 
 
 def losses(said: np.ndarray, tried: Tried, metric: str) -> np.ndarray:

@@ -40,7 +40,8 @@ class _Test:
     half: np.ndarray
     naive: np.ndarray
     smooth: np.ndarray
-    size: np.ndarray  # (s,)
+    size: np.ndarray  # (s,) what MASE divides by
+    unit: np.ndarray  # (s,) in what errors are counted for bounds
 
 
 def consider(
@@ -118,7 +119,7 @@ def forecast(
         test = _test(known, train, test_rows, chosen, h, season, widths, seed) if len(test_rows) else None
         evaluation = _evaluation(test, chosen, plan, widths, h, seed)
         if test is not None and plan.horizon == h:  # from here on the test is one more look that no choice has seen
-            missed = np.concatenate([(test.came - test.said) / test.size[:, None], missed])
+            missed = np.concatenate([(test.came - test.said) / test.unit[:, None], missed])
             widths = backtest.widths(missed, h)
     with _stage("save", timing, listener):
         model = _model(source, known, chosen, h, season, widths, metric, evaluation, findings, seed)
@@ -209,11 +210,12 @@ def _test(
     made = [step(histories) for step in choice.steps(chosen.members, train, horizon, season, seed)]
     said = np.mean(made, axis=0)
     size = np.array([series.scale(y, season) for y in histories])
-    half = size[:, None] * widths[backtest.LEVELS.index(LEVEL)][None]
+    unit = backtest.units(histories, season, chosen.power)
+    half = unit[:, None] * widths[backtest.LEVELS.index(LEVEL)][None]
     from everymodel.scoring.steps.forecast import LastSeason, Smoothing
 
     naive, smooth = LastSeason(horizon, season)(histories), Smoothing(horizon, season)(histories)
-    return _Test(rows, came, said, half, naive, smooth, size)
+    return _Test(rows, came, said, half, naive, smooth, size, unit)
 
 
 def _evaluation(
@@ -222,7 +224,7 @@ def _evaluation(
     if test is None:
         tried = chosen.tried
         width = widths[backtest.LEVELS.index(LEVEL)][: plan.horizon]
-        made = metrics(tried.said, tried.came, tried.size, tried.size[:, None] * width, [], LEVEL, seed)
+        made = metrics(tried.said, tried.came, tried.size, tried.unit[:, None] * width, [], LEVEL, seed)
         naive = float((np.abs(tried.came - chosen.baseline) / tried.size[:, None]).mean())
         n, look = len(np.unique(tried.which)), plan.horizon
         first = headline(made, n, look, naive).replace("on the last", "in the backtest, looking ahead", 1)
@@ -288,6 +290,7 @@ def _model(
             "ids": known.ids,
             "levels": list(backtest.LEVELS),
             "widths": [[float(f"{w:.8g}") for w in row] for row in widths],
+            "swell": chosen.power,
             "floor": 0.0 if low >= 0 else None,
         },
         "provenance": {
