@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from everymodel.core.errors import CapabilityError, ParameterError
@@ -179,6 +178,8 @@ def write(
     elif makes == "images":
         with atomic_write(out) as stream:
             if out.lower().endswith(".npz"):
+                import numpy as np
+
                 np.savez_compressed(stream, samples=made)
             else:
                 stream.write(as_png(grid(made, columns)))
