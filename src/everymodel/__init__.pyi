@@ -45,6 +45,7 @@ from everymodel.models.generative.dcgan import DCGAN as DCGAN
 from everymodel.models.generative.gaussian_copula import GaussianCopula as GaussianCopula
 from everymodel.models.generative.lapgan import LAPGAN as LAPGAN
 from everymodel.models.generative.smote import SMOTE as SMOTE
+from everymodel.models.generative.srgan import SRGAN as SRGAN
 from everymodel.models.generative.table_diffusion import TableDiffusion as TableDiffusion
 from everymodel.models.generative.table_gan import TableGAN as TableGAN
 from everymodel.models.generative.table_vae import TableVAE as TableVAE

@@ -91,6 +91,22 @@ class Generator(Model):
         score = able(self.step, "score_samples")
         return lambda data, **given: score(self.cells(data), **given)
 
+    def upscale(self, images: Any, fidelity: float = 0.0) -> Any:
+        """Larger images for small ones, bytes (h, w, c): a list, or one array for one image; where the model does that.
+
+        images : an image (array, path, encoded bytes, Pillow), or several of any sizes. fidelity : 1 for the least
+        error, 0 for the most detail.
+        """
+        from everymodel.scoring.images import ImageCellError, is_image, is_path, pixels
+
+        larger = able(self.step, "upscale")
+        one = is_image(images) or is_path(images) or isinstance(images, bytes)
+        try:
+            made = larger([pixels(image) for image in ([images] if one else images)], fidelity)
+        except ImageCellError as error:
+            raise DataError(f"An image cannot be read: {error}.") from error
+        return made[0] if one else made
+
     def cells(self, data: Any) -> Any:
         """Data as the step takes them: a matrix, images, texts."""
         if self.makes == "rows" and isinstance(data, np.ndarray):

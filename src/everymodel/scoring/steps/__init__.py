@@ -21,6 +21,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "discriminant": ("quadratic_discriminant",),
     "generating": ("latent_generator", "pyramid_generator"),
     "variational": ("variational",),
+    "enhancing": ("enhancer",),
     "made_tables": ("masked_table", "copula_table", "neighbor_table", "latent_table"),
     "forecast": ("last_season", "smoothing", "autoregressive", "lagged", "past"),
     "gaussian_process": ("gaussian_process", "gaussian_process_probabilities"),

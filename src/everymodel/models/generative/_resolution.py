@@ -1,0 +1,213 @@
+"""Networks, games and patches of super-resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import everymodel.training.blocks.convolution  # noqa: F401 - how convolutions are written down
+from everymodel.core.seeds import derive
+from everymodel.models.generative._adversarial import Adversarial, generator_loss
+from everymodel.models.generative._strided import critic, started
+from everymodel.scoring.steps.enhancing import bicubic, resized
+from everymodel.training.blocks.feed import Residual
+from everymodel.training.objective import Losses, Objective
+from everymodel.training.source import Source
+
+_EPS = 1e-3  # of the pixel loss
+TURNS = 4  # quarter turns that the judge tells apart
+
+
+class Patches(Source):
+    """Pairs of patches cut at random, turned and mirrored: (small (b, 1, s, s), large (b, 1, f s, f s), which).
+
+    small, large : luminance (h, w) of bytes, the large ones `factor` times as high and wide. which : the image's number
+    times 4 plus its quarter turns.
+    """
+
+    def __init__(
+        self, small: list[np.ndarray], large: list[np.ndarray], factor: int, side: int, batch: int, count: int
+    ):
+        self.small, self.large, self.factor, self.batch, self.count = small, large, factor, batch, count
+        self.side = min(side, *(min(x.shape) for x in small))
+        area = np.array([x.size for x in small], dtype=np.float64)
+        self.chance = area / area.sum()
+        self.device = torch.device("cpu")
+
+    def move(self, device: torch.device) -> None:
+        self.device = device
+
+    def steps(self) -> int:
+        return self.count
+
+    def epoch(self, number: int, seed: int, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
+        for i in range(start, self.count):
+            rng = np.random.default_rng(derive(seed, "patches", number, i))
+            yield self._batch(rng)
+
+    def ordered(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        for i in range(8):
+            yield self._batch(np.random.default_rng(i))
+
+    def _batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, ...]:
+        s, f = self.side, self.factor
+        small = np.empty((self.batch, 1, s, s), dtype=np.float32)
+        large = np.empty((self.batch, 1, f * s, f * s), dtype=np.float32)
+        chosen = rng.choice(len(self.small), self.batch, p=self.chance)
+        turns, mirrors = rng.integers(0, TURNS, self.batch), rng.integers(0, 2, self.batch)
+        for i, (k, turn, mirror) in enumerate(zip(chosen, turns, mirrors, strict=True)):
+            image = self.small[k]
+            y, x = rng.integers(0, image.shape[0] - s + 1), rng.integers(0, image.shape[1] - s + 1)
+            pair = image[y : y + s, x : x + s], self.large[k][f * y : f * (y + s), f * x : f * (x + s)]
+            a, b = (np.rot90(p[:, ::-1] if mirror else p, turn) for p in pair)
+            small[i, 0], large[i, 0] = a, b
+        made = (
+            torch.from_numpy(small).div_(255),
+            torch.from_numpy(large).div_(255),
+            torch.from_numpy(chosen * TURNS + turns),
+        )
+        return tuple(t.to(self.device) for t in made)
+
+
+class Detail(nn.Module):
+    """Small luminance (b, 1, h, w) -> what bicubic enlargement lacks (b, 1, f h, f w).
+
+    All convolutions work on the small image; the last one gives f^2 channels that become pixels (Shi et al. 2016).
+    There is no normalisation.
+    """
+
+    def __init__(self, factor: int, width: int, blocks: int):
+        super().__init__()
+        parts: list[nn.Module] = [nn.Conv2d(1, width, 5, padding=2), nn.LeakyReLU(0.2)]
+        for _ in range(blocks):
+            body = nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(width, width, 3, padding=1)
+            )
+            started(body)
+            with torch.no_grad():
+                body[2].weight.mul_(0.3)  # type: ignore[operator]
+            parts.append(Residual(body))
+        last = nn.Conv2d(width, factor * factor, 3, padding=1)
+        started(nn.Sequential(parts[0]))
+        nn.init.normal_(last.weight, 0.0, 1e-3)
+        nn.init.zeros_(last.bias)
+        self.body = nn.Sequential(*parts, last, nn.PixelShuffle(factor))
+        self.factor = factor
+
+    def forward(self, small: torch.Tensor) -> torch.Tensor:
+        return enlarged(small, self.factor) + self.body(small)
+
+
+def enlarged(small: torch.Tensor, factor: int) -> torch.Tensor:
+    """Bicubic enlargement."""
+    h, w = small.shape[-2:]
+    rows, columns = (torch.from_numpy(bicubic(n, n * factor)).to(small) for n in (h, w))
+    return rows @ small @ columns.T
+
+
+class Pixels(Objective):
+    """Charbonnier loss, mean of sqrt((x - y)^2 + eps^2) (Lai et al. 2017): near the absolute error."""
+
+    falls = True
+
+    def __init__(self, net: Detail, held: list[tuple[np.ndarray, np.ndarray]]):
+        super().__init__(net=net)
+        self.held = held
+
+    def step(self, nets: Any, batch: Any) -> Losses:
+        return {"net": charbonnier(nets["net"](batch[0]), batch[1])}
+
+    def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
+        """Peak signal-to-noise ratio on whole images that were held out, "loss" being its negative."""
+        found = []
+        for small, large in self.held:
+            device = next(nets["net"].parameters()).device
+            x = torch.from_numpy(small.astype(np.float32) / 255)[None, None].to(device)
+            gap = nets["net"](x)[0, 0].clamp(0, 1).cpu().numpy() * 255.0 - large
+            found.append(10 * np.log10(255.0**2 / max(float((gap[4:-4, 4:-4] ** 2).mean()), 1e-9)))
+        return {"loss": -float(np.mean(found)), "psnr": float(np.mean(found))}
+
+
+def charbonnier(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    return torch.sqrt((made - real) ** 2 + _EPS**2).mean()
+
+
+class Judge(nn.Module):
+    """Large patches -> which image they are from and how they are turned; its maps say what they show."""
+
+    def __init__(self, side: int, width: int, classes: int):
+        super().__init__()
+        body, count = critic((side, side, 1), width)
+        self.body, self.last = body, nn.Linear(count, classes)
+        self.cut = 6  # modules whose output is compared: three strided convolutions
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body[: self.cut](2 * x - 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.body(2 * x - 1))
+
+
+class Recognition(Objective):
+    """Cross-entropy of the judge, on large patches."""
+
+    falls = True
+
+    def __init__(self, judge: Judge):
+        super().__init__(net=judge)
+
+    def step(self, nets: Any, batch: Any) -> Losses:
+        return {"net": F.cross_entropy(nets["net"](batch[1]), batch[2])}
+
+
+class Vivid(Adversarial):
+    """Pixels, features of the judge, and the game of a relativistic critic on large patches.
+
+    min_G  charbonnier + w_f |phi(G(x)) - phi(y)| + w_a game
+    """
+
+    def __init__(self, net: Detail, critic: nn.Module, judge: Judge, weights: tuple[float, float], **given: Any):
+        super().__init__(net, critic, **given)  # type: ignore[arg-type]
+        self.judged, self.amounts = judge.eval().requires_grad_(False), weights
+
+    def step(self, nets: Any, batch: Any) -> Losses:
+        small, real = batch[0], batch[1]
+        self.judged.to(small.device)
+        made = nets["generator"](small)
+        yield "critic", self._critic(nets["critic"], 2 * real - 1, 2 * made.detach() - 1, None)
+        scores = nets["critic"](2 * made - 1)
+        with torch.no_grad():
+            others = nets["critic"](2 * real - 1)
+            wanted = self.judged.features(real)
+        shown = (self.judged.features(made) - wanted).abs().mean() / wanted.abs().mean().clamp(min=1e-6)
+        feature, game = self.amounts
+        total = charbonnier(made, real) + feature * shown + game * generator_loss(self.loss, others, scores)
+        yield "generator", total
+
+    def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
+        """Energy of fine detail against that of real images; 1 is as much."""
+        energies = []
+        for small, real, _ in batches:
+            made = nets["generator"](small)
+            energies.append([fine(x).item() for x in (made, real)])
+        made, real = np.sum(energies, axis=0)
+        ratio = float(made / max(real, 1e-12))
+        return {"loss": abs(np.log(max(ratio, 1e-6))), "detail": ratio}
+
+
+def fine(x: torch.Tensor) -> torch.Tensor:
+    """Energy of what is lost when patches (b, 1, h, w) are halved and enlarged again."""
+    return ((x - F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")) ** 2).mean()
+
+
+def halved(image: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
+    """(small, large) luminance of bytes: the image cut to sides that the factor divides, and shrunk by bicubic."""
+    h, w = (s - s % factor for s in image.shape)
+    large = image[:h, :w]
+    small = resized(large.astype(np.float64), h // factor, w // factor)
+    return np.clip(np.rint(small), 0, 255).astype(np.uint8), large

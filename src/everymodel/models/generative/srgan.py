@@ -1,0 +1,328 @@
+"""Super-resolution: larger images with the detail that small ones lack."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from everymodel.core.clock import seconds
+from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.seeds import derive
+from everymodel.models.generative._adversarial import Critic
+from everymodel.models.generative._base import Generative, fit
+from everymodel.models.generative._resolution import Detail, Judge, Patches, Pixels, Recognition, Vivid, fine, halved
+from everymodel.models.generative._strided import critic
+from everymodel.scoring import images as cells
+from everymodel.scoring.steps.base import Step
+from everymodel.scoring.steps.enhancing import TO_YCC, Enhancer, signal_to_noise
+from everymodel.training.blocks.written import written
+from everymodel.training.optimizers import Optimizer
+
+__all__ = ["CARD", "SRGAN", "fit", "pack"]
+
+CARD = {
+    "name": "srgan",
+    "title": "Super-resolution GAN",
+    "summary": "Makes small images two to eight times as large and draws the detail that enlarging alone cannot give.",
+    "choose": "Photographs or scans that are too small, with some dozens of large ones of the same kind to learn from.",
+    "avoid": "Evidence: what it draws is likely, not seen. Ask for fidelity 1 where the least error is wanted.",
+    "gives": ["enhanced"],
+    "needs": {"package": "torch", "inputs": "image"},
+    "cost": {"scale": 0.05, "rows_power": 0.2, "columns_power": 0.5},
+    "references": [
+        "Ledig et al. (2017), Photo-realistic single image super-resolution using a generative adversarial network.",
+        "Shi et al. (2016), Real-time single image super-resolution with a sub-pixel convolutional network.",
+        "Wang et al. (2018), ESRGAN (no normalisation, interpolation of networks).",
+    ],
+    "advice": ["slow"],
+    "parameters": {
+        "factor": {
+            "type": "choice",
+            "default": 4,
+            "choices": [2, 3, 4, 8],
+            "tune": False,
+            "text": "By which both sides grow.",
+        },
+        "adversarial": {
+            "type": "bool",
+            "default": True,
+            "tune": False,
+            "text": "Whether a vivid network is trained after the faithful one.",
+        },
+        "width": {"type": "int", "default": 32, "low": 4, "high": 512, "log": True, "text": "Channels of the maps."},
+        "blocks": {"type": "int", "default": 6, "low": 1, "high": 64, "text": "Residual blocks of two convolutions."},
+        "patch": {"type": "int", "default": 24, "low": 4, "high": 256, "text": "Side of the small patches."},
+        "feature_weight": {
+            "type": "float",
+            "default": 0.05,
+            "low": 0.0,
+            "high": 100.0,
+            "text": "Weight of the loss in features of a network that tells the images apart.",
+        },
+        "game_weight": {
+            "type": "float",
+            "default": 0.005,
+            "low": 0.0,
+            "high": 100.0,
+            "text": "Weight of the game against the critic.",
+        },
+        "penalty": {},
+        "averaging": {"default": 0.01},
+        "steps": {"text": "Steps of the faithful network; none: 5,000, or as many as the budget allows."},
+        "batch_size": {"default": 16},
+        "learning_rate": {"default": 0.002},
+        "device": {},
+    },
+    "tiny": [
+        {"factor": 2, "width": 8, "blocks": 1, "patch": 8, "steps": 30, "batch_size": 4, "random_state": 0},
+        {
+            "factor": 3,
+            "adversarial": False,
+            "width": 4,
+            "blocks": 1,
+            "patch": 6,
+            "steps": 10,
+            "batch_size": 2,
+            "random_state": 1,
+        },
+    ],
+    "presets": [{}],
+    "classes": {"generator": {"class": "everymodel.models.generative.srgan:SRGAN", "tasks": ["enhance"]}},
+}
+_SHARES = {"faithful": 0.6, "judge": 0.1, "vivid": 0.3}  # of the budget
+_STEPS = 5_000
+_RIM = 4
+
+
+class SRGAN(Generative):
+    """Residual convolutions on the small image, whose channels become pixels, added to its bicubic enlargement.
+
+    Three stages: the faithful network learns the least error (SRResNet); a judge learns which image a patch is from and
+    how it is turned; the vivid network goes on from the faithful one with the features of that judge and a relativistic
+    critic. `upscale(images, fidelity)` blends the weights of the two. The networks see luminance alone, colours are
+    enlarged by bicubic; small images for the fit are made by bicubic shrinking.
+
+    Parameters
+    ----------
+    factor : 2, 3, 4 or 8. adversarial : False leaves the vivid network out.
+    width, blocks : of the network. patch : side of the small patches.
+    feature_weight, game_weight, penalty : of the vivid stage.
+    averaging : half-life of the moving average of the weights as a share of each stage; 0: none.
+    steps : of the faithful stage; the others take a sixth and a half of it.
+    batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
+
+    Attributes
+    ----------
+    step_, histories_ (by stage), history_ (of the faithful stage), faithful_, vivid_
+
+    Raises
+    ------
+    DataError, ParameterError
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_sample_image
+    >>> photo = load_sample_image("china.jpg")[:120, :160]
+    >>> model = SRGAN(factor=2, width=8, blocks=1, steps=30, adversarial=False, random_state=0).fit([photo] * 2)
+    >>> model.upscale([photo[:20, :30]])[0].shape
+    (40, 60, 3)
+    """
+
+    def __init__(
+        self,
+        factor: int = 4,
+        adversarial: bool = True,
+        width: int = 32,
+        blocks: int = 6,
+        patch: int = 24,
+        feature_weight: float = 0.05,
+        game_weight: float = 0.005,
+        penalty: float | None = None,
+        averaging: float = 0.01,
+        steps: int | None = None,
+        batch_size: int = 16,
+        learning_rate: float = 2e-3,
+        budget: float | str | None = None,
+        device: str = "auto",
+        checkpoint: str | None = None,
+        random_state: int | None = None,
+        verbose: int = 0,
+    ):
+        self.factor = factor
+        self.adversarial = adversarial
+        self.width = width
+        self.blocks = blocks
+        self.patch = patch
+        self.feature_weight = feature_weight
+        self.game_weight = game_weight
+        self.penalty = penalty
+        self.averaging = averaging
+        self.steps = steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.budget = budget
+        self.device = device
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> SRGAN:
+        """Learn from large images: arrays (h, w[, c]), paths or Pillow images, of any sizes; y is ignored.
+
+        Raises
+        ------
+        DataError
+            for images that cannot be read or are smaller than two patches; fewer than two images.
+        """
+        if self.factor not in (2, 3, 4, 8):
+            raise ParameterError(f"factor={self.factor!r} came; expected 2, 3, 4 or 8.")
+        self._seed()
+        began = time.monotonic()
+        pairs = [halved(x, self.factor) for x in _luminance(X)]
+        if len(pairs) < 2:
+            raise DataError(f"{len(pairs)} image came; expected two or more, of which one only watches.")
+        least = min(min(small.shape) for small, _ in pairs)
+        if least < 4:
+            raise DataError(f"An image has a side of less than {4 * self.factor} pixels: leave it out.")
+        if all((large == large[0, 0]).all() for _, large in pairs):
+            raise DataError("All images are of one colour, so there is nothing to learn: give images that differ.")
+        rng = np.random.default_rng(derive(self.seed_, "held"))
+        order = rng.permutation(len(pairs))
+        held = max(1, min(len(pairs) // 20, 8))
+        watching, learning = [pairs[i] for i in order[:held]], [pairs[i] for i in order[held:]]
+        with self._initial():
+            net = Detail(self.factor, self.width, self.blocks)
+            side = min(self.patch, *(min(s.shape) for s, _ in learning)) * self.factor
+            judge = Judge(side, self.width, 4 * len(learning))
+            features, count = critic((side, side, 1), self.width)
+            opponent = Critic(features, count)
+        total = seconds(self.budget)
+        self.histories_ = {}
+
+        def stage(name: str, objective: Any, share: float, batch: int, **plan: Any) -> None:
+            epochs = self._length(_STEPS, None if self.steps is None else max(int(self.steps * share), 1))
+            if total is not None:
+                mine = _SHARES if self.adversarial else {"faithful": 1.0}
+                left = total - (time.monotonic() - began)
+                rest = sum(v for k, v in mine.items() if k not in self.histories_)
+                plan["budget"] = max(left * mine[name] / rest, 0.01)
+            if self.checkpoint:
+                plan["checkpoint"] = Path(f"{self.checkpoint}.{name}")
+            small, large = zip(*learning, strict=True)
+            source = Patches(list(small), list(large), self.factor, self.patch, batch, self.epoch_)
+            given = {"stop": getattr(self, "_stop", None), "threads": getattr(self, "_threads", None)}
+            valid = Patches(list(small), list(large), self.factor, self.patch, batch, 1)
+            self.histories_[name] = self._train(
+                objective, source, valid=valid, epochs=epochs, half_life=self.averaging or None, **given, **plan
+            )
+
+        adam = Optimizer("adam", self.learning_rate)
+        stage("faithful", Pixels(net, watching), 1.0, self.batch_size, optimizers=adam, schedule="flat_cosine")
+        network = written(net.cpu().body)
+        self.faithful_, vivid, self.vivid_ = net, None, None
+        first = self.history_
+        if self.adversarial and first.stopped != "stop":
+            self.vivid_ = Detail(self.factor, self.width, self.blocks)
+            self.vivid_.load_state_dict(net.state_dict())
+            slow = {
+                "critic": Optimizer("adam", 5e-4, betas=(0.0, 0.99)),
+                "generator": Optimizer("adam", self.learning_rate / 4),
+            }
+            stage(
+                "judge",
+                Recognition(judge),
+                1 / 6,
+                self.batch_size,
+                optimizers=Optimizer("adam", 1e-3),
+                schedule="cosine",
+            )
+            amounts = (self.feature_weight, self.game_weight)
+            game = Vivid(self.vivid_, opponent, judge, amounts, penalty=self.penalty, seed=self.seed_)
+            stage("vivid", game, 0.5, self.batch_size, optimizers=slow, schedule="flat_cosine", keep_best=False)
+            vivid = written(self.vivid_.cpu().body)
+        self.history_ = first
+        self.step_ = Enhancer(network=network, factor=self.factor, vivid=vivid)
+        return self
+
+    def upscale(self, images: Any, fidelity: float = 0.0) -> Any:
+        """Images `factor` times as large, bytes (h, w, c): a list, or one array for one image.
+
+        Parameters
+        ----------
+        images : an image (array, path, Pillow), or several of any sizes.
+        fidelity : 1 for the least error, 0 for the most detail.
+        """
+        one = cells.is_image(images) or cells.is_path(images)
+        made = self._step().upscale([_read(x) for x in ([images] if one else images)], fidelity)  # type: ignore[attr-defined]
+        return made[0] if one else made
+
+    def evaluate(self, X: Any, y: Any = None, **ignored: Any) -> dict[str, float]:  # type: ignore[override]
+        """How near images that were shrunk and enlarged again come to themselves.
+
+        Returns
+        -------
+        psnr (of the faithful network), psnr_vivid, psnr_bicubic : mean peak signal-to-noise ratios of luminance in dB,
+        without a rim of 4 pixels. detail, detail_vivid : energy of fine detail against that of the images.
+        """
+        blank = {"psnr": 1.0, "psnr_vivid": 0.0, "psnr_bicubic": None}
+        told: dict[str, list[float]] = {name: [] for name in blank}
+        energy: dict[str, list[float]] = {name: [] for name in (*blank, "real")}
+        for large in _luminance(X):
+            small, large = halved(large, self.factor)
+            energy["real"].append(_fine(large))
+            for name, fidelity in blank.items():
+                step: Any = self._step()
+                made = (
+                    step.upscale([small[..., None]], fidelity or 0.0)[0][..., 0]
+                    if fidelity is not None
+                    else _plain(small, large)
+                )
+                told[name].append(signal_to_noise(made, large, _RIM))
+                energy[name].append(_fine(made))
+        figures = {name: float(np.mean(values)) for name, values in told.items()}
+        for name, word in (("psnr", "detail"), ("psnr_vivid", "detail_vivid"), ("psnr_bicubic", "detail_bicubic")):
+            figures[word] = float(np.sum(energy[name]) / np.sum(energy["real"]))
+        return figures
+
+
+def _fine(image: np.ndarray) -> float:
+    h, w = (s - s % 2 for s in image.shape)
+    x = torch.from_numpy(image[:h, :w].astype(np.float32) / 255)[None, None]
+    return float(fine(x)) * h * w
+
+
+def _plain(small: np.ndarray, large: np.ndarray) -> np.ndarray:
+    from everymodel.scoring.steps.enhancing import resized
+
+    return np.clip(np.rint(resized(small.astype(np.float64), *large.shape)), 0, 255)
+
+
+def _read(image: Any) -> np.ndarray:
+    try:
+        return cells.pixels(image)
+    except cells.ImageCellError as error:
+        raise DataError(f"An image cannot be read: {error}.") from error
+
+
+def _luminance(X: Any) -> list[np.ndarray]:
+    """(h, w) bytes of each image."""
+    if isinstance(X, np.ndarray) and X.ndim == 2:
+        raise DataError("One image came; expected several: arrays (h, w[, c]), paths or Pillow images.")
+    made = [_read(x) for x in X]
+    return [x[:, :, 0] if x.shape[2] == 1 else np.clip(np.rint(x @ TO_YCC[0]), 0, 255).astype(np.uint8) for x in made]
+
+
+def check(card: Any, model: Any) -> None:
+    """The contract of models that enlarge."""
+    from everymodel.testing.enhancing import check_enhancer
+
+    check_enhancer(card, model)
+
+
+def pack(model: Any, n_classes: int | None = None) -> Step:
+    """The numpy step that enlarges."""
+    return model._step()
