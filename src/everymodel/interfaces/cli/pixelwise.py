@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.core.files import atomic_write
 from everymodel.interfaces.cli.shell import emit, say
 from everymodel.interfaces.cli.source import write_table
-from everymodel.scoring.images import as_png
+
+if TYPE_CHECKING:
+    import numpy as np
 
 COLOURS = ((230, 60, 60), (60, 130, 230), (40, 170, 90), (240, 170, 30), (160, 80, 200), (0, 170, 180))
 
@@ -37,6 +37,8 @@ def write(model: Any, frame: Any, out: str, refused: list[str], as_json: bool, q
     names = [_name(cell, row) for row, cell in enumerate(frame[model.column].tolist())]
     pixels = list(batch.columns[model.column])
     if pictured(out):
+        from everymodel.scoring.images import as_png
+
         places = [Path(out)]
         if Path(out).is_dir():
             places = [Path(out) / f"{Path(name).stem}.png" for name in names]
@@ -96,6 +98,8 @@ def _table(model: Any, rows: list[dict[str, Any]], out: str) -> Any:
 
 def _pictures(model: Any, answers: Any, pixels: list[np.ndarray]) -> list[np.ndarray]:
     """Masks as grey images whose pixels' values are their classes; images with the boxes of things drawn in."""
+    import numpy as np
+
     made = []
     for told, image in zip(model.decide(answers), pixels, strict=True):
         if model.task == "segment":
