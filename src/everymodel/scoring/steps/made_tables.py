@@ -21,6 +21,7 @@ from everymodel.scoring.steps.base import Batch, Step, need, step
 from everymodel.scoring.steps.generating import PROOF, Sampler, slerp
 
 _SLICE = 1 << 22  # numbers that a network makes at once
+_NEAREST = 10  # rows to start from under a condition on numbers
 _DRAWN = 200_000  # latent variables of which those that fit are kept, at most
 
 
@@ -139,12 +140,17 @@ class TableSampler(Sampler):
     @classmethod
     def build(cls, settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Step:
         settings, arrays = dict(settings), dict(arrays)
-        form = read_form(settings.pop("form", None), arrays)
-        for name in cls._layers:
-            if name in settings:
-                own = {k.partition(":")[2]: arrays.pop(k) for k in list(arrays) if k.startswith(f"{name}:")}
-                settings[name] = base.read(settings[name], own)
-        return super().build({**settings, "form": form}, arrays)
+        try:
+            form = read_form(settings.pop("form", None), arrays)
+            for name in cls._layers:
+                if name in settings:
+                    own = {k.partition(":")[2]: arrays.pop(k) for k in list(arrays) if k.startswith(f"{name}:")}
+                    settings[name] = base.read(settings[name], own)
+            return super().build({**settings, "form": form}, arrays)
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
+            if isinstance(error, EverymodelError):
+                raise
+            raise ModelFileError(f"The model file is damaged: its table cannot be read ({error}).") from error
 
     def check(self) -> None:
         need(0 < len(self.form) <= MOST, "a table has no columns")
@@ -355,13 +361,10 @@ class NeighborTable(TableSampler):
         bases = rng.integers(len(self.rows), size=n)
         if asked:
             wanted = np.column_stack([asked[i] for i in sorted(asked)])
-            own = self.rows[:, sorted(asked)]
             kinds, which = np.unique(wanted, axis=0, return_inverse=True, equal_nan=True)
-            for j, kind in enumerate(kinds):  # rows that are as many of the things asked for as any
-                alike = ((own == kind) | (np.isnan(own) & np.isnan(kind))).sum(axis=1)
-                places = np.flatnonzero(alike == alike.max())
+            for j, kind in enumerate(kinds):
                 mine = np.flatnonzero(which.ravel() == j)
-                bases[mine] = rng.choice(places, len(mine))
+                bases[mine] = rng.choice(self._nearest(sorted(asked), kind), len(mine))
         beside = self.neighbors[bases, rng.integers(self.neighbors.shape[1], size=n)]
         way = rng.random(n) * (1.0 if truncation is None else min(truncation, 1.0))
         made = {}
@@ -373,6 +376,21 @@ class NeighborTable(TableSampler):
             else:
                 made[i] = np.where(rng.random(n) < way, b, a)
         return made
+
+    def _nearest(self, columns: list[int], wanted: np.ndarray) -> np.ndarray:
+        """Places of the rows that fit best to what is wanted of these columns: all that have as many of its words, or
+        where it is also numbers the few nearest."""
+        away, numbers = np.zeros(len(self.rows)), False
+        for i, value in zip(columns, wanted, strict=True):
+            x = self.rows[:, i]
+            if self.form[i].kind in ("number", "date") and not np.isnan(value):
+                spread = float(np.nanstd(x)) or 1.0
+                away += np.where(np.isnan(x), 10.0, np.minimum(np.abs(x - value) / spread, 10.0))
+                numbers = True
+            else:
+                away += 10.0 * ~((x == value) | (np.isnan(x) & np.isnan(value)))
+        few = min(_NEAREST, len(away)) - 1
+        return np.flatnonzero(away <= (np.partition(away, few)[few] if numbers else away.min()))
 
     def proof(self, seed: int) -> np.ndarray:
         i = int(np.random.default_rng(seed).integers(len(self.rows)))
