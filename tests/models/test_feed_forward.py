@@ -19,6 +19,7 @@ from everymodel.models.neural._tabular import Shape, TableNet, learn_front, seen
 from everymodel.models.neural.feed_forward import FeedForwardClassifier, FeedForwardRegressor
 from everymodel.scoring.layers import base
 from everymodel.scoring.steps.network import Network
+from everymodel.training.blocks.feed import Thinned
 
 
 def table(n: int = 120, seed: int = 0) -> np.ndarray:
@@ -43,7 +44,7 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.embedding)
 @pytest.mark.parametrize("nets", [1, 3])
 def test_numpy_answers_like_torch(shape, nets):
-    X = table()
+    X = table(300)
     front = learn_front(X, [4, 5])
     Z = seen(front, X)
     torch.manual_seed(0)
@@ -63,9 +64,9 @@ def test_numpy_answers_like_torch(shape, nets):
 
 @pytest.mark.parametrize("shape", SHAPES[:2], ids=lambda s: s.embedding)
 def test_gradients_of_the_layers_agree_with_autograd(shape):
-    X = table(20)
+    X = table(300)
     front = learn_front(X, [4, 5])
-    Z = seen(front, X)
+    Z = seen(front, X)[:20]
     torch.manual_seed(0)
     net = TableNet(front, Z, 2, shape).eval().double()
     Z[:, : len(front.numbers)] += 0.0123  # off the edges of pieces, where a slope is anybody's choice
@@ -87,7 +88,7 @@ def test_gradients_of_the_layers_agree_with_autograd(shape):
 
 
 def test_damaged_layers_are_refused():
-    X = table()
+    X = table(300)
     front = learn_front(X, [4, 5])
     net = TableNet(front, seen(front, X), 2, SHAPES[0])
     told, arrays = Network(net.layer(), precision="float64").spec()
@@ -158,6 +159,29 @@ def test_levels_decide_where_numbers_say_nothing():
 
 
 QUICK = {"epochs": 3, "hidden": (8,), "members": 2, "random_state": 0}
+
+
+def test_levels_of_few_rows_count_as_not_seen():
+    rng = np.random.default_rng(0)
+    column = np.r_[np.repeat(np.arange(10.0), 8), np.arange(100.0, 140.0), np.nan]
+    X = np.column_stack([rng.normal(size=len(column)), column])
+    front = learn_front(X, [1])
+    assert front.levels.tolist() == list(range(10))
+    codes = seen(front, np.array([[0.0, 3.0], [0.0, 120.0], [0.0, 999.0], [0.0, np.nan]]))[:, -1]
+    assert codes[0] == 3 and (codes[1:] == codes[1]).all()
+    everyone_once = np.column_stack([X[:, 0], np.arange(len(X))])
+    assert not len(learn_front(everyone_once, [1]).coded)  # a column of names says nothing
+
+
+def test_patterns_leave_out_a_share_of_each_row():
+    torch.manual_seed(0)
+    thin = Thinned(64, 0.25)
+    x = torch.ones(3, 500, 64)
+    made = thin(x)
+    assert set(made.unique().tolist()) == {0.0, float(np.float32(1 / 0.75))}
+    assert abs(float((made == 0).float().mean()) - 0.25) < 0.01
+    assert len(made.view(-1, 64).unique(dim=0)) > 700 and not torch.equal(thin(x), made)
+    assert torch.equal(thin.eval()(x), x)
 
 
 @pytest.mark.parametrize("recipe", ["table", "plain"])

@@ -12,7 +12,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from everymodel.core.errors import ParameterError
-from everymodel.models.neural._tabular import Fit, PlainNet, Shape, TableNet, flat, learn_front, seen
+from everymodel.models.neural._tabular import RARE, Fit, PlainNet, Shape, TableNet, flat, learn_front, seen
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.embeddings import Clip
 from everymodel.scoring.layers.feed import Affine, Dense, Members, Sequential
@@ -56,6 +56,8 @@ _TABLE = {
 _NUMBERS = {"embedding": "piecewise", "weight_decay": 0.1}
 # Two classes, and labels, are mostly noisy, and a network learns the noise of levels within a few epochs.
 _NOISY = {"embedding": "piecewise", "dropout": 0.4, "learning_rate": 0.004}
+# Many classes want more and longer steps: half as many rows each.
+_CLASSES = {"learning_rate": 0.02}
 # Up to so many rows: (epochs, rows per step); then the last.
 _STEPS = ((1_000, 60, 64), (5_000, 50, 128), (20_000, 40, 256), (100_000, 20, 512), (500_000, 10, 1024))
 _LAST = (5, 2048)
@@ -149,10 +151,12 @@ class FeedForward(NetworkEstimator):
             self.categorical_features or (),
             scaling="range" if self.recipe == "plain" else "robust",
             one_scale=one_scale and self.recipe == "plain",
+            rare=1 if self.recipe == "plain" else RARE,
         )
         Z = seen(self.front_, X[rows])
         usual = next((plan for most, *plan in _STEPS if len(rows) <= most), _LAST)
-        epochs, batch = self._said("epochs") or usual[0], self._said("batch_size") or usual[1]
+        few = 2 if self._loss == "softmax" and self._outputs > 2 else 1
+        epochs, batch = self._said("epochs") or usual[0], self._said("batch_size") or usual[1] // few
         if valid is not None:
             checked = self._source(self._given(valid[0]), self._targets(valid[1], learn=False), 1024)
         else:
@@ -194,7 +198,7 @@ class FeedForward(NetworkEstimator):
         if self.recipe == "plain":
             return _PLAIN.get(name)
         noisy = self._loss == "sigmoid" or (self._loss == "softmax" and self._outputs <= 2)
-        own = _NUMBERS if self._loss == "square" else _NOISY if noisy else {}
+        own = _NUMBERS if self._loss == "square" else _NOISY if noisy else _CLASSES
         return {**_TABLE, **own}.get(name)
 
     def _net(self, Z: np.ndarray) -> Any:

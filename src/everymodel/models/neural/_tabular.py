@@ -17,24 +17,25 @@ from everymodel.scoring.layers import feed
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.layers.embeddings import Tabular
 from everymodel.training.blocks.embeddings import Levels, Normed, Periodic, Piecewise
-from everymodel.training.blocks.feed import Activation, Dropout, role
+from everymodel.training.blocks.feed import Activation, Dropout, Thinned, role
 from everymodel.training.blocks.written import array
 from everymodel.training.objective import Objective
 
 HOT = 9  # columns of up to so many levels become a column for each level, others are embedded
 LEVEL_WIDTH = 8
+RARE = 5  # fewest training rows of a level that is embedded
 HALVES = 10  # fewest validation rows of which each half chooses the epoch that judges the other
 _HEATS = (0.8, 0.9, 1.0, 1.12, 1.25)  # steps by which the temperature may change from epoch to epoch
 _ROWS = 50_000  # rows from which quantiles are taken
 
 
 def learn_front(
-    X: np.ndarray, categories: Sequence[int] = (), scaling: str = "robust", one_scale: bool = False
+    X: np.ndarray, categories: Sequence[int] = (), scaling: str = "robust", one_scale: bool = False, rare: int = RARE
 ) -> Tabular:
     """What columns (n, p) look like to the network, from training rows; NaN for missing, `categories` hold levels.
 
     scaling: "robust" (median, quartiles, soft clip) or "range" (0 to 1). one_scale: all numbers share one range.
-    Columns that say nothing are left out.
+    Columns that say nothing are left out, and so are levels of fewer than `rare` rows where a column has many levels.
     """
     categories = {int(j) for j in categories}
     numbers, centre, scale, gaps, hot, hot_level, coded, levels = [], [], [], [], [], [], [], []
@@ -49,8 +50,11 @@ def learn_front(
         if not len(column):
             continue
         if j in categories:
-            own = np.unique(column)
+            own, often = np.unique(column, return_counts=True)
             if len(own) > HOT:
+                own = own[often >= rare]  # those of a few rows would be learnt by heart: they count as not seen
+                if not len(own):
+                    continue
                 coded.append(j)
                 levels.append(own)
             elif len(own) > 1:
@@ -152,7 +156,7 @@ class TableNet(nn.Module):
         sizes = [wide, *shape.hidden]
         for a, b in itertools.pairwise(sizes):
             body += [Normed(bodies, a, b), Activation(shape.activation)]
-            body += [Dropout(shape.dropout)] if shape.dropout else []
+            body += [Thinned(b, shape.dropout)] if shape.dropout else []
         self.body = nn.Sequential(*body)
         # First answers are near the mean.
         self.head = role(torch.randn(bodies, sizes[-1], outputs) * (0.1 * math.sqrt(2.0 / sizes[-1])), "last")

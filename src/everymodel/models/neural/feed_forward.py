@@ -99,12 +99,15 @@ CARD = {
             "text": "What the sums of classes are divided by; none: what suits the rows held out.",
         },
         "epochs": {"default": None, "text": "Passes over the rows; none: 60 to 5, fewer the more rows; 5 when plain."},
-        "batch_size": {"default": None, "text": "Rows per step; none: 64 to 2048 by the rows, 32 when plain."},
+        "batch_size": {
+            "default": None,
+            "text": "Rows per step; none: 64 to 2048 by the rows, half for three classes or more, 32 when plain.",
+        },
         "learning_rate": {
             "default": None,
             "low": 1e-4,
             "high": 0.1,
-            "text": "Length of the longest step; none: 0.014, 0.004 for two classes, 0.001 when plain.",
+            "text": "Length of the longest step; none: 0.014, 0.02 for classes, 0.004 for two of them, 0.001 when plain.",
         },
         "weight_decay": {
             "default": None,
@@ -190,8 +193,9 @@ class FeedForwardClassifier(NetworkClassifier, FeedForward):
     """A feed-forward network for classes (softmax) or for several labels at once (a sigmoid each).
 
     recipe="table": numbers centred at their median, scaled by their quartiles and bent softly towards +-3, each beside
-    pieces of itself between its quantiles, but for three classes or more; categories as columns or embeddings; missing
-    values inside; a few networks side by side, averaged, whose sums are normalised by the batch (which folds away);
+    pieces of itself between its quantiles, but for three classes or more; categories as columns or embeddings (of many
+    levels, those of fewer than five rows count as not seen); missing values inside; a few networks side by side,
+    averaged, whose sums are normalised by the batch (which folds away);
     AdamW under one cycle of the rate; the best epoch, and a temperature for its probabilities, by rows held out.
     recipe="plain": columns scaled to 0..1, one layer of 128 ReLU, Adam, five epochs: the network of tutorials,
     a = phi(x W + b). Every parameter left at None is the recipe's.
