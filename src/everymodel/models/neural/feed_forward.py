@@ -107,7 +107,7 @@ CARD = {
             "default": None,
             "low": 1e-4,
             "high": 0.1,
-            "text": "Length of the longest step; none: 0.014, 0.02 for classes, 0.004 for two of them, 0.001 when plain.",
+            "text": "Length of the longest step; none: 0.014, for classes 0.02, for two 0.004, 0.001 when plain.",
         },
         "weight_decay": {
             "default": None,
