@@ -101,8 +101,9 @@ class Plain(nn.Module):
         return F.cross_entropy(scores, y[:, 1:].flatten(), ignore_index=0)
 
 
-def plain(train: Pairs, valid: Pairs, test: list[str], seconds: float, embedding: int, hidden: int, batch: int = 64):
+def plain(train: Pairs, valid: Pairs, test: list[str], seconds: float, rate: float, embedding: int, hidden: int):
     """(translations of the test, CPU seconds of training, epochs)."""
+    batch = 64
     torch.manual_seed(0)
     tables = []
     for side in train:
@@ -118,7 +119,7 @@ def plain(train: Pairs, valid: Pairs, test: list[str], seconds: float, embedding
 
     pairs, checks = ([(ids(a, tables[0]), ids(b, tables[1])) for a, b in zip(*p, strict=True)] for p in (train, valid))
     net = Plain(len(tables[0]) + 4, len(tables[1]) + 4, embedding, hidden)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(net.parameters(), rate)
     spent, epochs, best, kept = 0.0, 0.0, math.inf, copy.deepcopy(net.state_dict())
     while spent < seconds:
         began = time.process_time()
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=None, help="of the training part; none: all")
     parser.add_argument("--epochs", type=int, default=6, help="of ours")
     parser.add_argument("--seconds", type=float, default=None, help="of the plain program, where it runs alone")
+    parser.add_argument("--rate", type=float, default=3e-3, help="length of the steps of the plain program")
     parser.add_argument("--embedding", type=int, default=192)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--set", nargs="*", default=[], help="parameters of ours as JSON, such as dropout=0.2")
@@ -207,7 +209,9 @@ def main() -> None:
             name = f"everymodel, {beams} {'beams' if beams > 1 else 'beam'}"
             print(f"{name:28} {bleu(said, wanted):6.2f} {given.epochs:7} {took:15.1f} {rest:16.1f}", flush=True)
     if "plain" in given.programs:
-        said, spent, epochs = plain(train, valid, test, given.seconds or took, given.embedding, given.hidden)
+        said, spent, epochs = plain(
+            train, valid, test, given.seconds or took, given.rate, given.embedding, given.hidden
+        )
         print(f"{'plain loop, greedy':28} {bleu(said, wanted):6.2f} {epochs:7.2f} {spent:15.1f}")
 
 
