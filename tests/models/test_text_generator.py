@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 
 from everymodel import TextGenerator
 from everymodel.core.errors import DataError, ModelFileError, ParameterError
@@ -279,3 +281,223 @@ def test_characters_that_were_never_seen_are_one():
     letters = Characters(("a", "b", "ß"))
     assert letters.read("abßc").tolist() == [2, 3, 4, 0] and letters.strange("abc🙂") == ["c", "🙂"]
     assert letters.text([2, 0, 4, 1]) == "aß"
+
+
+# --- checkpoints ---
+
+
+def _tokenizer(end: str = "<|endoftext|>") -> dict:
+    """Bytes, three pairs of them, and an end, as a tokenizer.json."""
+    from everymodel.models.generative._text import byte_letters
+
+    letters = byte_letters()
+    vocabulary = {letter: byte for byte, letter in letters.items()}
+    merges = [("t", "h"), ("th", "e"), (letters[32], "the")]
+    vocabulary |= {a + b: 256 + i for i, (a, b) in enumerate(merges)}
+    return {
+        "model": {"type": "BPE", "vocab": vocabulary | {end: 259}, "merges": [" ".join(m) for m in merges]},
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+        "added_tokens": [{"id": 259, "content": end, "special": True}],
+    }
+
+
+def _folder(path: Path, kind: str = "gpt2", size: int = 32, depth: int = 2) -> Path:
+    """A checkpoint with random weights."""
+    library = pytest.importorskip("safetensors.numpy")
+    rng = np.random.default_rng(0)
+    path.mkdir(exist_ok=True)
+    weights: dict[str, np.ndarray] = {}
+
+    def add(name: str, *shape: int, around: float = 0.0) -> None:
+        weights[name] = (around + 0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+    if kind == "gpt2":
+        config = {"n_embd": size, "n_head": 4, "n_layer": depth, "n_positions": 64, "vocab_size": 260}
+        config["activation_function"] = "gelu_new"
+        add("transformer.wte.weight", 260, size)
+        add("transformer.wpe.weight", 64, size)
+        for i in range(depth):
+            for name, a, b in (("attn.c_attn", size, 3 * size), ("attn.c_proj", size, size),
+                               ("mlp.c_fc", size, 4 * size), ("mlp.c_proj", 4 * size, size)):  # fmt: skip
+                add(f"transformer.h.{i}.{name}.weight", a, b)
+                add(f"transformer.h.{i}.{name}.bias", b)
+            for name in ("ln_1", "ln_2"):
+                add(f"transformer.h.{i}.{name}.weight", size, around=1.0)
+                add(f"transformer.h.{i}.{name}.bias", size)
+        add("transformer.ln_f.weight", size, around=1.0)
+        add("transformer.ln_f.bias", size)
+    else:
+        config = {"hidden_size": size, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": depth}
+        config |= {"intermediate_size": 3 * size, "max_position_embeddings": 64, "vocab_size": 260, "rope_theta": 1e4}
+        e = size // 4
+        add("model.embed_tokens.weight", 260, size)
+        add("lm_head.weight", 260, size)
+        add("model.norm.weight", size, around=1.0)
+        for i in range(depth):
+            at = f"model.layers.{i}."
+            for name, out in (("q", 4 * e), ("k", 2 * e), ("v", 2 * e)):
+                add(f"{at}self_attn.{name}_proj.weight", out, size)
+                if kind == "qwen2":
+                    add(f"{at}self_attn.{name}_proj.bias", out)
+            add(f"{at}self_attn.o_proj.weight", size, 4 * e)
+            for name, shape in (("gate", (3 * size, size)), ("up", (3 * size, size)), ("down", (size, 3 * size))):
+                add(f"{at}mlp.{name}_proj.weight", *shape)
+            add(f"{at}input_layernorm.weight", size, around=1.0)
+            add(f"{at}post_attention_layernorm.weight", size, around=1.0)
+    config["model_type"] = kind
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "tokenizer.json").write_text(json.dumps(_tokenizer()))
+    (path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
+    library.save_file(weights, path / "model.safetensors")
+    return path
+
+
+def _gpt2_by_hand(path: Path, ids: np.ndarray) -> np.ndarray:
+    """GPT-2 as its paper has it, one place after the other, for comparison."""
+    from safetensors.numpy import load_file
+
+    w = {k.removeprefix("transformer."): v.astype(np.float64) for k, v in load_file(path / "model.safetensors").items()}
+
+    def norm(x, name):
+        return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    xs = [w["wte.weight"][t] + w["wpe.weight"][i] for i, t in enumerate(ids)]
+    for layer in range(2):
+        at = f"h.{layer}."
+        three = [norm(x, f"{at}ln_1") @ w[f"{at}attn.c_attn.weight"] + w[f"{at}attn.c_attn.bias"] for x in xs]
+        q, k, v = (np.array([t.reshape(3, 4, -1)[j] for t in three]) for j in range(3))  # (t, heads, e)
+        for i in range(len(xs)):
+            seen = []
+            for h in range(4):
+                s = np.exp(k[: i + 1, h] @ q[i, h] / np.sqrt(q.shape[2]))
+                seen.append(s / s.sum() @ v[: i + 1, h])
+            xs[i] = xs[i] + np.concatenate(seen) @ w[f"{at}attn.c_proj.weight"] + w[f"{at}attn.c_proj.bias"]
+        for i, x in enumerate(xs):
+            z = norm(x, f"{at}ln_2") @ w[f"{at}mlp.c_fc.weight"] + w[f"{at}mlp.c_fc.bias"]
+            z = 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+            xs[i] = x + z @ w[f"{at}mlp.c_proj.weight"] + w[f"{at}mlp.c_proj.bias"]
+    return np.array([norm(x, "ln_f") @ w["wte.weight"].T for x in xs])
+
+
+def test_a_checkpoint_answers_as_it_should(tmp_path: Path):
+    path = _folder(tmp_path / "gpt2")
+    model = TextGenerator(base=str(path), adapt="none").fit(None)
+    ids = np.random.default_rng(0).integers(0, 259, 20)
+    wanted = _gpt2_by_hand(path, ids)
+    assert np.abs(model.step_.network(ids[None])[0] - wanted).max() < 1e-4 * np.abs(wanted).max()
+    letters = model.step_.letters
+    assert letters.read("the then<|endoftext|>ü the").tolist() == [257, 258, 110, 259, 195, 188, 258]
+    assert letters.text(letters.read("the then ü")) == "the then ü" and letters.end == 259
+    for kind in ("llama", "mistral", "qwen2"):
+        other = TextGenerator(base=str(_folder(tmp_path / kind, kind)), adapt="none").fit(None)
+        with torch.no_grad():
+            assert np.allclose(
+                other.net_(torch.from_numpy(ids)[None]).numpy(), other.step_.network(ids[None]), atol=1e-4
+            )
+        assert isinstance(other.sample(1, "the", seed=0, length=3)[0], str)
+
+
+def test_a_checkpoint_goes_on_learning_in_small_matrices(tmp_path: Path):
+    from everymodel.scoring.model import open_bytes
+    from everymodel.workflow.wrap import wrap
+
+    path, text = _folder(tmp_path / "gpt2", size=64), tiny_text(1200)
+    before = TextGenerator(base=str(path), adapt="none").fit(None)
+    model = TextGenerator(
+        base=str(path), rank=2, context=32, steps=60, batch_size=8, learning_rate=0.01, random_state=0
+    )
+    model.fit(text)
+    fresh = tiny_text(60, seed=9)
+    assert model.score_samples([fresh])[0] > 0.8 * before.score_samples([fresh])[0]  # both are below 0
+    assert 0 < model.share_ < 0.06 and "nats a token before" in model.history_.notes[-1]
+    changed = (model.net_.table - before.net_.table).abs().max()
+    assert changed == 0 and not torch.equal(model.net_.blocks[0].mix.weight, before.net_.blocks[0].mix.weight)
+    ids = np.arange(20)[None]
+    with torch.no_grad():
+        assert np.allclose(model.net_(torch.from_numpy(ids)).numpy(), model.step_.network(ids), atol=1e-4)
+    opened = open_bytes(wrap(model, text).to_bytes())
+    assert np.array_equal(opened.step.network(ids), model.step_.network(ids))
+    full = clone(model).set_params(adapt="full", steps=20).fit(["the cat", "the dog", "the mat"] * 20)
+    assert full.share_ == 1 and full.step_.documents and not torch.equal(full.net_.table, before.net_.table)
+
+
+def test_merged_matrices_answer_as_those_beside(tmp_path: Path):
+    from everymodel.training.blocks.transformer import adapt, merge
+
+    net = _net("old")
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        before = net(ids)
+        moved = adapt(net, 3)
+        assert torch.allclose(net(ids), before, atol=1e-6) and moved == sum(
+            p.numel() for p in net.parameters() if p.requires_grad
+        )
+        for p in net.parameters():
+            if p.requires_grad:
+                p.add_(0.1 * torch.randn_like(p))
+        beside = net(ids)
+        assert not torch.allclose(beside, before, atol=1e-3)
+        assert np.allclose(written(net)(ids.numpy()), beside.numpy(), atol=1e-4)
+        merge(net)
+        assert torch.allclose(net(ids), beside, atol=1e-5)
+
+
+def test_the_small_matrices_of_a_larger_network_are_a_small_share():
+    from everymodel.models.generative._checkpoint import frozen
+    from everymodel.training.blocks.transformer import adapt
+
+    blocks = [Block(256, 8, 1024, kind="gelu_tanh", turned=0, even=False, norms="layer", bias="all") for _ in range(4)]
+    net = LanguageNet(8000, 256, blocks, norm(256, "layer", 1e-5), 256, tied=True, places=64, limit=64)
+    moved = adapt(net, 4)
+    assert 0 < frozen(net) <= 0.02 and moved == 4 * 4 * (256 + 768 + 256 + 256 + 2 * (256 + 1024))
+
+
+def test_wrong_folders_are_refused_with_the_reason(tmp_path: Path):
+    def refused(folder, told):
+        with pytest.raises(DataError, match=told):
+            TextGenerator(base=str(folder), adapt="none").fit(None)
+
+    refused(tmp_path / "none", "no folder")
+    refused(tmp_path, "no config.json")
+    path = _folder(tmp_path / "gpt2")
+    weights = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").unlink()
+    refused(path, "no weights")
+    (path / "pytorch_model.bin").write_bytes(b"\x80\x04N.")
+    refused(path, "run code")
+    (path / "model.safetensors").write_bytes(weights[:-100])
+    refused(path, "cannot be read")
+    (path / "model.safetensors").write_bytes(weights)
+    config = json.loads((path / "config.json").read_text())
+    for change, told in (
+        ({"model_type": "bert"}, "of type 'bert'"),
+        ({"n_embd": 48}, "do not fit"),
+        ({"n_layer": 3}, "lacks"),
+        ({"activation_function": "mish"}, "mish"),
+        ({"vocab_size": "many"}, "do not fit"),
+    ):
+        (path / "config.json").write_text(json.dumps(config | change))
+        refused(path, told)
+    (path / "config.json").write_text(json.dumps(config))
+    (path / "tokenizer.json").write_text(json.dumps({"model": {"type": "Unigram", "vocab": []}}))
+    refused(path, "not read here")
+    (path / "tokenizer.json").write_text("{")
+    refused(path, "not JSON")
+    (path / "tokenizer.json").unlink()
+    refused(path, "no vocabulary")
+    index = {"weight_map": {"a": "../model.safetensors"}}
+    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(path, "outside")
+
+
+def test_pieces_of_words_are_learnt():
+    pytest.importorskip("tokenizers")
+    text = tiny_text(1500)
+    model = TextGenerator(tokens="bpe", vocabulary=300, width=16, depth=1, context=16, steps=60, random_state=0).fit(
+        text
+    )
+    letters = model.step_.letters
+    assert (
+        letters.size <= 300 and len(letters.read(text)) < 0.5 * len(text) and letters.text(letters.read(text)) == text
+    )
+    assert model.sample(1, "the ", seed=0, length=5)[0].startswith("the ")

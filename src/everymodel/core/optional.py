@@ -17,6 +17,7 @@ EXTRA_OF = {
     "onnxruntime": "fast",
     "gymnasium": "rl",
     "tokenizers": "text",
+    "safetensors": "text",
     "starlette": "serve",
     "uvicorn": "serve",
     "msgspec": "serve",

@@ -7,16 +7,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from everymodel.core.errors import DataError, ParameterError
 from everymodel.models.generative._base import Generative, fit
+from everymodel.models.generative._checkpoint import frozen, opened
 from everymodel.models.generative._text import Corpus, NextToken, Windows, chunks, read
 from everymodel.models.generative._text_quality import quality
+from everymodel.scoring.layers.alphabet import Alphabet
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.writing import PLAIN, ROLES, TextWriter
-from everymodel.training.blocks.transformer import Block, LanguageNet, RecurrentBlock, norm
+from everymodel.training.blocks.transformer import Block, LanguageNet, RecurrentBlock, adapt, merge, norm
 from everymodel.training.blocks.written import written
+from everymodel.training.device import choose
+from everymodel.training.loop import History
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays
 
@@ -108,6 +114,9 @@ class TextGenerator(Generative):
     dropout : share of numbers left out while learning; worth it where the text is read many times.
     steps : steps of training; None: 2,000, or as many as the budget allows. batch_size : windows of `context` tokens.
     learning_rate, weight_decay, optimizer : see `everymodel.training.optimizers`.
+    base : folder of a checkpoint in Hugging Face's form (GPT-2, Llama, Mistral, Qwen 2; weights in safetensors) that
+        goes on learning; its vocabulary and shape then count. adapt : "lora", small matrices of `rank` rows beside its
+        own (Hu et al. 2021), put into them at the end; "full", everything; "none", nothing: it answers as it is.
     validation_fraction : share of the text (its end, or some of the texts) that chooses the best weights.
     template : how a chat is written: {"system": ..., "user": ..., "assistant": ...}, each with {text}; None: lines
         "User: ..." and "Assistant: ...".
@@ -115,7 +124,7 @@ class TextGenerator(Generative):
 
     Attributes
     ----------
-    step_, net_ (torch.nn.Module), history_
+    step_, net_ (torch.nn.Module), history_, share_ (of the numbers, those that learnt)
 
     Raises
     ------
@@ -146,6 +155,9 @@ class TextGenerator(Generative):
         learning_rate: float | None = None,
         weight_decay: float = 0.0,
         optimizer: str = "muon",
+        base: str | None = None,
+        adapt: str = "lora",
+        rank: int = 8,
         validation_fraction: float = 0.05,
         template: Mapping[str, str] | None = None,
         budget: float | str | None = None,
@@ -167,6 +179,9 @@ class TextGenerator(Generative):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.optimizer = optimizer
+        self.base = base
+        self.adapt = adapt
+        self.rank = rank
         self.validation_fraction = validation_fraction
         self.template = template
         self.budget = budget
@@ -179,22 +194,41 @@ class TextGenerator(Generative):
         """Learn from a text, several texts, or the path of a file."""
         seed = self._seed()
         self._checked()
-        corpus = read(X, self.tokens, self.vocabulary, self.validation_fraction, seed)
-        context = min(self.context, max(len(corpus.ids) // 2, 4))
+        base = None if self.base is None else opened(self.base)
+        if base is not None and self.adapt == "none":
+            self.history_, self.share_, self.net_ = History(), 0.0, base.net.eval()
+            self._finish(base.alphabet, base.alphabet.end >= 0, base.alphabet.end, base.template)
+            return self
+        alphabet = None if base is None else base.alphabet
+        corpus = read(X, self.tokens, self.vocabulary, self.validation_fraction, seed, alphabet)
+        most = self.context if base is None else min(self.context, base.limit)
+        context = min(most, max(len(corpus.ids) // 2, 4))
         if context < self.context:
-            told = (
-                f"The text has {len(corpus.ids)} tokens to learn from: {context} are seen at once, not {self.context}."
-            )
-            corpus.notes.append(told)
+            why = f"text has {len(corpus.ids)} tokens to learn from" if context < most else "checkpoint sees no more"
+            corpus.notes.append(f"The {why}: {context} are seen at once, not {self.context}.")
         with self._initial():
-            net = self._build(corpus, context)
-        self._learn(net, corpus, context)
+            net = self._build(corpus, context) if base is None else base.net
+            if base is not None:
+                net.border, net.apart = (corpus.alphabet.end, True) if corpus.documents else (-1, False)
+                if self.adapt == "lora":
+                    adapt(net, self.rank)
+        self.share_ = frozen(net)
+        self._learn(net, corpus, context, base is not None)
+        merge(net)
+        self.net_ = net.cpu()
+        letters = corpus.alphabet
+        newline = letters.read("\n")
+        first = int(newline[0]) if len(newline) else 0
+        begin = letters.end if corpus.documents else first or int(np.bincount(corpus.ids[:100_000]).argmax())
+        self._finish(letters, corpus.documents, begin, None if base is None else base.template, corpus.usual)
         return self
 
-    def _learn(self, net: LanguageNet, corpus: Corpus, context: int) -> None:
+    def _learn(self, net: LanguageNet, corpus: Corpus, context: int, known: bool) -> None:
         epochs = self._length(self.default_steps)
         held = chunks(corpus.held, context)
-        rate = self.learning_rate or _RATES.get(self.optimizer, 0.1)
+        optimizer = "adamw" if known and self.optimizer == "muon" else self.optimizer
+        rate = self.learning_rate or (_LATER[self.adapt] if known else _RATES.get(optimizer, 0.1))
+        before = None if held is None or not known else _judged(net, held)
         self._train(
             NextToken(net, corpus.signs),
             Windows(corpus.ids, context, self.batch_size, self.epoch_),
@@ -204,18 +238,21 @@ class TextGenerator(Generative):
             epochs=epochs,
             schedule=_trapezoid,
             clip=1.0,
-            optimizers=Optimizer(
-                self.optimizer, rate, self.weight_decay, momentum=0.95, betas=(0.9, 0.95), aside=_ASIDE
-            ),
+            precision=_precision(self.device),
+            optimizers=Optimizer(optimizer, rate, self.weight_decay, momentum=0.95, betas=(0.9, 0.95), aside=_ASIDE),
         )
+        if before is not None and isinstance(self.history_.best_loss, float):
+            told = f"Held-out text cost {before:.3f} nats a token before, {self.history_.best_loss:.3f} after."
+            self.history_.notes.append(told)
         self.history_.notes[:0] = corpus.notes
-        self.net_ = net.cpu()
-        letters = corpus.alphabet
-        newline = letters.read("\n")
-        usual = newline[:1] if len(newline) else np.zeros(1, dtype=np.int64)
-        begin = letters.end if corpus.documents else int(usual[0]) or int(np.bincount(corpus.ids[:100_000]).argmax())
-        template = None if self.template is None else dict(self.template)
-        self.step_ = TextWriter(written(net), letters, begin, corpus.documents, corpus.usual, template)
+
+    def _finish(
+        self, letters: Alphabet, documents: bool, begin: int, template: Mapping[str, str] | None, usual: int = 300
+    ) -> None:
+        """The step that answers."""
+        form = self.template or template
+        kept = None if form is None else dict(form)
+        self.step_ = TextWriter(written(self.net_), letters, begin, documents, usual, kept)
         self.step_.check()
 
     def _build(self, corpus: Corpus, context: int) -> LanguageNet:
@@ -244,6 +281,8 @@ class TextGenerator(Generative):
         for name, least in (("width", 8), ("depth", 1), ("context", 8), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise ParameterError(f"{name}={getattr(self, name)!r} came; it must be {least} or more.")
+        if self.adapt not in _LATER:
+            raise ParameterError(f"adapt={self.adapt!r} is unknown: expected one of {', '.join(_LATER)}.")
         form = self.template
         good = form is None or (isinstance(form, Mapping) and set(form) == set(ROLES))
         if not good or (form and any(str(v).count("{text}") != 1 for v in form.values())):
@@ -292,12 +331,28 @@ class TextGenerator(Generative):
         return told | quality(made, texts, known)
 
 
+_LATER = {"lora": 1e-3, "full": 2e-4, "none": 0.0}  # rates for checkpoints that go on learning
 _ASIDE = 0.15  # factor of the rate for vectors of tokens and scores, beside Muon
 
 
 def _trapezoid(p: float) -> float:
     """A short rise, a plain, and a straight fall in the second half."""
     return max(p / 0.02, 1e-3) if p < 0.02 else min(1.0, (1 - p) / 0.5)
+
+
+def _precision(device: str) -> str:
+    """Mixed where the device multiplies numbers of 16 bits faster."""
+    where = choose(device)
+    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return "bfloat16" if where.type == "cuda" or (where.type == "cpu" and fast is not None and fast()) else "float32"
+
+
+@torch.no_grad()
+def _judged(net: LanguageNet, held: torch.Tensor) -> float:
+    """Nats a token of held-out text."""
+    net.eval()
+    losses = [F.cross_entropy(net(w[None, :-1])[0].float(), w[1:].long()).item() for w in held]
+    return float(np.mean(losses))
 
 
 def check(card: Any, model: Any) -> None:

@@ -105,7 +105,7 @@ class Block(nn.Module):
             q, k = _turn(q, cos, sin), _turn(k, cos, sin)
         if g != h:
             k, v = (a.repeat_interleave(h // g, dim=1) for a in (k, v))
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        seen = _attend(q, k, v, mask)
         x = x + self.dropout(self.out(seen.transpose(1, 2).reshape(b, t, h * self.size)))
         z = self.after(x)
         wide = self.up(z)
@@ -127,6 +127,15 @@ class Block(nn.Module):
             None if self.gate is None else written(self.gate),
             *(self.kind, float(self.turned), self.even),
         )
+
+
+def _attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Means of the values by how queries and keys agree; in float32 on a CPU, where narrower ones take longer."""
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v.to(q.dtype), attn_mask=mask, is_causal=mask is None)
+    with torch.autocast("cpu", enabled=False):
+        q, k, v = q.float(), k.float(), v.float()
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 
 def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
