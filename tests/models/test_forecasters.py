@@ -22,7 +22,7 @@ def test_contract(card, i):
 
 def test_there_are_forecasters_of_each_kind():
     names = {card.name for card in _CARDS}
-    assert {"seasonal_naive", "exponential_smoothing", "lagged_regression"} <= names
+    assert {"seasonal_naive", "exponential_smoothing", "autoregression", "lagged_regression"} <= names
 
 
 def _monthly(n: int = 120, seed: int = 0) -> np.ndarray:
@@ -32,7 +32,13 @@ def _monthly(n: int = 120, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "model", [em.ExponentialSmoothing(12), em.LaggedRegression(12), em.LaggedRegression(12, strategy="recursive")]
+    "model",
+    [
+        em.ExponentialSmoothing(12),
+        em.Autoregression(12),
+        em.LaggedRegression(12),
+        em.LaggedRegression(12, strategy="recursive"),
+    ],
 )
 def test_a_growing_season_is_forecast_better_than_by_the_naive(model):
     y = _monthly()
@@ -49,6 +55,32 @@ def test_smoothing_finds_lines_levels_and_seasons_exactly():
     season = np.tile([1.0, 4.0, 2.0, 9.0], 8)
     made = em.ExponentialSmoothing(5, season=4).fit(season + 100).predict()
     assert made == pytest.approx([101, 104, 102, 109, 101], abs=0.1)
+
+
+def test_autoregression_finds_what_it_is_made_for():
+    rng = np.random.default_rng(0)
+    e = rng.normal(size=400)
+    y = e.copy()
+    for t in range(2, 400):
+        y[t] += 1.2 * y[t - 1] - 0.8 * y[t - 2]
+    made = em.Autoregression(2, season=1).fit(y + 100).predict() - 100
+    first = 1.2 * y[-1] - 0.8 * y[-2]
+    assert made == pytest.approx([first, 1.2 * first - 0.8 * y[-1]], abs=0.3)
+    t = np.arange(60)
+    assert em.Autoregression(3, season=1).fit(5.0 + 2 * t).predict() == pytest.approx([125, 127, 129])
+    grown = em.Autoregression(3, season=1).fit(np.exp(0.1 * t)).predict()
+    assert grown == pytest.approx(np.exp(0.1 * np.arange(60, 63)), rel=1e-6)  # in logarithms it is a line
+    season = 10 + np.sin(2 * np.pi * np.arange(96) / 24) + 0.1 * rng.normal(size=96)
+    made = em.Autoregression(24, season=24).fit(season).predict()
+    assert np.abs(made - 10 - np.sin(2 * np.pi * np.arange(96, 120) / 24)).max() < 0.25
+    assert em.Autoregression(4).fit([3.0, 4.0, 2.0]).predict().tolist() == [2.0] * 4
+    assert em.Autoregression(2).fit(np.full(30, 7.0)).predict().tolist() == [7.0, 7.0]
+
+
+def test_autoregression_stays_near_where_the_series_was():
+    for y in (np.exp(np.arange(40) ** 1.5 / 10), np.r_[np.zeros(30), 1e6], -(np.arange(30.0) ** 3)):
+        made = em.Autoregression(50, season=1).fit(y).predict()
+        assert np.isfinite(made).all() and np.abs(np.log1p(np.abs(made))).max() < 3 * np.log1p(np.abs(y)).max() + 1
 
 
 def test_smoothing_of_noise_is_its_mean_and_not_its_last_value():
@@ -79,7 +111,7 @@ def test_a_window_never_runs_away():
         assert np.isfinite(made).all() and made.max() < 1e6 * y.max()
 
 
-@pytest.mark.parametrize("cls", [em.SeasonalNaive, em.ExponentialSmoothing, em.LaggedRegression])
+@pytest.mark.parametrize("cls", [em.SeasonalNaive, em.ExponentialSmoothing, em.Autoregression, em.LaggedRegression])
 def test_bad_series_are_refused_in_words(cls):
     with pytest.raises(DataError, match="no number"):
         cls(horizon=2).fit([np.nan, np.nan])

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import everymodel as em
-from everymodel import scoring
+from everymodel import catalog, scoring
 from everymodel.core.errors import (
     CapabilityError,
     DataError,
@@ -22,7 +22,7 @@ from everymodel.core.errors import (
     TargetError,
 )
 from everymodel.scoring import series
-from everymodel.workflow.forecast import backtest
+from everymodel.workflow.forecast import backtest, choice
 
 QUICK = ["seasonal_naive", "exponential_smoothing"]
 
@@ -341,6 +341,62 @@ def test_widths_hold_as_many_errors_as_promised():
     assert (np.diff(made, axis=1) >= 0).all()
     for level, width in zip(backtest.LEVELS, made, strict=True):
         assert abs((np.abs(new) <= width).mean() - level) < 0.05
+
+
+def test_a_season_is_found_in_few_turns_and_on_skew_cycles_and_not_in_noise():
+    rng = np.random.default_rng(0)
+    t = np.arange(64)
+    day = np.maximum(np.sin(2 * np.pi * t / 24), 0) + 0.05 * rng.normal(size=64)
+    assert series.season_of([day], (24,)) == 24  # less than three days
+    cycle = np.exp(3 * np.sin(2 * np.pi * np.arange(60) / 10) + 0.2 * rng.normal(size=60))
+    assert series.season_of([cycle], ()) == 10
+    walks = [np.cumsum(rng.normal(size=40)) for _ in range(60)]
+    assert sum(series.season_of([y], (12,)) > 1 for y in walks) <= 6
+
+
+def _tried(came, looks, n=1):
+    m = len(looks)
+    one = np.ones(m)
+    return backtest.Tried(np.zeros_like(came), came, one, np.arange(m) % n, np.array(looks), one)
+
+
+def test_bounds_come_from_errors_that_had_no_say_in_the_choice():
+    """Of many guesses at noise the best looks better than it is; what other looks choose does not."""
+    rng = np.random.default_rng(0)
+    came = rng.normal(size=(8, 4))
+    tried = _tried(came, list(range(8)))
+    pool = []
+    for i in range(60):
+        made = choice.Candidate(catalog.find("seasonal_naive"), {}, str(i))
+        made.said = rng.normal(size=(8, 4)) * 0.7
+        pool.append(made)
+    chosen, said, apart = choice._together(pool, tried, "mae")
+    best = np.abs(came - said).mean()
+    assert len(chosen) == 1 and np.abs(came - apart).mean() > 1.15 * best
+
+
+def test_families_near_the_best_answer_together():
+    names = ["seasonal_naive", "seasonal_naive", "exponential_smoothing", "autoregression"]
+    assert choice._near(np.array([1.2, 1.1, 1.0, 1.3]), names) == [2, 1]
+    assert choice._near(np.array([0.0, 0.0, 0.1, 0.0]), names) == [0, 3]
+
+
+def test_bounds_grow_with_the_level_where_moves_do():
+    rng = np.random.default_rng(0)
+    t = np.arange(100)
+    grows = np.exp(0.03 * t) * (1 + 0.1 * rng.normal(size=100))
+    assert backtest.swelling([grows], 1) == 1.0
+    assert backtest.swelling([50 + 0.5 * t + rng.normal(size=100)], 1) == 0.0
+    assert backtest.swelling([np.zeros(50), np.ones(3)], 1) == 0.0
+    assert series.swell(grows, 1, 1.0) > 2 * series.swell(grows, 1, 1.0, known=50) > 0
+    assert series.swell(grows, 1, 0.0) == 1.0
+    assert np.isfinite(series.swell(np.zeros(20), 1, 1.0))
+
+
+def test_a_model_asked_for_by_name_answers_alone(tmp_path):
+    run = _fit(_sales(), tmp_path, models=["exponential_smoothing"], trials=None)
+    assert [m["card"] for m in run.model.manifest["members"]] == ["exponential_smoothing"]
+    assert any(row["card"] == "seasonal_naive" for row in run.search.leaderboard)
 
 
 def test_dates_in_the_future_of_calendars():

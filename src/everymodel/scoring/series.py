@@ -362,7 +362,8 @@ def season_of(series: list[np.ndarray], usual: tuple[int, ...]) -> int:
         peaks = [k for k in range(1, most - 1) if r[k] > r[k - 1] and r[k] >= r[k + 1]]
         good = [k for k in peaks if r[k] > 0.5]
         if good:
-            found.append(max(good, key=lambda k: r[k]) + 1)
+            best = max(r[k] for k in good)
+            found.append(next(k for k in good if r[k] > 0.9 * best) + 1)  # two turns look as alike as one
     if len(found) * 2 < min(len(some), 50):
         return 1
     seasons, counts = np.unique(found, return_counts=True)
