@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,15 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import EverymodelError
+
+# By task or input: the checks of what neither reads rows nor makes images.
+_CHECKS = {
+    "enhance": "enhancing:check_enhancer",
+    "table": "tables:check_table",
+    "text": "texts:check_writer",
+    "music": "music:check_music",
+    "level": "levels:check_levels",
+}
 
 
 def tiny_rows(n: int = 240, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -40,14 +50,10 @@ def check_generator(card: Card, model: Any) -> None:
     equal samples, others differ; equal random states give equal models; the packed step and the model file sample
     alike; what a model cannot do is refused in one sentence, and so are wrong counts, seeds and classes.
     """
-    own = getattr(catalog.module(card), "check", None)
-    if own is not None:  # what neither reads rows nor images has a check of its own beside its card
-        own(card, model)
-        return
-    if "table" in card.inputs:
-        from everymodel.testing.tables import check_table
-
-        check_table(card, model)
+    special = next((v for k, v in _CHECKS.items() if k in (*card.tasks, *card.inputs)), None)
+    if special is not None:
+        module, _, function = special.partition(":")
+        getattr(importlib.import_module(f"everymodel.testing.{module}"), function)(card, model)
         return
     from sklearn.base import clone
 

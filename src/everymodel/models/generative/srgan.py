@@ -316,13 +316,6 @@ def _luminance(X: Any) -> list[np.ndarray]:
     return [x[:, :, 0] if x.shape[2] == 1 else np.clip(np.rint(x @ TO_YCC[0]), 0, 255).astype(np.uint8) for x in made]
 
 
-def check(card: Any, model: Any) -> None:
-    """The contract of models that enlarge."""
-    from everymodel.testing.enhancing import check_enhancer
-
-    check_enhancer(card, model)
-
-
 def pack(model: Any, n_classes: int | None = None) -> Step:
     """The numpy step that enlarges."""
     return model._step()

@@ -355,13 +355,6 @@ def _judged(net: LanguageNet, held: torch.Tensor) -> float:
     return float(np.mean(losses))
 
 
-def check(card: Any, model: Any) -> None:
-    """The contract of models that write texts."""
-    from everymodel.testing.texts import check_writer
-
-    check_writer(card, model)
-
-
 def pack(model: Any, n_classes: int | None = None) -> Step:
     """The numpy step that writes."""
     return model._step()
