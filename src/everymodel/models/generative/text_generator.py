@@ -26,7 +26,7 @@ from everymodel.training.loop import History
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays
 
-__all__ = ["CARD", "TextGenerator", "check", "fit", "pack"]
+__all__ = ["CARD", "TextGenerator", "fit", "pack"]
 
 CARD = {
     "name": "text_generator",
