@@ -179,6 +179,20 @@ def test_likelihoods_are_those_of_the_tokens_one_by_one():
     assert np.allclose(shares[0], shares[1])
 
 
+@pytest.mark.parametrize("n", [2, 9, 16, 17, 23, 24, 25, 40, 57])
+def test_windows_judge_each_token_once_with_half_a_context_before_it(n):
+    model = TextGenerator(width=16, depth=1, context=16, steps=3, random_state=0).fit(tiny_text(80))
+    ids = np.random.default_rng(n).integers(2, 10, n)
+    judged = {}
+    for low in sorted({0, *range(8, max(n - 16, 0), 8), max(n - 1 - 16, 0)}):
+        scores = model.step_.network(ids[None, low : min(low + 16, n - 1)])[0].astype(np.float64)
+        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        for i, row in enumerate(scores):
+            judged.setdefault(low + i + 1, row[ids[low + i + 1]])
+    assert len(judged) == n - 1
+    assert np.isclose(model.step_._judge(ids), sum(judged.values()), rtol=1e-6)
+
+
 def test_stops_and_bytes_of_characters_are_held_until_they_are_sure():
     letters = plain_bytes()
     thread = Thread(letters, ["STOP"])

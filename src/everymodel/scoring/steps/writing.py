@@ -22,6 +22,7 @@ from everymodel.scoring.steps.generating import PROOF, Sampler
 
 LONGEST = 100_000  # tokens of one sample
 _TOGETHER = 64  # texts that are written side by side
+_STEPS = 512  # tokens of a prompt or a text that are read at once
 _SEEN = 24  # tokens that a file is checked with
 PLAIN = {"system": "{text}\n\n", "user": "User: {text}\n", "assistant": "Assistant: {text}\n"}
 ROLES = tuple(PLAIN)
@@ -161,9 +162,9 @@ class TextWriter(Sampler):
         if room and len(ids) > room:
             ids = ids[-max(room // 2, 1) :]
         reading = self.net.start()
-        for low in range(0, len(ids) - 512, 512):
-            self.net.advance(ids[None, low : low + 512], reading)
-        rest = (len(ids) - 1) // 512 * 512
+        rest = (len(ids) - 1) // _STEPS * _STEPS
+        for low in range(0, rest, _STEPS):
+            self.net.advance(ids[None, low : low + _STEPS], reading)
         return reading, self.net.advance(ids[None, rest:], reading)
 
     # --- likelihood ---
@@ -192,23 +193,28 @@ class TextWriter(Sampler):
         return made
 
     def _judge(self, ids: np.ndarray) -> float:
-        total, n = 0.0, len(ids) - 1
+        """Log-likelihood of ids (t,) but the first."""
+        n = len(ids) - 1
         if n < 1:
             return 0.0
-        window = self.context or 256
-        reading = self.net.start()
-        at = 0
-        while at < n:
-            low = at if not self.context or at == 0 else at - window // 2
-            if self.context:
-                reading = self.net.start()
-            high = min(low + window, n)
-            scores = self.net.advance(ids[None, low:high], reading, last=False)[0, at - low :]
-            scores = scores.astype(np.float64)
-            scores -= scores.max(axis=1, keepdims=True)
-            wanted = scores[np.arange(high - at), ids[at + 1 : high + 1]]
-            total += float((wanted - np.log(np.exp(scores).sum(axis=1))).sum())
-            at = high
+        net, window = self.net, self.context
+        if not window:  # read on and on, with a memory
+            reading, total = net.start(), 0.0
+            for low in range(0, n, _STEPS):
+                scores = net.advance(ids[None, low : min(low + _STEPS, n)], reading, last=False)
+                total += _found(scores, ids[None, low + 1 : low + 1 + scores.shape[1]])
+            return total
+        total = _found(net(ids[None, : min(window, n)]), ids[None, 1 : min(window, n) + 1])
+        half = max(window // 2, 1)
+        starts = np.arange(window - half, n - window + 1, half)  # of windows of which the last `half` are new
+        for low in range(0, len(starts), 16):
+            places = starts[low : low + 16, None] + np.arange(window)
+            new = window - half
+            total += _found(net(ids[places])[:, new:], ids[places[:, new:] + 1])
+        judged = min(window, n) if not len(starts) else int(starts[-1]) + window
+        if judged < n:
+            low = max(n - window, 0)
+            total += _found(net(ids[None, low:n])[:, judged - low :], ids[None, judged + 1 : n + 1])
         return total
 
     def proof(self, seed: int) -> np.ndarray:
@@ -409,6 +415,14 @@ class Stream:
         piece = self._thread.rest()
         if piece:
             yield piece
+
+
+def _found(scores: np.ndarray, wanted: np.ndarray) -> float:
+    """Sum of the log-probabilities of what came (b, t), by scores (b, t, v)."""
+    scores = scores.astype(np.float64)
+    scores -= scores.max(axis=-1, keepdims=True)
+    sums = np.log(np.exp(scores).sum(axis=-1))
+    return float((np.take_along_axis(scores, wanted[..., None], axis=-1)[..., 0] - sums).sum())
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int | None:
