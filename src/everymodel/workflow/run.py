@@ -29,6 +29,7 @@ from everymodel.core.schema import FREE_TASKS, SERIES_TASKS, TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
+from everymodel.workflow import augment as augmented
 from everymodel.workflow import partly
 from everymodel.workflow.automl import search, warm_up
 from everymodel.workflow.model import Model
@@ -125,6 +126,7 @@ def fit(
     components: int | None = None,
     horizon: int | None = None,
     nodes: Any = None,
+    augment: bool = False,
 ) -> Run:
     """From a table to a chosen, honestly tested model.
 
@@ -162,6 +164,8 @@ def fit(
         several; chosen by itself where a table holds nothing else).
     nodes : `data` is a table of edges (two columns of ids), and this a table of its nodes (a column of ids, `target`,
         and what else is known of each); nodes without a label are answered too, in `run.tables["nodes"]`.
+    augment : also try whether rows made of the training part (rarer classes first) help the best model; it learns from
+        them where they clearly do (`run.story["augmentation"]`).
 
     Raises
     ------
@@ -176,6 +180,7 @@ def fit(
     timing: dict[str, float] = {}
     options = {"clusters": clusters, "contamination": contamination, "components": components}
     wanted = [models] if isinstance(models, str) else models
+    augmented.check(augment, target, task, nodes is not None or horizon is not None)
     if nodes is not None or task == "generate":
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
         options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
@@ -252,9 +257,12 @@ def fit(
     with _stage("search", timing, listener):
         given = {"target": targets, "task": task, "group": group, "time": time, "test_size": test_size, "split": split,
                  "keep_suspects": keep_suspects, "unseen": unseen}  # fmt: skip
-        later = _CURVE_SHARE * limit if learning_curve and limit else 0.0
+        later = (_CURVE_SHARE * learning_curve + augmented.SHARE * augment) * (limit or 0.0)
         result = _search(problem, models, clock, trials, folder, resume, listener, prefer, source.fingerprint, given,
                          slow, later)  # fmt: skip
+        if augment:
+            closing = _closing_seconds(clock.limit, slow, len(schema.columns))
+            result = augmented.augment(problem, result, clock, closing, listener)
         findings += [*result.findings, *partly.verdict(result.gain, targets[0])]
 
     with _stage("evaluate", timing, listener):
@@ -266,7 +274,9 @@ def fit(
             model, result, rows, parts, targets, y, metric, group, segments, fairness, costs, seed
         )
         findings += more
-        evaluation.headline = " ".join(filter(None, (evaluation.headline, partly.sentence(result.gain))))
+        evaluation.headline = " ".join(
+            filter(None, (evaluation.headline, partly.sentence(result.gain), partly.sentence(result.made)))
+        )
         if choice:
             evaluation.curves["threshold_choice"] = choice
         _describe(model, evaluation, findings)
@@ -294,6 +304,8 @@ def fit(
         if result.gain:
             structure = {"gain": result.gain, "labelled": len(rows), "unlabelled": unlabelled}
             told["structure"] = plain(structure)
+        if result.made:
+            told["augmentation"] = plain(result.made)
         _save_story(told, folder, findings)
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)
 
@@ -555,14 +567,7 @@ def _search(
     slow: float,
     later: float,
 ) -> SearchResult:
-    # What is kept back pays for the evaluation, the explanations and the file.
-    kept = (
-        0.0
-        if clock.limit is None
-        else slow * (min(0.02 * clock.limit, 20.0) + min(2.5, 0.05 * clock.limit)) + _explain_seconds(clock.limit)
-    )
-    if clock.limit is not None:  # each column costs its part of a millisecond to read back, to try out and to write
-        kept += min(slow * 0.0003 * len(problem.schema.columns), 0.2 * clock.limit) + later
+    kept = _closing_seconds(clock.limit, slow, len(problem.schema.columns)) + later
     inner = Clock(None if clock.limit is None else max(clock.left() - kept, 0.3 * clock.limit))
     return search(
         problem,
@@ -577,6 +582,15 @@ def _search(
         fingerprint=fingerprint,
         options=given,
     )
+
+
+def _closing_seconds(limit: float | None, slow: float, columns: int) -> float:
+    """What the evaluation, the explanations and the file are given of the clock."""
+    if limit is None:
+        return 0.0
+    own = slow * (min(0.02 * limit, 20.0) + min(2.5, 0.05 * limit)) + _explain_seconds(limit)
+    # Each column costs its part of a millisecond to read back, to try out and to write.
+    return own + min(slow * 0.0003 * columns, 0.2 * limit)
 
 
 def _assemble(

@@ -98,6 +98,7 @@ class SearchResult:
     history: list[dict[str, Any]] = field(default_factory=list)  # seconds, best score so far
     findings: list[Finding] = field(default_factory=list)  # what the search has to say: too little time, a full disk
     gain: dict[str, Any] | None = None  # partly labelled target: what rows without a label were good for
+    made: dict[str, Any] | None = None  # with augment: what made rows among those learnt from were good for
 
 
 @dataclass

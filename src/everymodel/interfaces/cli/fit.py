@@ -150,6 +150,14 @@ def command(
     learning_curve: Annotated[
         bool, typer.Option("--learning-curve", help="Also fit on growing parts of the rows.", rich_help_panel=_TEST)
     ] = False,
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment",
+            help="Also try whether rows made of the training part help; they stay where they clearly do.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = False,
     out: Annotated[
         str | None, typer.Option("--out", "-o", help="Where to save the model (.em).", rich_help_panel=_FILES)
     ] = None,
@@ -226,6 +234,7 @@ def command(
             components=components,
             horizon=horizon,
             nodes=nodes,
+            augment=augment,
             progress=progress,
             verbose=verbose,
         )

@@ -42,7 +42,11 @@ def html(story: Mapping[str, Any]) -> str:
         return _environment().get_template("made.html").render(**made_view.view(story))
     structure = story.get("structure") or {}
     gain = structure_view.gain({**structure, **structure["gain"]}) if structure.get("gain") else None
-    return _environment().get_template("report.html").render(gain=gain, **view(story))
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(gain=gain, augmentation=structure_view.augmentation(story), **view(story))
+    )
 
 
 def report(story: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

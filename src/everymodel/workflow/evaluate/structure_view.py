@@ -90,6 +90,30 @@ def gain(told: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
+def augmentation(story: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The part of a report about what made rows brought; None where none were asked for."""
+    told = story.get("augmentation")
+    if not told:
+        return None
+    metric = str(story.get("metric") or "")
+    rows = []
+    for option in told.get("options") or []:
+        row = {"value": option.get("difference"), "low": option.get("low"), "high": option.get("high")}
+        sign = "+" if common._float(option.get("difference")) > 0 else ""
+        rows.append(
+            {
+                "title": str(option.get("title") or ""),
+                "without": words.number(option.get("without")),
+                "with_them": words.number(option.get("with")),
+                "difference": sign + common._three(row)[0],
+                "span": common._span(row),
+            }
+        )
+    title = m.METRICS[metric].title if metric in m.METRICS else metric
+    verdict, model = str(told.get("verdict") or ""), str(told.get("model") or "")
+    return {"sentence": verdict, "model": model, "title": title, "rows": rows}
+
+
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)
 

@@ -36,6 +36,9 @@ CODES: dict[str, str] = {
     # target
     "target-missing": "Rows without a usable target were left out, or learnt from as rows without a label.",
     "no-gain-from-unlabelled": "Rows without a label did not help, so the model was learnt from labelled rows alone.",
+    "augmentation-helped": "Made rows among those learnt from helped on real validation rows, so the model keeps them.",
+    "no-gain-from-augmentation": "Made rows did not clearly help on real validation rows: real ones alone teach.",
+    "augmentation-not-possible": "Rows of this table cannot be made to learn from; the finding says why.",
     "task-assumed": "The task was inferred from the target; say task= if it is another.",
     "rare-classes": "Some classes have very few rows, so that little is learned of them.",
     "single-member-classes": "Rows of classes with a single row were left out: it cannot be learned and tested too.",
