@@ -101,6 +101,10 @@ def scores(task: str, y: np.ndarray, answer: np.ndarray) -> dict[str, float]:
 
 def tables(folder: Path, names: list[str], systems: list[str], rows: int, seeds: int) -> None:
     print(f"| set | system | scores | CPU s | ours / theirs |\n|---|---|---|---|---|   ({rows} rows at most)")
+    rng = np.random.default_rng(0)
+    small = (rng.normal(size=(60, 2)), rng.normal(size=60), rng.normal(size=(4, 2)), [], "regression", 0)
+    for system in systems:  # what a first fit loads is nobody's training
+        (ours if system == "ours" else lambda *a, kind=system: theirs(kind, *a))(*small)  # type: ignore[operator]
     for name in names:
         for seed in range(seeds):
             X, y, Xt, yt, levels, task = table(folder, name, rows, seed)

@@ -56,7 +56,8 @@ _TABLE = {
 _NUMBERS = {"embedding": "piecewise", "weight_decay": 0.1}
 # Two classes, and labels, are mostly noisy, and a network learns the noise of levels within a few epochs.
 _NOISY = {"embedding": "piecewise", "dropout": 0.4, "learning_rate": 0.004}
-# Many classes want more and longer steps: half as many rows each.
+_TWO = {**_NOISY, "label_smoothing": 0.1}
+# Many classes want more and longer steps: half as many rows each, in two thirds of the passes.
 _CLASSES = {"learning_rate": 0.02}
 # Up to so many rows: (epochs, rows per step); then the last.
 _STEPS = ((1_000, 60, 64), (5_000, 50, 128), (20_000, 40, 256), (100_000, 20, 512), (500_000, 10, 1024))
@@ -155,8 +156,9 @@ class FeedForward(NetworkEstimator):
         )
         Z = seen(self.front_, X[rows])
         usual = next((plan for most, *plan in _STEPS if len(rows) <= most), _LAST)
-        few = 2 if self._loss == "softmax" and self._outputs > 2 else 1
-        epochs, batch = self._said("epochs") or usual[0], self._said("batch_size") or usual[1] // few
+        if self._loss == "softmax" and self._outputs > 2:
+            usual = [math.ceil(usual[0] * 2 / 3), usual[1] // 2]
+        epochs, batch = self._said("epochs") or usual[0], self._said("batch_size") or usual[1]
         if valid is not None:
             checked = self._source(self._given(valid[0]), self._targets(valid[1], learn=False), 1024)
         else:
@@ -197,8 +199,8 @@ class FeedForward(NetworkEstimator):
             return value
         if self.recipe == "plain":
             return _PLAIN.get(name)
-        noisy = self._loss == "sigmoid" or (self._loss == "softmax" and self._outputs <= 2)
-        own = _NUMBERS if self._loss == "square" else _NOISY if noisy else _CLASSES
+        classes = _TWO if self._outputs <= 2 else _CLASSES
+        own = {"square": _NUMBERS, "sigmoid": _NOISY, "softmax": classes}[self._loss]
         return {**_TABLE, **own}.get(name)
 
     def _net(self, Z: np.ndarray) -> Any:

@@ -23,6 +23,7 @@ from everymodel.training.objective import Objective
 
 HOT = 9  # columns of up to so many levels become a column for each level, others are embedded
 LEVEL_WIDTH = 8
+PIECE = 20  # fewest rows in a piece of a number, unless all its pieces would be four or less
 RARE = 5  # fewest training rows of a level that is embedded
 HALVES = 10  # fewest validation rows of which each half chooses the epoch that judges the other
 _HEATS = (0.8, 0.9, 1.0, 1.12, 1.25)  # steps by which the temperature may change from epoch to epoch
@@ -100,7 +101,7 @@ def learn_front(
 def pieces(Z: np.ndarray, most: int, total: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(column, start, width) of pieces between quantiles of scaled numbers (n, m); near `total`, or n, at most."""
     columns, starts, widths = [], [], []
-    most = max(4, min(most, min(total, len(Z)) // max(Z.shape[1], 1)))
+    most = max(4, min(most, len(Z) // PIECE, min(total, len(Z)) // max(Z.shape[1], 1)))
     Z = Z if len(Z) <= _ROWS else Z[:: len(Z) // _ROWS + 1]
     for j in range(Z.shape[1]):
         edges = np.unique(Z[:, j])

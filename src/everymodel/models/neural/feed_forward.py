@@ -88,7 +88,7 @@ CARD = {
             "low": 0.0,
             "high": 0.5,
             "tune": False,
-            "text": "Share of each label that is spread over all; none: 0.",
+            "text": "Share of each label that is spread over all; none: 0, 0.1 for two classes.",
         },
         "temperature": {
             "type": "float",
@@ -98,7 +98,10 @@ CARD = {
             "tune": False,
             "text": "What the sums of classes are divided by; none: what suits the rows held out.",
         },
-        "epochs": {"default": None, "text": "Passes over the rows; none: 60 to 5, fewer the more rows; 5 when plain."},
+        "epochs": {
+            "default": None,
+            "text": "Passes over the rows; none: 60 to 5 by the rows, two thirds for many classes; 5 when plain.",
+        },
         "batch_size": {
             "default": None,
             "text": "Rows per step; none: 64 to 2048 by the rows, half for three classes or more, 32 when plain.",
