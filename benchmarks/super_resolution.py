@@ -3,7 +3,8 @@
     python benchmarks/super_resolution.py --train T91 --test SET5 [--seconds 300] [--seeds 0] [--faithful]
 
 Luminance from 16 to 235, as papers count it, without a rim of 4 pixels; small images are made by bicubic shrinking (in
-the line of Pillow by its own code). psnr in dB; detail: energy of what is lost when an image is halved and enlarged again, against that of the true image.
+the line of Pillow by its own code). psnr in dB; detail: energy of what is lost when an image is halved and enlarged
+again, against that of the true image.
 --faithful leaves the vivid network out; --steps N instead of --seconds on a busy machine.
 """
 
