@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from everymodel.core.errors import ParameterError
-from everymodel.interfaces.server import chat
+from everymodel.interfaces.server import chat, enhance
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.scoring.generator import Generator
 from everymodel.scoring.images import data_url, grid
@@ -155,6 +155,8 @@ def routes(server: Server) -> list[Route]:
     if not isinstance(server.model, Generator):
         return []
     model = server.model
+    if model.task == "enhance":
+        return enhance.routes(server)
 
     async def sample(request: Request) -> Response:
         from everymodel.interfaces.server.app import check_json, json_response, read_body
@@ -179,6 +181,8 @@ def routes(server: Server) -> list[Route]:
 
 def refuse(model: Any) -> None:
     """Problem 409 for questions that a generator has no answer to."""
+    if isinstance(model, Generator) and model.task == "enhance":
+        raise Problem(409, "cannot", 'This model makes images larger: POST /v1/enhance, {"image": "<base64>"}.')
     if isinstance(model, Generator):
         raise Problem(
             409, "cannot", "This model makes data instead of answering rows: POST /v1/sample, such as {\"n\": 4}."
@@ -187,6 +191,8 @@ def refuse(model: Any) -> None:
 
 def described(model: Generator, document: dict[str, Any], most: int) -> dict[str, Any]:
     """The OpenAPI document with /v1/sample in place of /v1/predict."""
+    if model.task == "enhance":
+        return enhance.described(document)
     classes = [str(c) for c in model.step.classes]
     condition: dict[str, Any] = {
         "default": None,
