@@ -187,6 +187,16 @@ def test_quality_knows_good_rows_bad_rows_and_copies():
     assert model.evaluate(held, train=train)["copied"] < 0.6
 
 
+def test_a_model_file_says_how_good_its_rows_are(tmp_path):
+    import everymodel as em
+
+    frame = tiny_table(400)
+    em.wrap(GaussianCopula(random_state=0).fit(frame[:300]), frame).save(tmp_path / "t.em")
+    told = em.load(tmp_path / "t.em").evaluate(frame[300:])
+    figures = {m.name: m.value for m in told.metrics}
+    assert figures["shapes"] > 0.8 and figures["pairs"] > 0.7 and 0.3 < figures["c2st"] <= 1
+
+
 def test_unlikely_rows_score_low():
     rng = np.random.default_rng(6)
     x = rng.normal(size=800)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.schema import Column, Schema
 from everymodel.core.seeds import derive
 from everymodel.models.generative._table import Form, batch_of, to_frame
 from everymodel.scoring.likeness import copied, nearest
 from everymodel.scoring.made_fields import Field
+from everymodel.scoring.steps.made_tables import TableSampler
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +70,26 @@ def quality(
     if target is not None:
         told |= {f"{k}_real": v for k, v in _useful(own, real, target, seed).items()}
     return told | privacy(form, made, train, held, seed=seed)
+
+
+def evaluate(step: TableSampler, rows: Any, *, seed: int = 0, **given: Any) -> dict[str, float]:
+    """`quality` of a step, as a model file holds it, on rows that it has not learnt from."""
+    return quality(_Opened(step), to_frame(rows), seed=seed, **given)
+
+
+class _Opened:
+    """A step with what `quality` asks of a fitted model."""
+
+    def __init__(self, step: TableSampler):
+        names = [f.name for f in step.form]
+        columns = (Column(f.name, "text") if f.kind == "identifier" else f.column() for f in step.form)
+        schema = Schema(tuple(columns), "generate", unseen="ignore")
+        self.step, self.form_ = step, Form(step.form, [*names], [], {}, schema, np.zeros((0, len(names))), [])
+
+    def sample(self, n: int, seed: int) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(self.step.sample(n, seed=seed))
 
 
 def privacy(form: Form, made: Any, train: Any, held: Any, *, seed: int = 0) -> dict[str, float]:

@@ -11,12 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from everymodel.models.generative._table import TableModel, fit, learn, with_target
+from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring import cells
 from everymodel.scoring.made_fields import Field, score_of, share_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import CopulaTable
 
-__all__ = ["CARD", "GaussianCopula", "fit", "pack"]
+__all__ = ["CARD", "GaussianCopula", "evaluate", "fit", "pack"]
 
 CARD = {
     "name": "gaussian_copula",
@@ -32,6 +33,7 @@ CARD = {
         "Patki, Wedge and Veeramachaneni (2016), The synthetic data vault.",
     ],
     "advice": ["basic", "interpretable"],
+    "priority": 20,
     "parameters": {
         "shrinkage": {
             "type": "float",

@@ -11,10 +11,11 @@ from sklearn.utils import check_random_state
 
 from everymodel.core.seeds import derive
 from everymodel.models.generative._table import Form, TableModel, fit, learn, with_target
+from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import NeighborTable
 
-__all__ = ["CARD", "SMOTE", "fit", "pack"]
+__all__ = ["CARD", "SMOTE", "evaluate", "fit", "pack"]
 
 CARD = {
     "name": "smote",

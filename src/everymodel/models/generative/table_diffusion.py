@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
 from everymodel.models.generative._table import Form, TableModel, fit, learn, turns
+from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.made_fields import score_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import MaskedTable
@@ -23,7 +24,7 @@ from everymodel.training.objective import Losses, Objective
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
 
-__all__ = ["CARD", "TableDiffusion", "fit", "pack"]
+__all__ = ["CARD", "TableDiffusion", "evaluate", "fit", "pack"]
 
 CARD = {
     "name": "table_diffusion",
@@ -41,6 +42,7 @@ CARD = {
         "Kotelnikov, Baranchuk, Rubachev and Babenko (2023), TabDDPM: modelling tabular data with diffusion models.",
     ],
     "advice": ["slow"],
+    "priority": 10,
     "parameters": {
         "width": {"type": "int", "default": 256, "low": 8, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 3, "low": 1, "high": 32, "text": "Blocks of two layers."},

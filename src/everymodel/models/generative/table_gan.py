@@ -13,6 +13,7 @@ from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
 from everymodel.models.generative._base import Generative
 from everymodel.models.generative._table import TableModel, fit, learn, turns
+from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.made_fields import Field, outputs_of, rows_of
 from everymodel.scoring.steps.base import Step
@@ -22,7 +23,7 @@ from everymodel.training.estimator import set_aside
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
 
-__all__ = ["CARD", "TableGAN", "fit", "pack"]
+__all__ = ["CARD", "TableGAN", "evaluate", "fit", "pack"]
 
 CARD = {
     "name": "table_gan",

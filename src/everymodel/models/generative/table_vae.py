@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
 from everymodel.models.generative._table import TableModel, fit, learn, turns
+from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.made_fields import Field, rows_of
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.made_tables import LatentTable
@@ -22,7 +23,7 @@ from everymodel.training.objective import Losses, Objective
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
 
-__all__ = ["CARD", "TableVAE", "fit", "pack"]
+__all__ = ["CARD", "TableVAE", "evaluate", "fit", "pack"]
 
 CARD = {
     "name": "table_vae",
