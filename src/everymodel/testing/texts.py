@@ -62,6 +62,8 @@ def check_writer(card: Card, model: Any) -> None:
     step = catalog.module(card).pack(source)
     again = type(step).build(*step.spec())
     assert again.sample(5, "the ", seed=3, length=40) == made, f"{where}: the step writes otherwise after a round trip"
+    own = catalog.module(card).evaluate(step, tiny_text(100, seed=1), n=4)
+    assert own and all(told[k] == v for k, v in own.items()), f"{where}: the step is judged otherwise"
     opened = open_bytes(wrap(source, text).to_bytes())
     assert opened.sample(5, "the ", seed=3, length=40) == made, f"{where}: the file writes otherwise"
     assert np.allclose(opened.score_samples([text[:200]]), like[:1]), f"{where}: the file judges otherwise"

@@ -12,10 +12,10 @@ def quality(made: list[str], held: list[str], train: list[str] | None) -> dict[s
 
     Returns
     -------
-    distinct_1..3 : share of runs of so many words that differ; real_distinct_1..3 : the same of held-out texts.
+    distinct_1..3 : share of runs of so many words that differ; distinct_1_real.. : the same of held-out texts.
     novelty : share of samples that are none of the training texts (or stand nowhere in the one).
     copied : characters of the longest run of a sample that stands in the training texts; copied_usual : its median over
-    samples; real_copied_usual : that of held-out texts of the same length.
+    samples; copied_usual_real : that of held-out texts of the same length.
     """
     told: dict[str, float] = {}
     words = [text.split() for text in made]
@@ -25,7 +25,7 @@ def quality(made: list[str], held: list[str], train: list[str] | None) -> dict[s
         real.append(text.split()[: max(count - sum(map(len, real)), 0)])
     for n in (1, 2, 3):
         told[f"distinct_{n}"] = _distinct(words, n)
-        told[f"real_distinct_{n}"] = _distinct(real, n)
+        told[f"distinct_{n}_real"] = _distinct(real, n)
     if train is not None:
         known = set(train)
         whole = "\0".join(train)
@@ -35,7 +35,7 @@ def quality(made: list[str], held: list[str], train: list[str] | None) -> dict[s
         told["copied"], told["copied_usual"] = float(max(runs)), float(np.median(runs))
         alike = _alike(made, held)
         if alike:
-            told["real_copied_usual"] = float(np.median(longest_runs(alike, whole)))
+            told["copied_usual_real"] = float(np.median(longest_runs(alike, whole)))
     return told
 
 

@@ -308,27 +308,31 @@ class TextGenerator(Generative):
 
         Parameters
         ----------
-        X : held-out text or texts. train : the texts of the fit, to say what is copied. n : samples (200).
+        X : held-out text or texts. train : the texts of the fit, to say what is copied. n : samples (200, of one
+            long text 32).
 
         Returns
         -------
         nats_per_character, bits_per_character : -log p(character | before it) of the held-out texts (the end of a text
         counts as one), nats_per_token, and what `_text_quality.quality` says of samples.
         """
-        step: Any = self._step()
-        texts = [X] if isinstance(X, str) else list(X)
-        if not texts or not any(texts):
-            raise DataError("There is no held-out text: give a text, or several.")
-        found = step.likelihoods(texts)
-        total, signs, tokens = (sum(column) for column in zip(*found, strict=True))
-        told = {
-            "nats_per_character": -total / max(signs, 1),
-            "bits_per_character": -total / max(signs, 1) / math.log(2),
-            "nats_per_token": -total / max(tokens, 1),
-        }
-        made = self.sample(n or 200, seed=seed)
-        known = None if train is None else [train] if isinstance(train, str) else list(train)
-        return told | quality(made, texts, known)
+        return evaluate(self._step(), X, train=train, n=n, seed=seed)
+
+
+def evaluate(step: Any, X: Any, *, train: Any = None, n: int | None = None, seed: int = 0) -> dict[str, float]:
+    """`TextGenerator.evaluate`, of the step that writes."""
+    texts = [X] if isinstance(X, str) else list(X)
+    if not texts or not any(texts):
+        raise DataError("There is no held-out text: give a text, or several.")
+    total, signs, tokens = (sum(column) for column in zip(*step.likelihoods(texts), strict=True))
+    told = {
+        "nats_per_character": -total / max(signs, 1),
+        "bits_per_character": -total / max(signs, 1) / math.log(2),
+        "nats_per_token": -total / max(tokens, 1),
+    }
+    made = step.sample(n or (200 if step.documents else 32), seed=seed)
+    known = None if train is None else [train] if isinstance(train, str) else list(train)
+    return told | quality(made, texts, known)
 
 
 _LATER = {"lora": 1e-3, "full": 2e-4, "none": 0.0}  # rates for checkpoints that go on learning
