@@ -404,6 +404,12 @@ def _open(contents: container.Contents) -> Model:
         made = Generator(schema, pack, manifest)
         made.step  # noqa: B018 - refused now rather than at the first sample
         return made
+    if any(node.step.word in ("graph_set_network", "graph_set_table") for node in pack.nodes):
+        from everymodel.scoring.graph_sets import GraphSetModel
+
+        whole = GraphSetModel(schema, pack, manifest)
+        whole.check()
+        return whole
     return Model(schema, pack, manifest)
 
 

@@ -177,4 +177,8 @@ def load(path: str | os.PathLike[str]) -> Model:
         return GenerativeModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
     if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS, *MADE_TASKS):  # they evaluate themselves in numpy
         return plain  # type: ignore[return-value]
+    if type(plain) is not scoring.Model:  # whole graphs
+        from everymodel.workflow.graphs.model import GraphsModel
+
+        return GraphsModel(plain.schema, plain.pack, plain.manifest)
     return Model(plain.schema, plain.pack, plain.manifest)

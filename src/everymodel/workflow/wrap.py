@@ -10,19 +10,21 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import DataError, PackError, ParameterError
-from everymodel.core.graph import dense
+from everymodel.core.graph import Graph, dense, joined
 from everymodel.core.schema import Column, Schema
 from everymodel.scoring import table
 from everymodel.scoring.cells import as_text
 from everymodel.scoring.generator import Generator
 from everymodel.scoring.graph import TABLE, Node, Pack
 from everymodel.scoring.images import common_shape
+from everymodel.scoring.layers.graph import Fill
 from everymodel.scoring.pixelwise import PixelwiseModel
 from everymodel.scoring.sequences import common_shape as common_steps
 from everymodel.scoring.sequences import steps
 from everymodel.scoring.steps.base import Batch, Step
 from everymodel.scoring.steps.cells import Cells
 from everymodel.scoring.steps.graph_nodes import GraphNodes
+from everymodel.scoring.steps.graph_sets import GraphSetNetwork
 from everymodel.scoring.steps.prepare import Impute, Numbers
 from everymodel.scoring.words import WordsModel
 from everymodel.workflow.model import Model
@@ -40,7 +42,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     estimator : fitted instance of a class in the catalogue (ours, or scikit-learn's where the catalogue lists those).
     X : what it was fitted on, or some rows like it: a frame or array of numbers (n, p); images (n, h, w[, c]) or their
         paths; sequences; texts; for taggers and translators sentences. Names and ranges are taken from it; no row is
-        kept. Graph networks of nodes are written with the graph that they were fitted on, whatever X is.
+        kept. Graph networks of nodes are written with the graph that they were fitted on, whatever X is; those of
+        whole graphs without any: X is a list of Graphs.
     target : what the answer is called.
     name : what the model is called; by default its title.
 
@@ -67,6 +70,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
         return _generator(estimator, X, step, card, name)  # type: ignore[return-value]
     if step.output == "maps":
         return _pixelwise(estimator, X, step, card, name)  # type: ignore[return-value]
+    if isinstance(step, GraphSetNetwork):
+        return _graphs(estimator, X, step, card, name, target)
     if isinstance(step, GraphNodes):
         return _nodes(estimator, step, card, name, target)
     columns, nodes, native = _inputs(card, X)
@@ -164,6 +169,35 @@ def _nodes(estimator: Any, step: GraphNodes, card: Card, name: str | None, targe
         "graph": {"nodes": len(graph), "edges": graph.edges, "column": "node"},
     }
     return Model(schema, pack, manifest)
+
+
+def _graphs(estimator: Any, X: Any, step: GraphSetNetwork, card: Card, name: str | None, target: str) -> Model:
+    """A network of whole graphs: it answers lists of Graphs, and tables of nodes (graph, node, feature_1, ...)."""
+    from everymodel.workflow.graphs.model import GraphsModel
+
+    graphs = list(X) if isinstance(X, list | tuple) else []
+    if not graphs or not all(isinstance(g, Graph) for g in graphs):
+        raise DataError("A network of whole graphs is wrapped with graphs like those it learnt from: a list of Graphs.")
+    _, matrix, sizes = joined(graphs)
+    if matrix is None or matrix.shape[1] != estimator.n_features_in_:
+        raise DataError(f"The nodes of these graphs do not have the {estimator.n_features_in_} features learnt from.")
+    columns, nodes, _ = _inputs(card, matrix)
+    columns = tuple(replace(c, name=f"feature_{i + 1}") for i, c in enumerate(columns))
+    filled = isinstance(step.layers.parts()[0], Fill)  # then the network fills gaps itself, with what it learnt
+    nodes = [Node("x", Numbers(tuple(c.name for c in columns)), (TABLE,)), *([] if filled else nodes[1:])]
+    task, classes = _task(card, estimator, step)
+    goal = Column(target, "number" if task == "regression" else "category", "target")
+    manifest = _manifest(estimator, step, card, name, task, classes, len(graphs))
+    manifest["graphs"] = {"graph": "graph", "node": "node", "ends": [], "directed": graphs[0].directed}
+    manifest["graphs"] |= {"nodes": int(sizes.sum()), "edges": sum(g.edges for g in graphs)}
+    pack = Pack([*nodes, Node("m", step, (TABLE, nodes[-1].name))])
+    model = GraphsModel(Schema((*columns, goal), task, classes), pack, manifest)
+    few = graphs[:_CHECKED]
+    answers = model.answers(model.read(few)[0])
+    expected = estimator.predict_proba(few) if step.output == "probabilities" else estimator.predict(few)
+    if not np.allclose(answers, expected, rtol=1e-6, atol=1e-6):
+        raise PackError(f"{card.title}: the packed model answers differently from the estimator, so it is not used.")
+    return model
 
 
 def _card(estimator: Any) -> Card:

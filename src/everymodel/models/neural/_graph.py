@@ -341,7 +341,8 @@ def fit(
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
-    """The fitted model as a scoring step; one fitted on a graph answers ids of nodes and holds the graph."""
+    """The fitted model as a scoring step; one fitted on a graph answers ids of nodes and holds the graph, one fitted on
+    graphs answers graphs and holds none."""
     settings: dict[str, Any] = {"gives": "value"}
     if hasattr(model, "classes_"):
         settings = {"gives": "probabilities", "link": model._loss}
@@ -349,7 +350,11 @@ def pack(model: Any, n_classes: int | None = None) -> Step:
             codes, k = codes_of(model, n_classes)
             if len(codes) != k:
                 settings |= {"places": codes.astype(np.int32), "classes": k}
-    if model.form_ != "graph":
+    if model.form_ == "graphs":
+        from everymodel.scoring.steps.graph_sets import GraphSetNetwork
+
+        return GraphSetNetwork(model.network_, precision="float64", **settings)
+    if model.form_ == "table":
         return Network(model.network_, precision="float64", **settings)
     from everymodel.scoring.steps.graph_nodes import GraphNodes
 
