@@ -183,8 +183,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="parameters of ours as JSON, such as dropout=0.2")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    train, valid = ([lines(given.folder / f"{part}.{side}.gz", given.pairs) for side in ("de", "en")]
-                    for part in ("train", "val"))  # fmt: skip
+    train = [lines(given.folder / f"train.{side}.gz", given.pairs) for side in ("de", "en")]
+    valid = [lines(given.folder / f"val.{side}.gz") for side in ("de", "en")]
     test, wanted = valid
     if given.part == "test":
         test, wanted = (lines(given.folder / f"test_2016_flickr.{side}.gz") for side in ("de", "en"))
