@@ -9,21 +9,6 @@ from typing import Any
 from everymodel.workflow.evaluate import made_plots, plots, words
 from everymodel.workflow.evaluate import view as common
 
-# name: (title, whether it is a share of 100)
-_TITLES = {
-    "frechet": "Fréchet distance",
-    "frechet_ratio": "Fréchet distance, times that of real data",
-    "kernel": "Kernel distance",
-    "precision": "Precision",
-    "recall": "Recall",
-    "density": "Density",
-    "coverage": "Coverage",
-    "c2st": "Told apart from real data (AUC)",
-    "copied": "Nearer to training data than to others",
-    "agreement": "As asked",
-    "cas": "Learnt from samples alone",
-}
-_SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas")
 _WORDS = {"images": "images", "rows": "rows", "table": "rows", "texts": "texts", "pieces": "pieces", "levels": "levels"}
 
 
@@ -63,7 +48,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "neighbours": told.get("neighbours") or [],
         "texts": told.get("texts") or [],
         "table": told.get("table"),
-        "metrics": [_metric(row, numbers) for row in evaluation.get("metrics") or []],
+        "metrics": [_metric(row, numbers, told) for row in evaluation.get("metrics") or []],
         "beside": any(name.endswith("_real") for name in numbers),
         "judge": _judge(told.get("judge") or {}),
         "note": (story.get("split") or {}).get("note") or "",
@@ -95,18 +80,19 @@ def _facts(story: Mapping[str, Any], told: Mapping[str, Any]) -> list[tuple[str,
     return [*facts, ("wall time", common._duration(seconds))] if seconds else facts
 
 
-def _metric(row: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, str]:
+def _metric(row: Mapping[str, Any], numbers: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
     name = str(row.get("name"))
+    titles, shares = told.get("titles") or {}, told.get("shares") or []
     real = numbers.get(f"{name}_real")
     low, high = row.get("low"), row.get("high")
 
     def said(value: Any) -> str:
         if value is None or not math.isfinite(value):
             return ""
-        return words.percent(value, 1) if name in _SHARES else words.number(value)
+        return words.percent(value, 1) if name in shares else words.number(value)
 
     return {
-        "title": _TITLES.get(name, name.replace("_", " ").capitalize()),
+        "title": titles.get(name, name.replace("_", " ").capitalize()),
         "value": said(row.get("value")),
         "span": f"{said(low)} – {said(high)}" if low is not None and high is not None and said(low) else "",
         "real": said(real),

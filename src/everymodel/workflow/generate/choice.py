@@ -29,6 +29,8 @@ HEADLINES = {
     "pieces": ("nats_per_frame", False),
     "levels": ("coverage", True),
 }
+JUDGED = 20_000  # characters of texts
+_SAMPLES = 50  # texts and pieces of music
 
 
 @dataclass
@@ -164,18 +166,42 @@ def interruptible(seconds: float | None) -> Iterator[Stop]:
 
 
 def examined(
-    card: Card, model: Any, held: Material, train: Material, *, seed: int, steps: int | None
+    card: Card,
+    model: Any,
+    held: Material,
+    train: Material | None,
+    *,
+    seed: int,
+    steps: int | None = None,
+    n: int | None = None,
 ) -> dict[str, float]:
-    """What the model's own `evaluate` says of held-out data, given as much of this as it takes."""
-    held, train = suited(held, card.inputs), suited(train, card.inputs)
+    """What the model's own `evaluate` says of held-out data, given as much of this as it takes.
+
+    Of texts a part is judged, because each of their characters is foretold by itself.
+    """
+    held = some(suited(held, card.inputs), seed)
     known = inspect.signature(model.evaluate).parameters
-    offered: dict[str, Any] = {"seed": seed, "steps": steps, "train": train.rows, "target": held.target}
-    if held.labels is not None:
-        offered |= {"train_labels": train.labels}
+    offered: dict[str, Any] = {"seed": seed, "steps": steps, "target": held.target, "n": n}
+    if held.kind in ("text", "level", "music"):
+        offered["n"] = n or _SAMPLES
+    if train is not None:
+        train = suited(train, card.inputs)
+        offered |= {"train": train.rows, "train_labels": train.labels}
     given = {k: v for k, v in offered.items() if k in known and v is not None}
     rows = [held.rows] if held.labels is None or "y" not in known else [held.rows, held.labels]
     told = model.evaluate(*rows, **given)
     return {k: float(v) for k, v in told.items() if isinstance(v, int | float | np.number) and not isinstance(v, bool)}
+
+
+def some(held: Material, seed: int) -> Material:
+    """Texts of JUDGED characters at most; all else as it is."""
+    if held.long:
+        return held.take(np.arange(min(len(held), JUDGED)))
+    if held.kind != "text" or (sum(map(len, held.rows)) <= JUDGED and len(held) <= JUDGED // 100):
+        return held
+    order = np.random.default_rng(derive(seed, "judged")).permutation(len(held))[: JUDGED // 100]
+    total = np.cumsum([len(held.rows[i]) for i in order])
+    return held.take(order[: max(int((total <= JUDGED).sum()), 1)])
 
 
 def better(made: str, figures: dict[str, float]) -> float:

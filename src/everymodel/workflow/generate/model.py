@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from everymodel import catalog
-from everymodel.core.errors import CapabilityError, DataError, TargetError
+from everymodel.core.errors import DataError, TargetError
 from everymodel.scoring import images as cells_of_images
 from everymodel.scoring.generator import Generator
+from everymodel.workflow.generate.choice import examined, some
 from everymodel.workflow.generate.material import Material, material
 from everymodel.workflow.types import Evaluation
 
@@ -60,12 +61,18 @@ class GenerativeModel(Generator):
 
             figures = examine(self.step, self.arrays(held), held.labels, n=n, seed=seed).figures
         else:
-            card = catalog.find(str(self.manifest["members"][0]["card"]), task="generate")
-            own = getattr(catalog.module(card), "evaluate", None)
-            if own is None:
-                raise CapabilityError(f"A model file of {card.title} cannot be evaluated: evaluate the estimator.")
-            figures = own(self.step, held.rows, seed=seed)
+            figures = self._judged(some(held, seed), seed, n)
         return evaluation_of(figures, self.makes, "data")
+
+    def _judged(self, held: Material, seed: int, n: int | None) -> dict[str, float]:
+        """What the model's own file knows to say of a step, else its class around the step of this file."""
+        card = catalog.find(str(self.manifest["members"][0]["card"]), task="generate")
+        own = getattr(catalog.module(card), "evaluate", None)
+        if own is not None:
+            return own(self.step, held.rows, seed=seed)
+        estimator = catalog.load(card)()
+        estimator.step_ = self.step
+        return examined(card, estimator, held, None, seed=seed, n=n)
 
     def _columns(self, data: Any, target: Any) -> Any:
         """The columns that the model makes, and that of classes where it is there."""

@@ -42,8 +42,18 @@ FIGURES: dict[str, tuple[str, str, str]] = {
     "agreement": ("As asked", "higher", "Share of samples that a classifier of real data takes for what was asked."),
     "cas": ("Learnt from samples alone", "higher",
             "Share of held-out data that a classifier fitted on samples alone gets right."),
+    "shapes": ("Shapes of columns", "higher", "1 where each column has the distribution of held-out rows."),
+    "pairs": ("Pairs of columns", "higher", "1 where pairs of columns go together as in held-out rows."),
+    "utility": ("Use of made rows", "higher", "What a model that learnt from made rows reaches on held-out ones."),
+    "utility_f1": ("Use of made rows, F1", "higher", "Macro F1 on held-out rows after learning from made ones."),
+    "membership": ("Membership told", "lower", "ROC AUC of telling rows that were learnt from; 0.5 where nobody can."),
+    "equal": ("Equal to a row learnt from", "lower", "Share of made rows; beside it that of held-out rows."),
+    "nats_per_character": ("Nats per character", "lower", "How surprising held-out text is; less is better foretold."),
+    "bits_per_character": ("Bits per character", "lower", "The same in bits."),
+    "nats_per_token": ("Nats per token", "lower", "The same for each piece that the model reads."),
+    "novelty": ("New texts", "higher", "Share of samples that are no text learnt from."),
 }  # fmt: skip
-SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas")
+SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas", "equal", "novelty")
 
 
 def generate(
@@ -315,6 +325,7 @@ def _story(
     told["target"] = whole.target or ""
     told["how_to"] = _how_to(model_file, model)
     told["structure"] = plain(shown.structure(whole, train, model, best, evaluation, seed))
+    told["structure"] |= {"titles": {k: title for k, (title, _, _) in FIGURES.items()}, "shares": list(SHARES)}
     return told
 
 
