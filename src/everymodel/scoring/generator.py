@@ -108,7 +108,9 @@ class Generator(Model):
         return made[0] if one else made
 
     def cells(self, data: Any) -> Any:
-        """Data as the step takes them: a matrix, images, texts."""
+        """Data as the step takes them: a matrix, images, texts; pieces and levels as they come."""
+        if self.makes in ("pieces", "levels"):
+            return data
         if self.makes == "rows" and isinstance(data, np.ndarray):
             return data.astype(np.float64, copy=False)
         batch, _ = self.read(data)
