@@ -114,6 +114,10 @@ class Group:
         for optimizer, state in zip(self.optimizers, states, strict=True):
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": {int(k): v for k, v in state.items()}, "param_groups": groups})
+            for p, own in optimizer.state.items():  # in the weights' memory order, which fused kernels take for granted
+                for name, value in own.items():
+                    if isinstance(value, torch.Tensor) and value.shape == p.shape and value.stride() != p.stride():
+                        own[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
         self._ready()  # the state holds other tensors now
 
 
