@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -46,32 +47,50 @@ def critic_loss(kind: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tens
     raise ParameterError(f"loss={kind!r} is not known: expected one of {', '.join(LOSSES)}.")
 
 
-def generator_loss(kind: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """What the generator makes small; see `critic_loss`."""
+def generator_loss(
+    kind: str, real: torch.Tensor, fake: torch.Tensor, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What the generator makes small; see `critic_loss`. weight : (b,) ones that know how likely each draw was."""
     if kind == "relativistic":
-        return F.softplus(real - fake).mean()
-    if kind == "non_saturating":
-        return F.softplus(-fake).mean()
-    if kind == "minimax":
-        return -F.softplus(fake).mean()
-    if kind == "least_squares":
-        return 0.5 * ((fake - 1) ** 2).mean()
-    return -fake.mean()
+        each = F.softplus(real - fake)
+    elif kind == "non_saturating":
+        each = F.softplus(-fake)
+    elif kind == "minimax":
+        each = -F.softplus(fake)
+    elif kind == "least_squares":
+        each = 0.5 * (fake - 1) ** 2
+    else:
+        each = -fake
+    if weight is None:
+        return each.mean()
+    told = each.detach()
+    return each.mean() + ((weight - 1) * (told - told.mean())).mean()  # the second part is 0, its gradient is not
 
 
 class Latent(nn.Module):
     """(z, code, class) -> (b, d): the latent variable with learnt vectors of its component and its class behind it.
 
     A normal variable is connected, so a network must lay bridges between separate groups of the data; a component of
-    a mixture can belong to one group.
+    a mixture can belong to one group. With `learn_shares` components are drawn as often as the generator's loss wants:
+    once groups are apart no component can move to a group that is made too seldom, since no gradient leads there.
     """
 
-    def __init__(self, size: int, components: int = 0, code_size: int = 8, classes: int = 0, label_size: int = 16):
+    def __init__(
+        self,
+        size: int,
+        components: int = 0,
+        code_size: int = 8,
+        classes: int = 0,
+        label_size: int = 16,
+        learn_shares: bool = False,
+    ):
         super().__init__()
         self.size = size
         self.codes = nn.Parameter(torch.randn(components, code_size)) if components else None
         self.labels = nn.Parameter(torch.randn(classes, label_size)) if classes else None
-        for vectors in (self.codes, self.labels):
+        learnt = components > 1 and learn_shares
+        self.lean = nn.Parameter(torch.zeros(components)) if learnt else None  # logarithms of the shares
+        for vectors in (self.codes, self.labels, self.lean):
             if vectors is not None:
                 role(vectors, "embedding")
 
@@ -85,7 +104,17 @@ class Latent(nn.Module):
         z = torch.randn(n, self.size, generator=generator, device=device)
         if self.codes is None:
             return z, None
-        return z, torch.randint(len(self.codes), (n,), generator=generator, device=device)
+        if self.lean is None:
+            return z, torch.randint(len(self.codes), (n,), generator=generator, device=device)
+        shares = self.lean.detach().float().softmax(dim=0)
+        return z, torch.multinomial(shares, n, replacement=True, generator=generator)
+
+    def weight(self, code: torch.Tensor | None) -> torch.Tensor | None:
+        """(n,) of ones whose gradients are those of the logarithms of the shares of `code`; None without a mixture."""
+        if code is None or self.lean is None:
+            return None
+        told = self.lean.log_softmax(dim=0)[code]
+        return (told - told.detach()).exp()
 
     def forward(self, z: torch.Tensor, code: torch.Tensor | None, y: torch.Tensor | None) -> torch.Tensor:
         parts = [z]
@@ -97,7 +126,9 @@ class Latent(nn.Module):
 
     def arrays(self) -> dict[str, Any]:
         """What `LatentGenerator` needs to draw alike."""
-        return {"size": self.size, "codes": array(self.codes), "labels": array(self.labels)}
+        shares = None if self.lean is None else array(self.lean.softmax(dim=0))
+        made = {"size": self.size, "codes": array(self.codes), "labels": array(self.labels)}
+        return made if shares is None else {**made, "code_shares": shares}
 
 
 class Maker(nn.Module):
@@ -125,8 +156,9 @@ class Critic(nn.Module):
         self.labels = role(torch.randn(classes, width) / width**0.5, "embedding") if classes else None
 
     def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
-        f = self.features(x)  # (b, width)
-        score = self.last(f)[:, 0]
+        f = self.features(x).float()  # (b, width)
+        with torch.autocast(f.device.type, enabled=False):  # scores are held against one another: all digits count
+            score = self.last(f)[:, 0]
         return score if self.labels is None or y is None else score + (f * self.labels[y]).sum(dim=1)  # (b,)
 
 
@@ -137,6 +169,7 @@ class Adversarial(Objective):
     ----------
     loss : one of LOSSES. penalty : strength of the gradient penalties: zero-centred on real and made rows
         (R1 + R2), for "wasserstein" one-centred between them (Gulrajani et al. 2017); it falls to `end` of itself.
+    part : share of the rows of a batch that the penalties are taken on; they cost more than all the rest.
     augment : called with rows before the critic sees them, real and made alike.
     features : rows to (n, d) numbers in which real and made rows are compared; by default the rows themselves.
     conditional : whether batches hold classes, (x, y).
@@ -156,6 +189,7 @@ class Adversarial(Objective):
         loss: str = "relativistic",
         penalty: float | None = None,
         end: float = _END,
+        part: float = 1.0,
         augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
         features: Callable[[torch.Tensor], torch.Tensor] | None = None,
         conditional: bool = False,
@@ -164,33 +198,40 @@ class Adversarial(Objective):
         super().__init__(generator=generator, critic=critic)
         if loss not in LOSSES:
             raise ParameterError(f"loss={loss!r} is not known: expected one of {', '.join(LOSSES)}.")
-        self.loss, self.end, self.conditional, self.seed = loss, end, conditional, seed
+        self.loss, self.end, self.part, self.conditional, self.seed = loss, end, part, conditional, seed
         self.penalty = PENALTIES.get(loss, 0.0) if penalty is None else float(penalty)
         self.augment = augment or (lambda x: x)
         self.features = features or (lambda x: x.flatten(1))
         self.film: list[tuple[float, torch.Tensor]] = []
         self.best, self.low, self.told = 0.0, 0, None
         self.at = 0  # steps so far
+        self.scored: torch.Tensor | Any = None  # of the real rows of this step, by the critic
 
     def weights(self) -> dict[str, Iterable[nn.Module]]:
         return {"critic": [self.nets["critic"]], "generator": [self.nets["generator"]]}
 
     def step(self, nets: Any, batch: Any) -> Losses:
         real, y = (batch[0], batch[1]) if self.conditional else (batch[0], None)
-        fake = nets["generator"](*nets["generator"].latent.draw(len(real)), y)
-        yield from self.play(nets["critic"], real, fake, y, ("critic", "generator"))
+        latent = nets["generator"].latent
+        z, code = latent.draw(len(real))
+        fake = nets["generator"](z, code, y)
+        yield from self.play(nets["critic"], real, fake, y, ("critic", "generator"), latent.weight(code))
 
     def play(
-        self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None, names: tuple[str, str]
+        self,
+        critic: Any,
+        real: torch.Tensor,
+        fake: torch.Tensor,
+        y: torch.Tensor | None,
+        names: tuple[str, str],
+        weight: torch.Tensor | None = None,
     ) -> Losses:
         """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers."""
         yield names[0], self._critic(critic, real, fake.detach(), y)
         if self.loss == "wasserstein" and self.at % _AHEAD:
             return
         scores = critic(self.augment(fake), y)
-        with torch.no_grad():
-            others = critic(self.augment(real), y) if self.loss == "relativistic" else scores
-        yield names[1], generator_loss(self.loss, others, scores)
+        yield names[1], generator_loss(self.loss, self.scored, scores, weight)  # real rows were scored a move ago
 
     def _critic(self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         gamma = self.penalty * self.end**self.done
@@ -198,17 +239,24 @@ class Adversarial(Objective):
             share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
             mid = (share * real + (1 - share) * fake).requires_grad_(True)
             slope = torch.autograd.grad(critic(mid, y).sum(), mid, create_graph=True)[0]
-            penalty = self.penalty * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+            penalty = self.penalty * ((slope.flatten(1).float().norm(dim=1) - 1) ** 2).mean()
             return critic_loss(self.loss, critic(real, y), critic(fake, y)) + penalty
-        both = torch.cat([real, fake])
-        if gamma > 0:
-            both.requires_grad_(True)
-        scores = critic(self.augment(both), None if y is None else torch.cat([y, y]))
-        loss = critic_loss(self.loss, scores[: len(real)], scores[len(real) :])
-        if gamma > 0:  # (gamma / 2) (E |grad D(x)|^2 + E |grad D(y)|^2)
-            slope = torch.autograd.grad(scores.sum(), both, create_graph=True)[0]
-            loss = loss + 0.5 * gamma * slope.square().flatten(1).sum(dim=1).mean() * 2
-        return loss
+        n = len(real)
+        k = math.ceil(n * self.part) if gamma > 0 else 0  # pairs of rows that the penalties are taken on
+        scores, penalty = [], 0.0
+        for low, high in ((0, k), (k, n)):
+            if low == high:
+                continue
+            both = torch.cat([real[low:high], fake[low:high]])
+            if high == k:
+                both.requires_grad_(True)
+            scores.append(critic(self.augment(both), None if y is None else torch.cat([y[low:high]] * 2)))
+            if high == k:  # (gamma / 2) (E |grad D(x)|^2 + E |grad D(y)|^2)
+                slope = torch.autograd.grad(scores[0].sum(), both, create_graph=True)[0]
+                penalty = gamma * slope.float().square().flatten(1).sum(dim=1).mean()
+        right = torch.cat([s[: len(s) // 2] for s in scores])
+        self.scored = right.detach()
+        return critic_loss(self.loss, right, torch.cat([s[len(s) // 2 :] for s in scores])) + penalty
 
     def after_step(self, step: int) -> None:
         self.at = step
@@ -226,7 +274,7 @@ class Adversarial(Objective):
         fake = torch.cat([self.made(nets, len(real[p]), None if y is None else y[p], generator) for p in parts])
         right = torch.cat([self.right(nets, real[p], fake[p], None if y is None else y[p]) for p in parts])
         self._film(fake[:_FILM])
-        a, b = (self.features(x).cpu().numpy().astype(np.float64) for x in (real, fake))
+        a, b = (self.features(x.float()).float().cpu().numpy().astype(np.float64) for x in (real, fake))
         if not np.isfinite(b).all():
             return {"loss": float("inf")}
         covered = coverage(a, b, max(5, len(a) // 50))  # wide balls: whether groups are missing, not how they look
@@ -259,7 +307,7 @@ class Adversarial(Objective):
 
     def _film(self, samples: torch.Tensor) -> None:
         if not self.film or self.done - self.film[-1][0] >= 1 / _FRAMES or self.done == 1:
-            self.film.append((round(self.done, 4), samples.detach().cpu().clone()))
+            self.film.append((round(self.done, 4), samples.detach().float().cpu().clone()))
 
     def state(self) -> dict[str, Any]:
         return {"film": [[at, x] for at, x in self.film], "watch": [self.best, self.low, self.penalty, self.at]}

@@ -31,9 +31,10 @@ def widths(count: int, width: int) -> list[int]:
     return [width * min(2**i, 8) for i in range(count)]
 
 
-def maker(inputs: int, shape: tuple[int, ...], width: int) -> nn.Sequential:
+def maker(inputs: int, shape: tuple[int, ...], width: int, top: int | None = None) -> nn.Sequential:
     """(b, inputs) -> images (b, c, h, w): the latent variable spread over the smallest maps, then doubled in size again
-    and again by strided transposed convolutions; nothing dense between them.
+    and again by strided transposed convolutions; nothing dense between them. top : channels at the image's own size,
+    where each costs most; None: `width`.
     """
     maps = levels(shape)
     channels = widths(len(maps) - 1, width) or [width]
@@ -41,9 +42,9 @@ def maker(inputs: int, shape: tuple[int, ...], width: int) -> nn.Sequential:
     parts: list[nn.Module] = [nn.Linear(inputs, deep * h * w), nn.Unflatten(1, (deep, h, w)), nn.LeakyReLU(0.2)]
     for i in range(len(maps) - 2, -1, -1):
         size = tuple(4 if big == 2 * small else 3 for big, small in zip(maps[i], maps[i + 1], strict=True))
-        out = channels[i - 1] if i else width
+        out = channels[i - 1] if i else top or width
         parts += [nn.ConvTranspose2d(channels[i], out, size, stride=2, padding=1), nn.LeakyReLU(0.2)]
-    last = nn.Conv2d(width if len(maps) > 1 else deep, shape[2], 3, padding=1)
+    last = nn.Conv2d((top or width) if len(maps) > 1 else deep, shape[2], 3, padding=1)
     return started(nn.Sequential(*parts, last))
 
 

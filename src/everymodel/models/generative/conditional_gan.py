@@ -138,7 +138,7 @@ class ConditionalGAN(AdversarialEstimator):
         if data.shape:
             width = self.width or 32
             features, count = critic(data.shape, width)
-            return Maker(latent, maker(latent.width, data.shape, width)), Critic(features, count, classes)
+            return Maker(latent, maker(latent.width, data.shape, width, width // 2)), Critic(features, count, classes)
         width, p = self.width or 128, data.values.shape[1]
         body = dense(latent.width, width, self.depth, nn.Linear(width, p))
         return Maker(latent, body), Critic(dense(p, width, self.depth), width, classes)

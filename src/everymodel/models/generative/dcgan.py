@@ -149,7 +149,9 @@ class DCGAN(AdversarialEstimator):
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         features, count = critic(data.shape, self.width)
-        return Maker(latent, maker(latent.width, data.shape, self.width)), Critic(features, count, classes)
+        return Maker(latent, maker(latent.width, data.shape, self.width, self.width // 2)), Critic(
+            features, count, classes
+        )
 
     def _augment(self, data: Data) -> Seen | None:
         return Seen.by(self.augment, len(data.values))

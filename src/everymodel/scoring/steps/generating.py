@@ -133,6 +133,7 @@ class LatentGenerator(Sampler):
 
     network : from (n, d) to (n, p) or images (n, h, w, c).
     size : numbers in z. codes : (K, e) learnt vectors of which one is drawn for each sample (a mixture), or None.
+    code_shares : (K,) how often each is drawn; None: alike.
     labels : (c, f) a vector for each class, or None. shares : (c,) of the classes in the data.
     shift, spread : (p,) or (1,); low, high : (p,) or (1,) what was seen, beyond which nothing is made.
     whole : (p,) 1 where values are whole numbers. shape : (h, w, c) of images, whose numbers are then bytes.
@@ -146,6 +147,7 @@ class LatentGenerator(Sampler):
     high: np.ndarray
     whole: np.ndarray | None = None
     codes: np.ndarray | None = None
+    code_shares: np.ndarray | None = None
     labels: np.ndarray | None = None
     shares: np.ndarray | None = None
     classes: tuple[Any, ...] = ()
@@ -173,13 +175,20 @@ class LatentGenerator(Sampler):
             z *= truncation
         parts = [z]
         if self.codes is not None:
-            parts.append(self.codes[rng.integers(len(self.codes), size=n)])
+            parts.append(self.codes[self._components(n, rng)])
         if self.labels is not None:
             shares = np.asarray(self.shares, dtype=np.float64)
             parts.append(self.labels[self.asked(n, rng, condition, shares)])
         elif condition is not None:
             raise CapabilityError("This model learnt no condition: fit it with y, or leave the condition out.")
         return np.concatenate(parts, axis=1).astype(np.float32)  # (n, d)
+
+    def _components(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        assert self.codes is not None
+        if self.code_shares is None:
+            return rng.integers(len(self.codes), size=n)
+        shares = np.asarray(self.code_shares, dtype=np.float64)
+        return rng.choice(len(shares), n, p=shares / shares.sum())
 
     def raw(self, latents: np.ndarray) -> np.ndarray:
         """(n, p) or (n, h, w, c) floats in the units of the data."""
@@ -258,7 +267,7 @@ class LatentGenerator(Sampler):
     def check(self) -> None:
         need(isinstance(self.network, Layer), "a generator has no network")
         need(type(self.size) is int and 0 <= self.size <= 1 << 16, "a generator has a wrong latent size")
-        for name in ("shift", "spread", "low", "high", "codes", "labels", "shares", "whole"):
+        for name in ("shift", "spread", "low", "high", "codes", "code_shares", "labels", "shares", "whole"):
             array = getattr(self, name)
             good = array is None or (
                 isinstance(array, np.ndarray) and array.dtype.kind in "fiu" and array.ndim in (1, 2)
@@ -271,6 +280,10 @@ class LatentGenerator(Sampler):
         for name in ("codes", "labels"):
             array = getattr(self, name)
             need(array is None or (array.ndim == 2 and len(array) > 0), f"the {name} of a generator are wrong")
+        if self.code_shares is not None:
+            told = self.code_shares
+            good = self.codes is not None and told.shape == (len(self.codes),) and bool((told >= 0).all())
+            need(good and told.sum() > 0, "the shares of a generator's codes are wrong")
         if self.labels is not None:
             shares = np.zeros(0) if self.shares is None else self.shares
             good = shares.shape == (len(self.labels),) == (len(self.classes),) and bool((shares >= 0).all())
