@@ -53,6 +53,13 @@ FIGURES: dict[str, tuple[str, str, str]] = {
     "nats_per_token": ("Nats per token", "lower", "The same for each piece that the model reads."),
     "novelty": ("New texts", "higher", "Share of samples that are no text learnt from."),
 }  # fmt: skip
+OF_TEXTS = {
+    "copied": ("Longest copied run", "lower", "Characters of the longest part of a sample that stands in the texts."),
+    "copied_usual": ("Usual copied run", "lower", "The median of that over samples, and of held-out texts."),
+    "distinct_1": ("Distinct words", "higher", "Share of words that differ."),
+    "distinct_2": ("Distinct pairs of words", "higher", "Share of pairs of words that differ."),
+    "distinct_3": ("Distinct triples of words", "higher", "Share of runs of three words that differ."),
+}
 SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas", "equal", "novelty")
 
 
@@ -166,18 +173,23 @@ def _history(model: Any) -> Any:
 
 def evaluation_of(figures: dict[str, float], makes: str, source: str) -> Evaluation:
     """Figures of `evaluate` as metrics with intervals where they are shares, and one sentence."""
-    n = figures.get("n")
+    n, known = figures.get("n"), titles(makes)
     metrics = []
     for name, value in figures.items():
         if name.endswith("_real") or name == "n":
             continue
-        _, better, text = FIGURES.get(name, (name, "", ""))
+        _, better, text = known.get(name, (name, "", ""))
         low = high = math.nan
         if name in SHARES and n and 0 <= value <= 1:
             low, high = _wilson(value, n)
         metrics.append(Metric(name, value, low, high, better, text))
     made = Evaluation("generate", source, metrics, headline(figures, makes), [], curves={"figures": dict(figures)})
     return made
+
+
+def titles(makes: str) -> dict[str, tuple[str, str, str]]:
+    """Title, direction and meaning of the figures of what is made."""
+    return FIGURES | OF_TEXTS if makes == "texts" else FIGURES
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:
@@ -208,14 +220,14 @@ def headline(figures: dict[str, float], makes: str) -> str:
             if name != "n" and not name.endswith("_real"):
                 real = figures.get(f"{name}_real")
                 beside = "" if real is None else f" (real data: {real:.3g})"
-                parts.append(f"{FIGURES.get(name, (name.replace('_', ' '),))[0].lower()} {value:.3g}{beside}")
+                parts.append(f"{titles(makes).get(name, (name.replace('_', ' '),))[0].lower()} {value:.3g}{beside}")
     said = "; ".join(parts)
     return said[:1].upper() + said[1:] + "."
 
 
 def _noticed(figures: dict[str, float]) -> list[Finding]:
     found = []
-    if figures.get("copied", 0.0) > 0.6 and _wilson(figures["copied"], figures.get("n", 1.0))[0] > 0.55:
+    if 0.6 < figures.get("copied", 0.0) <= 1 and _wilson(figures["copied"], figures.get("n", 1.0))[0] > 0.55:
         found.append(say("copies", share=figures["copied"]))
     covered, real = figures.get("coverage"), figures.get("coverage_real")
     if covered is not None and real is not None and covered < 0.5 * real:
@@ -325,7 +337,8 @@ def _story(
     told["target"] = whole.target or ""
     told["how_to"] = _how_to(model_file, model)
     told["structure"] = plain(shown.structure(whole, train, model, best, evaluation, seed))
-    told["structure"] |= {"titles": {k: title for k, (title, _, _) in FIGURES.items()}, "shares": list(SHARES)}
+    shares = [name for name in SHARES if name == "novelty" or model.makes != "texts"]
+    told["structure"] |= {"titles": {k: t[0] for k, t in titles(model.makes).items()}, "shares": shares}
     return told
 
 
