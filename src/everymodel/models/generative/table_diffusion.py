@@ -181,15 +181,18 @@ class Reader(nn.Module):
         self.sizes = [f.size for f in form.fields]
         total, columns = sum(self.sizes), len(self.sizes)
         self.vectors = role(torch.randn(total + columns, width) * 0.5 / columns**0.5, "embedding")
-        self.heads = nn.Parameter(torch.randn(width, total) / width**0.5)
+        self.heads = nn.Parameter(torch.randn(total, width) / width**0.5)
         shares = np.concatenate([np.diff(f.bounds) for f in form.fields])
         self.bias = role(torch.from_numpy(np.log(shares)).float(), "bias")
         # Ranges of numbers that lie close together say much the same: what they share is learnt by these waves.
-        waves = _waves(form)
+        waves, rows, places = _waves(form)
         self.waves: torch.Tensor
-        self.register_buffer("waves", torch.from_numpy(waves).float(), persistent=False)
-        self.slopes = role(torch.zeros(waves.shape[1], width), "embedding")
-        self.tilts = nn.Parameter(torch.zeros(width, waves.shape[1]))
+        self.rows: torch.Tensor
+        self.places: torch.Tensor
+        for name, values in (("waves", waves), ("rows", rows), ("places", places)):
+            self.register_buffer(name, torch.from_numpy(values), persistent=False)
+        self.slopes = role(torch.zeros(len(waves), _WAVES + 1, width), "embedding")
+        self.tilts = role(torch.zeros(len(waves), _WAVES + 1, width), "embedding")
         starts = np.concatenate([[0], np.cumsum(self.sizes)])
         self.starts: torch.Tensor
         self.register_buffer("starts", torch.from_numpy(starts), persistent=False)
@@ -203,18 +206,20 @@ class Reader(nn.Module):
         self.trunk = nn.Sequential(*parts, nn.LayerNorm(width))
 
     def tables(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """(vectors, heads), with what the waves say."""
-        total = len(self.waves)
-        vectors = torch.cat([self.vectors[:total] + self.waves @ self.slopes, self.vectors[total:]])
-        return vectors, self.heads + self.tilts @ self.waves.T
+        """(vectors (classes + columns, width), heads (classes, width)), with what the waves say."""
+        if not len(self.rows):
+            return self.vectors, self.heads
+        both = zip((self.vectors, self.heads), (self.slopes, self.tilts), strict=True)
+        made = [own.index_add(0, self.rows, (self.waves @ s).flatten(0, 1)[self.places]) for own, s in both]
+        return made[0], made[1]
 
     def forward(self, codes: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """Logits (b, classes) of codes (b, columns) of which some are hidden (b, columns)."""
         vectors, heads = self.tables()
-        total = len(self.waves)
+        total = len(self.heads)
         own = torch.where(hidden, total + torch.arange(len(self.sizes), device=codes.device), self.starts[:-1] + codes)
         h = F.embedding_bag(own, vectors, mode="sum")  # (b, width)
-        return self.trunk(h) @ heads + self.bias
+        return F.linear(self.trunk(h), heads, self.bias)
 
     def step(self, form: Form) -> MaskedTable:
         vectors, heads = self.tables()
@@ -222,26 +227,29 @@ class Reader(nn.Module):
             form=form.fields,
             vectors=array(vectors),
             trunk=written(self.trunk),
-            heads=array(heads),
+            heads=array(heads.T),
             bias=array(self.bias),
         )
 
 
-def _waves(form: Form) -> np.ndarray:
-    """(classes, waves) smooth functions of where the classes of numbers lie; nothing for words."""
-    total, at = sum(f.size for f in form.fields), 0
-    parts = []
-    for f in form.fields:
-        k = f.size - int(f.missing)
-        if f.kind in ("number", "date") and k > 3:
-            middle = (f.bounds[:k] + f.bounds[1 : k + 1]) / 2 / f.top
-            made = np.zeros((total, _WAVES + 1))
-            made[at : at + k, 0] = score_of(middle)
-            for j in range(1, _WAVES + 1):
-                made[at : at + k, j] = np.cos(np.pi * j * middle)
-            parts.append(made)
-        at += f.size
-    return np.concatenate(parts, axis=1) if parts else np.zeros((total, 1))
+def _waves(form: Form) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(columns of numbers, most classes, waves): smooth functions of where their classes lie; (classes,) which classes
+    these are of all, and where they stand among the first two axes.
+    """
+    starts = np.cumsum([0, *(f.size for f in form.fields)])
+    counts = [f.size - int(f.missing) if f.kind in ("number", "date") else 0 for f in form.fields]
+    wide = [i for i, k in enumerate(counts) if k > 3]
+    most = max((counts[i] for i in wide), default=1)
+    made = np.zeros((len(wide), most, _WAVES + 1), dtype=np.float32)
+    rows, places = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for j, i in enumerate(wide):
+        f, k = form.fields[i], counts[i]
+        middle = (f.bounds[:k] + f.bounds[1 : k + 1]) / 2 / f.top
+        made[j, :k, 0] = score_of(middle)
+        made[j, :k, 1:] = np.cos(np.pi * np.arange(1, _WAVES + 1) * middle[:, None])
+        rows.append(starts[i] + np.arange(k))
+        places.append(j * most + np.arange(k))
+    return made, np.concatenate(rows), np.concatenate(places)
 
 
 class Revealing(Objective):
