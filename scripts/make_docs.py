@@ -102,8 +102,9 @@ def write_reference() -> None:
     from everymodel.scoring.metrics import METRICS
     from everymodel.workflow import read, understand
     from everymodel.workflow.forecast import codes as forecast
+    from everymodel.workflow.generate import codes as generate
 
-    codes = {**read.CODES, **understand.CODES, **forecast.CODES}
+    codes = {**read.CODES, **understand.CODES, **forecast.CODES, **generate.CODES}
     rows = [[f"`{code}`", sentence] for code, sentence in sorted(codes.items())]
     (folder / "findings.md").write_text(
         "# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows)
