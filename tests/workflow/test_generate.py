@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,13 @@ import torch
 import everymodel as em
 from everymodel import catalog
 from everymodel.core.errors import DataError, EverymodelError, ParameterError, ReadError, TargetError
-from everymodel.scoring.images import as_png
+from everymodel.scoring.images import as_png, pixels
 from everymodel.testing.generating import tiny_images, tiny_rows
 from everymodel.workflow.evaluate.page import html
 from everymodel.workflow.generate.choice import suitable
 from everymodel.workflow.generate.material import divided, material
+from everymodel.workflow.generate.shown import live
+from everymodel.workflow.generate.story import _watch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,6 +97,30 @@ def test_images_with_classes_are_made_as_asked(tmp_path):
     assert told["grid"]["rows"] == ["lying", "upright"] and len(told["neighbours"]) == 8 and told["film"]
     assert html(run.story).count("data:image/png") >= 18
     assert run.model.evaluate({"image": list(X[:80]), "class": y[:80]}).metrics
+
+
+def test_what_a_network_makes_meanwhile_is_drawn_whatever_its_axes():
+    X = np.linspace(-1, 1, 16 * 8 * 4 * 3).reshape(16, 8, 4, 3)
+    wanted = pixels(live(X, (8, 4, 3)))
+    assert wanted.shape == (38, 22, 3)
+    assert np.array_equal(pixels(live(X.transpose(0, 3, 1, 2), (8, 4, 3))), wanted)
+    assert np.array_equal(pixels(live(X.reshape(16, -1), (8, 4, 3))), wanted)
+    assert live(X[:, :4], (8, 4, 3)) is None
+
+
+def test_watching_tells_how_far_it_is_and_keeps_a_picture(tmp_path):
+    told: list = []
+    train = material(np.random.default_rng(0).integers(0, 255, (5, 8, 8)).astype(np.uint8))
+    watch = _watch(told.append, tmp_path, train)
+    history = SimpleNamespace(epochs=[{"epoch": 1, "valid_coverage": 0.5, "valid_loss": 0.25}])
+    progress = SimpleNamespace(history=history, done=0.4, seconds_left=3.0)
+    game = SimpleNamespace(film=[(0.4, torch.zeros(16, 1, 8, 8))])
+    watch(progress, game)
+    assert told[0].message == "40 % of the steps, coverage 0.5, distance or loss 0.25" and told[0].seconds_left == 3
+    assert pixels(str(tmp_path / "live.png")).shape == (38, 38, 1)
+    (tmp_path / "live.png").unlink()
+    watch(progress, game)  # nothing new
+    assert not (tmp_path / "live.png").exists()
 
 
 def test_what_came_is_understood(rows, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from everymodel.scoring.images import data_url, grid
+from everymodel.scoring.images import as_png, data_url, grid
 from everymodel.workflow.generate.material import Material
 from everymodel.workflow.types import Evaluation
 
@@ -71,6 +71,16 @@ def _images(model: Any, estimator: Any, train: Material, seed: int) -> dict[str,
             if seen.made[i].shape == train.rows[j].shape
         ]
     return told
+
+
+def live(samples: Any, shape: tuple[int, ...]) -> bytes | None:
+    """A PNG of images that a network makes just now, in its own units (-1 to 1); None where they are no such images."""
+    made = np.asarray(samples, dtype=np.float32)
+    if made.ndim == 4 and made.shape[1] == shape[2]:
+        made = made.transpose(0, 2, 3, 1)
+    if made[0].size != int(np.prod(shape)):
+        return None
+    return as_png(grid(np.clip(np.rint(made.reshape(-1, *shape) * 127.5 + 127.5), 0, 255).astype(np.uint8)))
 
 
 def made_small(model: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import shlex
@@ -12,6 +13,7 @@ import numpy as np
 
 from everymodel.core.clock import Clock
 from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
 from everymodel.workflow.generate import choice, shown
@@ -120,7 +122,7 @@ def generate(
         steps = int(np.clip(0.4 * judged / _STEP, 40, 400))
     with _stage("search", timing, listener):
         board = choice.try_all(
-            cards, fitted, valid, seconds=budget, seed=seed, settings={}, listener=_watch(listener),
+            cards, fitted, valid, seconds=budget, seed=seed, settings={}, listener=_watch(listener, folder, train),
             announce=lambda name, i, n: listener and listener(Progress("search", candidate=name, done=i, total=n)),
         )  # fmt: skip
         best = board[0]
@@ -148,18 +150,29 @@ def generate(
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)  # type: ignore[arg-type]
 
 
-def _watch(listener: Listener | None) -> Any:
-    """What a fit reports while it runs: coverage and distance, or the loss, with the time that is left."""
-    if listener is None:
-        return None
+def _watch(listener: Listener | None, folder: Path, train: Material) -> Any:
+    """What a fit reports while it runs: coverage and distance, or the loss, with the time that is left.
+
+    Images that it makes meanwhile stand in `live.png` in the run folder, new after each look.
+    """
+    seen: Any = None
 
     def watch(progress: Any, objective: Any) -> None:
+        nonlocal seen
+        film = getattr(objective, "film", [])
+        if train.kind == "image" and film and (len(film), film[-1][0]) != seen:
+            seen = (len(film), film[-1][0])
+            picture = shown.live(film[-1][1], train.rows.shape[1:])
+            if picture is not None:
+                with contextlib.suppress(OSError), atomic_write(folder / "live.png") as stream:
+                    stream.write(picture)
+        if listener is None:
+            return
         last = progress.history.epochs[-1] if progress.history.epochs else {}
         parts = []
-        for key, title in (("valid_coverage", "coverage"), ("coverage", "coverage"), ("valid_loss", "distance"),
-                           ("valid", "loss"), ("loss", "loss")):  # fmt: skip
+        for key, title in (("valid_coverage", "coverage"), ("valid_loss", "distance or loss"), ("loss", "loss")):
             value = last.get(key)
-            if isinstance(value, int | float) and math.isfinite(value) and not any(title in p for p in parts):
+            if isinstance(value, int | float) and math.isfinite(value):
                 parts.append(f"{title} {value:.3g}")
         said = f"{100 * progress.done:.0f} % of the steps" + (", " + ", ".join(parts[:2]) if parts else "")
         listener(Progress("search", said, seconds_left=progress.seconds_left))
