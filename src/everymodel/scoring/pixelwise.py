@@ -9,6 +9,10 @@ Needs numpy alone (and Pillow where images come as files).
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -186,33 +190,147 @@ class PixelwiseModel(Model):
         """The share of the pixels of a mask that each class has."""
         return {str(c): float(np.mean(mask == c)) for c in self.classes}
 
-    def evaluate(self, data: Any, truth: Sequence[Any] | None = None, **ignored: Any) -> dict[str, Any]:
+    def evaluate(
+        self,
+        data: Any,
+        truth: Sequence[Any] | None = None,
+        *,
+        target: str | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        **ignored: Any,
+    ) -> dict[str, Any]:
         """How good the answers are, on images that the model has not seen.
 
         Parameters
         ----------
-        data : images. truth : for each a mask (h, w), pixels below zero do not count; or {"boxes", "labels"}.
+        data : images; or a table with the column of images and one of what is true.
+        truth : for each image a mask (array (h, w), or a file whose pixels' values are classes), pixels below zero do
+            not count; or {"boxes", "labels"}, or a list of {"label", "box": [left, top, right, bottom]}, or JSON of
+            either.
+        target : the table's column of what is true; by default "mask" or "masks", "boxes" or "things".
+        folder : where paths in the table start that lead nowhere from here.
 
         Returns
         -------
         {"iou": mean intersection over union of the classes, "accuracy": of pixels}; or {"average_precision": mean over
         classes, where boxes that overlap by a half are found}.
+
+        Raises
+        ------
+        DataError
+            where the truth is missing or cannot be read; the message names the row.
         """
         if truth is None:
-            what = "masks" if self.task == "segment" else "boxes"
-            raise DataError(f"To evaluate, give the {what} of the images: model.evaluate(images, {what}).")
-        cells = self._cells(data)[0]
+            truth = self._truths(data, target)
+        cells = [_placed(cell, folder) for cell in self._cells(data)[0]]
         if len(cells) != len(truth):
             raise DataError(f"There are {len(cells)} images and {len(truth)} answers to compare with; give one each.")
+        if not cells:
+            raise DataError("No image came, so there is nothing to evaluate.")
+        own = [self._true(cell, row, folder) for row, cell in enumerate(truth)]
         answers = self.answers(self.read(cells)[0])
         if self.task == "segment":
-            return overlap_of_areas(list(self.decide(answers)), truth)
+            return overlap_of_areas(list(self.decide(answers)), own)
         labels = self._labels()
         found = [
             {"boxes": boxes, "labels": labels[codes], "scores": scores}
             for boxes, codes, scores in things(answers, self._step.stride, 0.01, self.sides)
         ]
-        return {"average_precision": average_precision(found, truth)}
+        return {"average_precision": average_precision(found, own)}
+
+    def _truths(self, data: Any, target: str | None) -> list[Any]:
+        """The column of a table that holds what is true."""
+        what = "masks" if self.task == "segment" else "boxes"
+        named = [target] if target else ["mask", "masks"] if self.task == "segment" else ["boxes", "things"]
+        there = data if isinstance(data, Mapping) else getattr(data, "columns", ())
+        name = next((n for n in named if n in there), None)
+        if name is None and not len(there):
+            raise DataError(f"To evaluate, give the {what} of the images: model.evaluate(images, {what}).")
+        if name is None:
+            raise DataError(
+                f"No column {' or '.join(map(repr, named))} holds the {what}; the columns are "
+                f"{', '.join(map(str, list(there)[:12]))}. Name it: target=NAME (--target NAME)."
+            )
+        return list(data[name])
+
+    def _true(self, cell: Any, row: int, folder: Any) -> Any:
+        """A mask (h, w) of whole numbers, or {"boxes": (m, 4), "labels": (m,)}, from what a cell holds."""
+        if self.task == "segment":
+            if isinstance(cell, np.ndarray | list | tuple):
+                return np.asarray(cell)
+            try:
+                mask = codes_of_file(_placed(cell, folder))
+            except images.ImageCellError as error:
+                raise DataError(f"The mask in row {row} cannot be read: {cell!r:.60} ({error}).") from error
+            strange = sorted(set(np.unique(mask).tolist()) - set(self.classes))
+            if strange:
+                raise DataError(
+                    f"The mask in row {row} holds {', '.join(map(str, strange[:5]))}; classes of this model are "
+                    f"{', '.join(map(str, self.classes[:20]))}. Pixels' values must be classes; to leave pixels out, "
+                    "give masks as arrays with -1 there."
+                )
+            return mask
+        told = cell
+        try:
+            if isinstance(cell, str | bytes):
+                told = json.loads(cell)
+            if isinstance(told, list | tuple):
+                told = {"boxes": [t["box"] for t in told], "labels": [t["label"] for t in told]}
+            boxes = np.asarray(told["boxes"], dtype=np.float64).reshape(-1, 4)
+            if len(boxes) != len(told["labels"]) or not np.isfinite(boxes).all():
+                raise ValueError("boxes and labels do not fit together")
+            return {"boxes": boxes, "labels": list(told["labels"])}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(
+                f"The boxes in row {row} cannot be read: {cell!r:.60} ({error}). Expected "
+                '[{"label": "cat", "box": [left, top, right, bottom]}, ...].'
+            ) from error
+
+
+def codes_of_file(cell: Any) -> np.ndarray:
+    """The whole numbers (h, w) that a mask's pixels hold: a file's path, its bytes, base64 text or a Pillow image.
+
+    Raises
+    ------
+    ImageCellError
+        for what is no image of one channel (grey, a palette's numbers, or colours that are all grey).
+    """
+    from everymodel.core.optional import require
+
+    if isinstance(cell, str) and cell.startswith("data:"):
+        try:
+            cell = base64.b64decode(cell.partition(",")[2], validate=True)
+        except ValueError as error:
+            raise images.ImageCellError("its base64 text is damaged") from error
+    if isinstance(cell, str | os.PathLike) and not os.path.isfile(cell):
+        raise images.ImageCellError("there is no such file")
+    if not isinstance(cell, str | os.PathLike | bytes) and not hasattr(cell, "getbands"):
+        raise images.ImageCellError(f"it came as {type(cell).__name__}; expected a path, bytes or an array")
+    require("PIL", "Reading masks")
+    from PIL import Image
+
+    try:
+        image = cell if hasattr(cell, "getbands") else Image.open(io.BytesIO(cell) if isinstance(cell, bytes) else cell)
+        if image.size[0] * image.size[1] > images.MAX_PIXELS:
+            raise images.ImageCellError(f"it has {image.size[0]} x {image.size[1]} pixels")
+        made = np.asarray(image)  # of a palette its numbers, not its colours
+    except images.ImageCellError:
+        raise
+    except Exception as error:
+        raise images.ImageCellError(f"it is no image ({str(error)[:80]})") from error
+    if made.ndim == 3 and (made[:, :, :1] == made[:, :, :3]).all():
+        made = made[:, :, 0]
+    if made.ndim != 2 or made.dtype.kind not in "iub":
+        raise images.ImageCellError("it is coloured; pixels of a mask hold the number of a class")
+    return made.astype(np.int64)
+
+
+def _placed(cell: Any, folder: Any) -> Any:
+    """A path from a table, which may start at the table's folder."""
+    if folder is None or not isinstance(cell, str) or len(cell) > 1024 or os.path.isabs(cell) or os.path.exists(cell):
+        return cell
+    beside = os.path.join(os.fspath(folder), cell)
+    return beside if os.path.exists(beside) else cell
 
 
 def _is_picture(cell: Sequence[Any]) -> bool:

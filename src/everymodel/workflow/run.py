@@ -126,6 +126,7 @@ def fit(
     components: int | None = None,
     horizon: int | None = None,
     nodes: Any = None,
+    graph: str | None = None,
     augment: bool = False,
 ) -> Run:
     """From a table to a chosen, honestly tested model.
@@ -164,6 +165,7 @@ def fit(
         several; chosen by itself where a table holds nothing else).
     nodes : `data` is a table of edges (two columns of ids), and this a table of its nodes (a column of ids, `target`,
         and what else is known of each); nodes without a label are answered too, in `run.tables["nodes"]`.
+    graph : with `nodes`: its column that says the graph of each; whole graphs are then learnt and answered.
     augment : also try whether rows made of the training part (rarer classes first) help the best model; it learns from
         them where they clearly do (`run.story["augmentation"]`).
 
@@ -181,13 +183,13 @@ def fit(
     options = {"clusters": clusters, "contamination": contamination, "components": components}
     wanted = [models] if isinstance(models, str) else models
     augmented.check(augment, target, task, nodes is not None or horizon is not None)
-    if nodes is not None or task == "generate":
+    if nodes is not None or graph is not None or task == "generate":
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
         options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
         if task == "generate":
             from everymodel.workflow.generate.story import generate
 
-            options |= {"metric": metric, "split": split, "horizon": horizon, "nodes": nodes}
+            options |= {"metric": metric, "split": split, "horizon": horizon, "nodes": nodes, "graph": graph}
             return generate(data, target, wanted, options, clock, seed, test_size, out, listener, timing)
         for name, value in options.items():
             if value not in (None, False):
@@ -195,7 +197,7 @@ def fit(
         from everymodel.workflow.graphs.nodes import fit_nodes
 
         return fit_nodes(
-            data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split,
+            data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split, graph=graph,
             test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener, timing=timing,
         )  # fmt: skip
     if task in FREE_TASKS or (target is None and task is None):

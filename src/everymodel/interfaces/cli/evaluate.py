@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from everymodel.interfaces.cli import draw
+from everymodel.core.errors import CapabilityError
+from everymodel.core.schema import PIXEL_TASKS
+from everymodel.interfaces.cli import draw, pixelwise
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, Separator, Sheet, read
 
@@ -14,6 +16,8 @@ EXAMPLES = examples(
     "everymodel evaluate price.em sold_in_june.csv",
     "everymodel evaluate churn.em labelled.parquet --target left --json",
     "everymodel evaluate segments.em customers.csv --target plan     # do groups agree with a column?",
+    "everymodel evaluate cells.em slides.csv --target mask     # columns: image, and mask (a file) or boxes (JSON)",
+    "everymodel evaluate toxic.em atoms.csv --edges bonds.csv     # whole graphs",
 )
 
 
@@ -25,6 +29,9 @@ def command(
         str | None, typer.Option("--target", "-t", help="The column with the truth; default the one it was fitted on.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="The headline metric; default the one it was chosen by.")] = None,
+    edges: Annotated[
+        str | None, typer.Option(help="Models of whole graphs: a table of edges between the rows.")
+    ] = None,
     sheet: Sheet = None,
     query: Query = None,
     separator: Separator = None,
@@ -42,7 +49,17 @@ def command(
             _generator(loaded, data, target, metric, as_json, quiet)
             return
         table = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
-        evaluation = loaded.evaluate(table.frame, target=target, **({"metric": metric} if metric else {}))
+        more: dict[str, Any] = {"metric": metric} if metric else {}
+        if loaded.task in PIXEL_TASKS:
+            if metric or edges:
+                raise CapabilityError(f"A model of task {loaded.task!r} takes no --{'metric' if metric else 'edges'}.")
+            pixelwise.evaluate(loaded, table, target, as_json, quiet)
+            return
+        if edges is not None:
+            if "graphs" not in loaded.manifest:
+                raise CapabilityError(f"{model} ({loaded.task}) does not answer whole graphs. Leave --edges out.")
+            more["edges"] = read(edges, separator=separator, encoding=encoding).frame
+        evaluation = loaded.evaluate(table.frame, target=target, **more)
     if as_json:
         emit(evaluation)
         return

@@ -37,6 +37,7 @@ EXAMPLES = examples(
     "everymodel fit houses.csv -t price --budget 5m --resume run1",
     "everymodel fit customers.csv --report segments.html          # no target: which groups are there?",
     "everymodel fit edges.csv --nodes nodes.csv -t label          # nodes of a graph",
+    "everymodel fit bonds.csv --nodes atoms.csv --graph molecule -t toxic     # whole graphs, each with a label",
     "everymodel fit sales.csv --time month -t sales --horizon 12  # what comes next",
     "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
     "everymodel fit photos/ --task generate --budget 10m -o photos.em    # then: everymodel sample photos.em",
@@ -61,6 +62,10 @@ def command(
     nodes: Annotated[
         str | None,
         typer.Option(help="DATA is a table of edges, and this the table of its nodes, which holds the target."),
+    ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(help="With --nodes: its column that says the graph of each node; whole graphs are then learnt."),
     ] = None,
     model: Annotated[
         list[str] | None,
@@ -234,6 +239,7 @@ def command(
             components=components,
             horizon=horizon,
             nodes=nodes,
+            graph=graph,
             augment=augment,
             progress=progress,
             verbose=verbose,
@@ -454,6 +460,8 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
         steps = [f"everymodel predict {saved} -o next.csv", f"everymodel predict {saved} newer.csv --horizon 3"]
     elif run.story["task"] == "generate":
         steps = [f"everymodel sample {saved} -n{run.story['how_to']['cli'].partition(' -n')[2]}"]
+    elif "graphs" in run.story:
+        steps = [f"everymodel predict {saved} nodes.csv --edges edges.csv -o out.csv"]
     else:
         steps = [f"everymodel predict {saved} new.csv -o out.csv"]
         steps.append(f"everymodel explain {saved} {shlex.quote(data) if Path(data).is_file() else 'new.csv'} --row 0")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.core.files import atomic_write
+from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import emit, say
 from everymodel.interfaces.cli.source import write_table
 
@@ -66,6 +67,36 @@ def write(model: Any, frame: Any, out: str, refused: list[str], as_json: bool, q
     else:
         write_table(_table(model, rows, out), out)
         _written(out, len(names), as_json, quiet)
+
+
+def evaluate(model: Any, table: Any, target: str | None, as_json: bool, quiet: bool) -> None:
+    """Hold answers against masks (files, arrays) or boxes (JSON) that stand beside the images in a table."""
+    from everymodel.interfaces.cli.shell import console
+
+    figures = model.evaluate(table.frame, target=target, folder=_folder(table.source))
+    if as_json:
+        emit({"metrics": figures, "images": len(table.frame)})
+        return
+    said = ", ".join(f"{_WORDS[name]} {value:.3g}" for name, value in figures.items())
+    console().print(draw.text(f"{len(table.frame):,} images: {said}.", "bold"))
+    if not quiet:
+        say(_MEANING[model.task])
+
+
+_WORDS = {
+    "iou": "overlap of areas (IoU)",
+    "accuracy": "share of pixels that are right",
+    "average_precision": "average precision",
+}
+_MEANING = {
+    "segment": "IoU: pixels that both call a class over pixels that either does, mean over classes; 1 is perfect.",
+    "locate": "Average precision: mean over classes, boxes that overlap by a half count as found; 1 is perfect.",
+}
+
+
+def _folder(source: str) -> Path | None:
+    """Where paths in a table start: the folder of its file."""
+    return Path(source).parent if Path(source).is_file() else None
 
 
 def _written(out: str, images: int, as_json: bool, quiet: bool) -> None:

@@ -29,6 +29,7 @@ EXAMPLES = examples(
     "everymodel predict sales.em --horizon 24      # a forecast goes on from the end of its data",
     "everymodel predict cells.em slide.png -o mask.png     # or a folder of images, -o FOLDER",
     "everymodel predict papers.em new_papers.csv --edges new_citations.csv     # nodes of another graph",
+    "everymodel predict toxic.em atoms.csv --edges bonds.csv     # one answer for each molecule",
     "everymodel predict segments.em new.csv --with-data -o named.csv     # group, name and confidence of each row",
 )
 
@@ -58,7 +59,7 @@ def command(
     ] = None,
     edges: Annotated[
         str | None,
-        typer.Option(help="Models of a graph's nodes: a table of edges between the rows, or to nodes it knows."),
+        typer.Option(help="Models of graphs or their nodes: a table of edges between the rows (or to nodes it knows)."),
     ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Forecasts: steps ahead; default as at fit.")] = None,
     with_data: Annotated[bool, typer.Option("--with-data", help="Write the rows too, before the answers.")] = False,
@@ -118,6 +119,8 @@ def command(
                 raise CapabilityError(f"{model} has no intervals in it. Leave --interval out.")
             loaded.half_width(interval)
         frame = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding).frame
+        if with_data and "graphs" in loaded.manifest:
+            raise CapabilityError(f"{model} gives one answer for each graph, not for each row. Leave --with-data out.")
         links = None if edges is None else read(edges, separator=separator, encoding=encoding).frame
         missing = "impute" if impute_missing else "error"
         answers, notes = answer(loaded, frame, proba, interval, missing, unseen, links)
@@ -155,6 +158,7 @@ def answer(
     among = {} if edges is None else {"edges": edges}
     batch, notes = model.read(frame, missing_columns=missing_columns, unseen=unseen, **among)
     raw = model.answers(batch)
+    graphs = getattr(batch, "names", None)  # one answer for each, not for each row
     if model.task in ("reduce", "embed"):
         return pd.DataFrame(model.details(raw)), notes
     decided = model.decide(raw)
@@ -168,6 +172,8 @@ def answer(
     if level is not None:
         half = model.half_width(level)
         made["low"], made["high"] = decided - half, decided + half
+    if graphs is not None:
+        made.insert(0, model.told["graph"], graphs)
     return made, notes
 
 

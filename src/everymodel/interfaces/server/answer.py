@@ -130,11 +130,16 @@ class Answerer:
             if request.explain is not False:
                 raise CapabilityError("Answers about new nodes are not explained: leave explain or edges out.")
             return self.model.read(rows, edges=request.edges, **told)
+        if request.explain is not False and "graphs" in self.model.manifest:
+            raise CapabilityError("Answers about whole graphs are not explained: leave explain out.")
         return self.model.read(rows, **told)
 
     def say(self, request: PredictRequest, batch: Batch, notes: list[dict[str, Any]], answers: np.ndarray) -> Answer:
         """The raw answers of the pack, in the words that the request asked for."""
         told = self.tell(answers, request.proba, _level(request.interval))
+        names = getattr(batch, "names", None)
+        if names is not None:  # whole graphs: one answer for each, not for each row
+            told = [{"graph": name, **one} for name, one in zip(names, told, strict=True)]
         top = _top(request.explain, batch.n)
         if top != 0:
             for said, why in zip(told, explain(self.model, batch, top=top)):

@@ -47,7 +47,9 @@ def example_row(model: Model) -> dict[str, Any]:
     """A typical row. It is made up cell by cell, so it is no row of the training data."""
     told = model.manifest.get("background")
     cells = told if isinstance(told, dict) else {}
-    return {
+    whole = model.manifest.get("graphs")
+    named = {whole["graph"]: "g1", whole["node"]: "n1"} if isinstance(whole, dict) else {}
+    return named | {
         c.name: example_value(c, cells[c.name] if isinstance(cells.get(c.name), list) else ())
         for c in model.schema.features
     }
@@ -122,6 +124,7 @@ def row_schema(model: Model) -> dict[str, Any]:
     """JSON schema of one row."""
     schema, example = model.schema, example_row(model)
     cells = {c.name: column_schema(c, schema.unseen, example[c.name]) for c in schema.features}
+    required = list(cells)
     reads = reader(model)
     if reads is not None and reads.asked is not None:
         words = "The id of a node of the model's graph, or of a new one: then with the other fields, and `edges`."
@@ -129,6 +132,11 @@ def row_schema(model: Model) -> dict[str, Any]:
             told.pop("anyOf", None)
             told |= {"type": ["string", "number"], "description": words}
         cells = {c.name: column_schema(c, "warn", example_value(c)) for c in reads.asked.features} | cells
+    whole = model.manifest.get("graphs")
+    if isinstance(whole, dict):
+        texts = {whole["graph"]: "The graph that this node is of.", whole["node"]: "The id of this node."}
+        cells = {k: {"type": ["string", "number"], "description": v} for k, v in texts.items()} | cells
+        required = list(cells)
     if model.task in PIXEL_TASKS:  # the shape in the schema is not that of the images
         for told in cells.values():
             told["description"] = "An encoded image (PNG, JPEG, ...) of any size as base64 text, or rows of pixels."
@@ -136,7 +144,7 @@ def row_schema(model: Model) -> dict[str, Any]:
         "type": "object",
         "description": "One row. The order of the fields does not matter, and fields that are not known are ignored.",
         "properties": cells,
-        "required": [c.name for c in schema.features],
+        "required": required,
         "additionalProperties": True,
         "examples": [example],
     }
@@ -348,6 +356,13 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
             "description": "Add the probability of each class.",
             "examples": [True],
         }
+    if isinstance(model.manifest.get("graphs"), dict):
+        options["edges"] = {
+            "type": "array",
+            "items": {"type": ["array", "object"]},
+            "description": "Pairs of ids of nodes, [source, target] or [source, target, weight]; or an object for each "
+            "edge, with the columns that the edges had. One answer is given for each graph.",
+        }
     if reader(model) is not None:
         options["edges"] = {
             "type": ["array", "null"],
@@ -356,6 +371,10 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
             "to nodes of the model's graph.",
         }
     asked = {name: options[name]["examples"][0] for name in ("interval", "proba") if name in options}
+    many: dict[str, Any] = {"rows": [row, row]}
+    if "graphs" in model.manifest:
+        asked["edges"], ends = [], (model.manifest["graphs"]["node"], "n1", "n2")
+        many = {"rows": [row, {**row, ends[0]: ends[2]}], "edges": [list(ends[1:])]}
 
     def answers(*codes: int, schema: dict[str, Any] | None = None, text: str = "The answer.") -> dict[str, Any]:
         head = {"X-Request-Id": {"schema": {"type": "string"}, "description": "Yours if you sent one, else made here."}}
@@ -408,7 +427,7 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
                                 "schema": {"$ref": "#/components/schemas/PredictRequest"},
                                 "examples": {
                                     "one": {"summary": "One row", "value": {"row": row, **asked}},
-                                    "many": {"summary": "Many rows", "value": {"rows": [row, row]}},
+                                    "many": {"summary": "Many rows", "value": many},
                                 },
                             }
                         },

@@ -11,7 +11,7 @@ import numpy as np
 
 from everymodel.core import seeds
 from everymodel.core.clock import Clock
-from everymodel.core.errors import BudgetError
+from everymodel.core.errors import BudgetError, ParameterError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
 from everymodel.scoring import table
@@ -61,11 +61,22 @@ def fit_nodes(
     keep_suspects: bool | list[str],
     listener: Listener | None,
     timing: dict[str, float],
+    graph: str | None = None,
 ) -> Run:
     """From a table of edges and one of nodes to a tested model of the nodes' column `target`.
 
     The model answers ids of nodes. Nodes without a label are part of the graph, and are answered in `run.tables`.
+    With `graph`, a column of the nodes, the model answers whole graphs: see `sets.fit_graphs`.
     """
+    if nodes is None:
+        raise ParameterError(f"graph={graph!r} is a column of a table of nodes. Give it too: nodes=... (--nodes).")
+    if graph is not None:
+        from everymodel.workflow.graphs.sets import fit_graphs
+
+        return fit_graphs(
+            edges, nodes, target, graph, task=task, models=models, clock=clock, metric=metric, split=split,
+            test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener, timing=timing,
+        )  # fmt: skip
     from everymodel.workflow.run import Run, _frame, _places, _read, _split, _stage, _targets
 
     goal = tables.check_target(target)

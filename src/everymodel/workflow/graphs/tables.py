@@ -45,25 +45,7 @@ def connect(edges: pd.DataFrame, nodes: pd.DataFrame, target: str) -> Known:
         raise DataError(f"The table of edges has {edges.shape[1]} column; two are needed, source and target of each.")
     if not len(nodes):
         raise DataError("The table of nodes has no rows, so there is nothing to learn from.")
-    ends = {name: cells.as_text(edges[name].iloc[:_LOOKED]) for name in edges.columns}
-    best: tuple[float, str, list[str]] = (0.0, "", [])
-    for name in nodes.columns:
-        if name == target:
-            continue
-        words = cells.as_text(nodes[name])
-        if len(set(words.tolist())) < 0.9 * len(words):
-            continue
-        there = set(words.tolist()) - {""}
-        share = {end: float(np.mean([w in there for w in some])) if len(some) else 0.5 for end, some in ends.items()}
-        pair = sorted(share, key=lambda end: -share[end])[:2]
-        if share[pair[1]] > best[0]:
-            best = share[pair[1]], str(name), [end for end in edges.columns if end in pair]
-    if not best[1]:
-        raise DataError(
-            f"No column of the nodes' table ({', '.join(map(str, nodes.columns[:8]))}) holds the ids that the edges' "
-            f"table ({', '.join(map(str, edges.columns[:8]))}) uses. Give each node a row with its id, written alike."
-        )
-    column, pair = best[1], best[2]
+    column, pair = ends_of(edges, nodes, (target,))
     words = cells.as_text(nodes[column])
     empty = int((words == "").sum())
     twice = len(words) - len(set(words.tolist()))
@@ -111,6 +93,42 @@ def connect(edges: pd.DataFrame, nodes: pd.DataFrame, target: str) -> Known:
         )
     ends = str(pair[0]), str(pair[1])
     return Known(graph, column, words, [*findings, *graph.findings], ends, None if named is None else str(named))
+
+
+def ends_of(
+    edges: pd.DataFrame, nodes: pd.DataFrame, aside: tuple[str, ...], within: str | None = None
+) -> tuple[str, list[str]]:
+    """(column of the nodes' table that names nodes, the two columns of the edges' table that use these names).
+
+    aside : columns that name no nodes. within : a column of both tables, in each value of which ids are their own.
+    """
+
+    def words(table: pd.DataFrame, name: str, rows: int | None = None) -> list[str]:
+        own = cells.as_text(table[name].iloc[:rows]).tolist()
+        if within is None:
+            return own
+        where = cells.as_text(table[within].iloc[:rows]).tolist()
+        return [word and f"{place}\x1f{word}" for place, word in zip(where, own, strict=True)]
+
+    ends = {name: words(edges, name, _LOOKED) for name in edges.columns if name != within}
+    best: tuple[float, str, list[str]] = (0.0, "", [])
+    for name in nodes.columns:
+        if name in aside:
+            continue
+        own = words(nodes, name)
+        if len(set(own)) < 0.9 * len(own):
+            continue
+        there = set(own) - {""}
+        share = {end: float(np.mean([w in there for w in some])) if len(some) else 0.5 for end, some in ends.items()}
+        pair = sorted(share, key=lambda end: -share[end])[:2]
+        if len(pair) == 2 and share[pair[1]] > best[0]:
+            best = share[pair[1]], str(name), [end for end in edges.columns if end in pair]
+    if not best[1]:
+        raise DataError(
+            f"No column of the nodes' table ({', '.join(map(str, nodes.columns[:8]))}) holds the ids that the edges' "
+            f"table ({', '.join(map(str, edges.columns[:8]))}) uses. Give each node a row with its id, written alike."
+        )
+    return best[1], best[2]
 
 
 def schema_of(known: Known, target: str, first: Schema) -> Schema:

@@ -96,6 +96,7 @@ CODES: dict[str, str] = {
     "edges-to-missing-nodes": "Edges name a node that has no row; they were left out.",
     "edges-without-weight": "Edges have no weight above zero; they were left out.",
     "edge-columns-unused": "Columns of the table of edges were not read.",
+    "edges-between-graphs": "Edges lead from one graph to another, and are left out.",
     "transductive": "Nodes were judged inside the graph that was learnt from; labels of test nodes were hidden.",
     "unlabelled-nodes": "Nodes have no label; they are part of the graph, and are answered.",
 }
