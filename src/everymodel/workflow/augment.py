@@ -180,14 +180,15 @@ def _impossible(problem: Problem) -> str | None:
 
 
 def _best(problem: Problem, result: SearchResult) -> dict[str, Any] | None:
-    """The best model by itself that reads rows and, for classes, says probabilities."""
+    """The best model by itself that reads rows and says probabilities of classes; fitted in all folds if any was."""
+    able = []
     for row in result.leaderboard:
-        if row["card"] in ("blend", plan.DUMMY) or row["score"] is None or row["status"] != "ok":
+        if row["card"] in ("blend", plan.DUMMY) or row["score"] is None:
             continue
         card = catalog.find(row["card"], kind=plan.kind_of(problem.task))
         if "matrix" in card.inputs and (problem.task == "regression" or "probabilities" in card.gives):
-            return row
-    return None
+            able.append(row)
+    return next((row for row in able if row["status"] == "ok"), able[0] if able else None)
 
 
 def _fits(
@@ -197,9 +198,11 @@ def _fits(
     kind, folds = plan.kind_of(problem.task), problem.folds
     tasks = [(m, f) for group in (["", *makers[:1]], makers[1:]) for f in range(len(folds)) for m in group]
     expected = float(best.get("fit_seconds") or 1.0) / max(int(best.get("folds") or 1), 1)
-    last = 2.5 * expected * problem.batch.n / max(len(folds[0][0]), 1) + 0.2  # the fit on all rows
-    end = None if until is None else until - last
-    slow = sum(bool(m) and m != "smote" for m, _ in tasks)
+    ratio = problem.batch.n / max(len(folds[0][0]), 1)
+    share = None if until is None else _share(until - time.monotonic(), len(folds), crew.size)
+    end = (
+        None if until is None or share is None else until - share - 2.0 * expected * ratio - 0.3
+    )  # the fit on all rows
     found: dict[tuple[str, int], Member] = {}
     running: dict[int, tuple[str, int]] = {}
     while tasks or running:
@@ -209,7 +212,6 @@ def _fits(
             fit, valid = folds[fold]
             given = (best["card"], kind, best["parameters"], fit, valid, seeds.derive(problem.seed, "augment", fold), 1)
             target = best.get("target") or "plain"
-            share = None if end is None else max(0.5 * (end - now) * crew.size / max(slow, 1), 0.5)
             job = MadeJob(*given, target, maker=maker, seconds=share) if maker else Job(*given, target)
             running[crew.submit(job, end, end)] = (maker, fold)
         if not running:
@@ -223,6 +225,11 @@ def _fits(
                 crew.kill(number)
             break
     return found
+
+
+def _share(left: float, folds: int, size: int) -> float:
+    """Seconds in which a maker that takes long learns: once in each fold, and once from all rows."""
+    return max(0.5 * left / (folds / size + 1), 0.5)
 
 
 def _decide(
@@ -282,7 +289,7 @@ def _final(
     refits = [m.refit for (name, _), m in found.items() if name == maker]
     settings = {**best["parameters"], **_average(refits)}
     rows = np.arange(problem.batch.n)
-    seconds = None if until is None else max(0.5 * (until - time.monotonic()), 0.5)
+    seconds = None if until is None else max(0.6 * (until - time.monotonic()), 0.5)
     target, seed = best.get("target") or "plain", seeds.derive(problem.seed, "refit")
     given = (best["card"], plan.kind_of(problem.task), settings, rows, rows[:0], seed, 1, target)
     job = MadeJob(*given, early=False, maker=maker, seconds=seconds)
