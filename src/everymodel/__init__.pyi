@@ -44,6 +44,7 @@ from everymodel.models.generative.conditional_gan import ConditionalGAN as Condi
 from everymodel.models.generative.dcgan import DCGAN as DCGAN
 from everymodel.models.generative.gaussian_copula import GaussianCopula as GaussianCopula
 from everymodel.models.generative.lapgan import LAPGAN as LAPGAN
+from everymodel.models.generative.level_generator import LevelGenerator as LevelGenerator
 from everymodel.models.generative.music_generator import MusicGenerator as MusicGenerator
 from everymodel.models.generative.smote import SMOTE as SMOTE
 from everymodel.models.generative.srgan import SRGAN as SRGAN

@@ -30,6 +30,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "graph_sets": ("graph_set_network", "graph_set_table"),
     "groups": ("centers", "linkage"),
     "kernel": ("support_vectors", "support_vector_scores"),
+    "levels": ("level_generator",),
     "linear": ("linear", "linear_log", "linear_scores", "linear_probabilities", "polynomial"),
     "maps": ("map_neighbors", "map_geodesic", "map_barycenter", "map_average", "map_distances"),
     "mixture": ("mixture", "mixture_density"),
