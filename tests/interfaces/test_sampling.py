@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -14,10 +15,11 @@ from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 import everymodel as em
-from everymodel import scoring
+from everymodel import catalog, scoring
 from everymodel.interfaces.cli.app import app
 from everymodel.interfaces.server.app import Limits, make_app
 from everymodel.scoring.images import as_png, pixels
+from everymodel.scoring.midi import Piece, from_midi
 from everymodel.testing.generating import tiny_images, tiny_rows
 
 
@@ -139,6 +141,53 @@ def test_fit_tells_how_near_samples_come(files: Path, tmp_path: Path):
     assert "generate · 200 rows" in made.stdout and "everymodel sample" in made.stdout
     assert "everymodel explain" not in made.stdout and "Samples" in (tmp_path / "made.html").read_text()
     assert len(em.load(tmp_path / "made.em").sample(3, seed=0)) == 3
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with words.em, songs.em and begin.mid."""
+    folder = tmp_path_factory.mktemp("words")
+    texts = ["abc abd abe", "abd abe abc", "abe abc abd"] * 4
+    for name, data in (("text_generator", texts), ("music_generator", [[[60], [62, 64], [60], [67]]] * 6)):
+        card = catalog.find(name)
+        em.wrap(catalog.tiny(card)[0].fit(data), data).save(folder / f"{name}.em")
+    Piece(((60,), (62, 64)), None, scoring.load(folder / "music_generator.em").step.grid).save(folder / "begin.mid")
+    return folder
+
+
+def test_texts_and_music_go_where_they_can(words: Path, tmp_path: Path):
+    text, song = words / "text_generator.em", words / "music_generator.em"
+    made = _call("sample", text, "-n", 2, "--seed", 1, "-c", "ab", "--option", "length=6")
+    assert made.exit_code == 0, made.output
+    wanted = scoring.load(text).sample(2, "ab", seed=1, length=6)
+    assert made.stdout == f"{wanted[0]}\n\n\n{wanted[1]}\n"
+    assert _call("sample", text, "-n", 2, "--seed", 1, "-c", "ab", "--option", "length=6", "-o",
+                 tmp_path / "made.jsonl").exit_code == 0  # fmt: skip
+    assert [json.loads(line)["text"] for line in (tmp_path / "made.jsonl").read_text().splitlines()] == wanted
+    assert "need a file" in _refused("sample", song)
+    ask = ("sample", song, "--seed", 1, "-c", words / "begin.mid", "--option", "length=5")
+    assert _call(*ask, "-o", tmp_path / "made.mid").exit_code == 0
+    piece = from_midi((tmp_path / "made.mid").read_bytes(), scoring.load(song).step.grid)
+    assert piece.frames[:2] == ((60,), (62, 64))
+    assert _call(*ask, "-n", 2, "-o", f"{tmp_path}/songs/").exit_code == 0
+    assert sorted(p.name for p in (tmp_path / "songs").iterdir()) == ["sample_000.mid", "sample_001.mid"]
+    assert "folder" in _refused(*ask, "-n", 2, "-o", tmp_path / "made.mid")
+    assert "no such file" in _refused("sample", song, "-c", "nothing.mid", "-o", tmp_path / "made.mid")
+
+
+def test_rest_makes_texts_and_music(words: Path):
+    text = TestClient(make_app(scoring.load(words / "text_generator.em")))
+    told = text.post("/v1/sample", json={"n": 2, "seed": 1, "condition": "ab", "options": {"length": 6}}).json()
+    assert told["samples"] == scoring.load(words / "text_generator.em").sample(2, "ab", seed=1, length=6)
+    for body in ({"n": 65}, {"n": 10, "options": {"length": 10_000}}):
+        assert text.post("/v1/sample", json=body).status_code == 413
+    model = scoring.load(words / "music_generator.em")
+    song = TestClient(make_app(model))
+    told = song.post("/v1/sample", json={"condition": [[60], [62, 64]], "options": {"length": 4}, "seed": 0}).json()
+    data = told["samples"][0].removeprefix("data:audio/midi;base64,")
+    assert from_midi(base64.b64decode(data), model.step.grid).frames[:2] == ((60,), (62, 64))
+    for wrong in (str(words / "begin.mid"), [[["a"]]], {"a": 1}, "data:audio/midi;base64,!!"):  # no file is opened
+        assert song.post("/v1/sample", json={"condition": wrong}).status_code == 422
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ EXAMPLES = examples(
     "everymodel sample digits.em -n 100 --condition 7 -o sevens/   # a folder, one file each",
     "everymodel sample digits.em --interpolate 3 8 --steps 10 -o way.png",
     "everymodel sample customers.em -n 1000 --set plan=basic -o made.csv",
+    "everymodel sample chorales.em --condition begin.mid --seed 1 -o whole.mid",
     'everymodel sample shakespeare.em --condition "ROMEO:" --option length=300',
 )
 _USUAL = {"images": 16, "rows": 10, "table": 10}  # samples, where no number is given
@@ -87,7 +88,7 @@ def command(
         raise ParameterError("--condition and --set both say what samples shall be. Give one of them.")
     asked: Any = dict(map(_pair, set_ or [])) or condition
     if isinstance(asked, list) and len(asked) == 1:
-        asked = asked[0]
+        asked = _beginning(asked[0], makes)
     count = n if n is not None else len(asked) if isinstance(asked, list) else _USUAL.get(makes, 1)
     with working("Sampling", quiet or as_json):
         if interpolate is not None:
@@ -108,6 +109,23 @@ def _pair(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:
         return name, value
+
+
+def _beginning(text: str, makes: str) -> Any:
+    """What music and levels begin with: the file that is named, or JSON. For others as it is."""
+    if makes not in ("pieces", "levels"):
+        return text
+    place = Path(text)
+    if place.is_file():
+        return place if makes == "pieces" else place.read_text("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        if makes == "levels":
+            return text
+        raise ParameterError(
+            f"--condition {text}: there is no such file. Give a MIDI file, or frames as JSON."
+        ) from None
 
 
 def _end(text: str, makes: str) -> Any:
@@ -139,8 +157,8 @@ def _check_out(makes: str, out: str, folder: Path | None, as_json: bool) -> None
             what = "samples.png" if makes == "images" else "samples.mid"
             raise ParameterError(f"{makes.capitalize()} need a file: --out {what}, or a folder (or --json).")
         return
-    known = {"images": (".png", ".npz"), "rows": WRITABLE, "table": WRITABLE, "texts": _TEXTS, "levels": _TEXTS,
-             "pieces": (".mid", ".midi")}.get(makes, _TEXTS)  # fmt: skip
+    known = {"images": (".png", ".npz"), "rows": WRITABLE, "table": WRITABLE, "texts": _TEXTS,
+             "pieces": (".mid", ".midi"), "levels": (*_TEXTS, ".png")}.get(makes, _TEXTS)  # fmt: skip
     if ending not in known:
         raise ParameterError(f"--out {out}: {makes} are written to {' '.join(known)}" + (
             ", or into a folder." if makes not in ("rows", "table") else "."))  # fmt: skip
@@ -188,6 +206,11 @@ def write(
             raise ParameterError(f"--out {out}: {many} pieces were made. Give a folder, for one file each.")
         with atomic_write(out) as stream:
             stream.write(bytes(made[0]))
+    elif out.lower().endswith(".png"):
+        if many != 1:
+            raise ParameterError(f"--out {out}: {many} {makes} were made. Give a .txt file, or -n 1.")
+        with atomic_write(out) as stream:
+            stream.write(as_png(made[0].picture()))
     else:
         with atomic_write(out) as stream:
             if out.lower().endswith(".txt"):
@@ -200,7 +223,7 @@ def write(
     if as_json:
         emit({"out": out, "samples": many})
     elif out != "-":
-        say(f"{many:,} {makes if makes != 'table' else 'rows'} are in {out}.", quiet)
+        say(f"{many:,} {'samples are' if many > 1 else 'sample is'} in {out}.", quiet)
 
 
 def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 PIXELS = 1 << 24  # bytes of images in one answer
 TEXTS, LETTERS = 64, 20_000  # texts (pieces, levels) in one answer, and all that they may hold together
+_WISHES = {
+    "table": "{column: value}, obeyed exactly.",
+    "texts": "How they begin.",
+    "pieces": "How they begin: frames (lists of pitches), or a MIDI file after data:audio/midi;base64,.",
+    "levels": "{width, height, start, goal, map}, each as one likes; in a map ? leaves a tile free.",
+}
 _LENGTHS = ("length", "max_tokens", "frames", "steps")  # options that say how long a sample is
 
 
@@ -70,7 +76,7 @@ def answer(model: Generator, request: SampleRequest, most: int) -> dict[str, Any
     if ends is not None and (len(ends) != 2 or min(ends) < 0):
         raise Problem(422, "invalid_parameter", "interpolate: expected two seeds, such as [3, 8].", param="interpolate")
     _limited(model, request, most)
-    if makes != "table" and not _simple(request.condition):
+    if makes in ("images", "rows", "texts") and not _simple(request.condition):
         raise Problem(422, "invalid_parameter", "condition: expected a class, or a list of classes.", param="condition")
     seed = secrets.randbits(31) if request.seed is None else request.seed
     if ends is not None:
@@ -91,8 +97,15 @@ def answer(model: Generator, request: SampleRequest, most: int) -> dict[str, Any
         columns = {name: _cells(cells) for name, cells in made.items()}
         body["samples"] = [dict(zip(columns, row)) for row in zip(*columns.values())]
     else:
-        body["samples"] = [_cell(one) for one in made]
+        body["samples"] = [_midi(one) if makes == "pieces" else _cell(one) for one in made]
     return body
+
+
+def _midi(piece: Any) -> str:
+    """A MIDI file as a data URL."""
+    import base64
+
+    return "data:audio/midi;base64," + base64.b64encode(bytes(piece)).decode()
 
 
 def _simple(condition: Any) -> bool:
@@ -137,11 +150,7 @@ def _cells(cells: Any) -> list[Any]:
 
 def _cell(value: Any) -> Any:
     """As JSON can hold it; what is missing becomes null."""
-    if isinstance(value, bytes):
-        import base64
-
-        return base64.b64encode(value).decode()
-    if isinstance(value, np.generic | np.ndarray):
+    if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float) and value != value:
         return None
@@ -198,7 +207,7 @@ def described(model: Generator, document: dict[str, Any], most: int) -> dict[str
         "default": None,
         "description": "What samples shall be: a class, or one for each. null: as it was in the data."
         if classes
-        else "For tables {column: value}; for texts and music how they begin; null for others.",
+        else _WISHES.get(model.makes, "Nothing that this model could be asked for: leave it null."),
     }
     if classes:
         condition["x-classes"] = classes[:200]
@@ -240,6 +249,10 @@ def described(model: Generator, document: dict[str, Any], most: int) -> dict[str
             "default": None,
             "description": "One PNG for each image (list), or one of all (grid).",
         }
+    elif model.makes == "pieces":
+        one = {"type": "string", "description": "A MIDI file as a data URL."}
+    elif model.makes == "levels":
+        one = {"type": "array", "description": "A map: its rows."}
     elif model.makes in ("rows", "table"):
         names = [c.name for c in model.schema.features]
         one = {"type": "object", "description": "A row.", "properties": {n: {} for n in names}}

@@ -47,6 +47,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "film": [{**f, "at": words.percent(f["at"])} for f in told.get("film") or []],
         "neighbours": told.get("neighbours") or [],
         "texts": told.get("texts") or [],
+        "pictures": told.get("pictures") or [],
         "table": told.get("table"),
         "metrics": [_metric(row, numbers, told) for row in evaluation.get("metrics") or []],
         "beside": any(name.endswith("_real") for name in numbers),

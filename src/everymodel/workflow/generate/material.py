@@ -98,8 +98,9 @@ def suited(found: Material, wanted: Sequence[str]) -> Material:
         return _whole(found)
     if found.kind == "table" and "matrix" in wanted:
         return _numbers(found)
-    if found.kind == "text" and "level" in wanted:
-        return replace(found, kind="level")
+    if found.kind == "text" and "level" in wanted:  # of one file, maps with an empty line between them
+        maps = found.rows.split("\n\n") if isinstance(found.rows, str) else found.rows
+        return replace(found, kind="level", rows=[m.strip("\n") for m in maps if m.strip()])
     return found
 
 

@@ -35,9 +35,12 @@ def structure(
         told |= _images(model, estimator, train, seed)
     elif model.makes in ("rows", "table"):
         told |= _tables(model, whole, seed)
-    elif model.makes == "texts":
+    else:
         made = model.step.sample(_TEXTS, seed=seed)
-        told["texts"] = [str(t)[:_LETTERS] for t in made]
+        if hasattr(made[0], "picture"):
+            told["pictures"] = [data_url(one.picture()) for one in made]
+        if model.makes != "pieces":
+            told["texts"] = [str(t)[:_LETTERS] for t in made]
     return told
 
 

@@ -82,6 +82,10 @@ async function ask() {
   if (told.makes === "images") {
     made.className = "grid";
     for (const [i, image] of told.samples.entries()) made.append(make("img", undefined, {src: image, alt: "sample " + (i + 1)}));
+  } else if (told.makes === "pieces") {
+    for (const [i, midi] of told.samples.entries()) made.append(make("p").appendChild(make("a", "sample_" + i + ".mid", {href: midi, download: "sample_" + i + ".mid"})).parentNode);
+  } else if (told.makes === "levels") {
+    for (const level of told.samples) made.append(make("pre", level.map(row => typeof row === "string" ? row : row.join(" ")).join("\n")));
   } else if (told.samples.length && typeof told.samples[0] === "object") {
     made.append(rows(told.samples));
   } else {
