@@ -101,6 +101,10 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "graph_sage": {"hidden": [8], "epochs": 4},
     "graph_attention": {"hidden": [4], "heads": 2, "epochs": 4},
 }
+PLACES: dict[str, tuple[str, dict[str, Any]]] = {
+    "segmentation-masks": ("SegmentationNetwork", {"width": 4, "levels": 2, "epochs": 3}),
+    "detection-boxes": ("DetectionNetwork", {"width": 4, "levels": 2, "epochs": 3, "batch_size": 8}),
+}
 KINDS = {"cluster": "clusterer", "reduce": "reducer", "embed": "reducer", "anomaly": "detector"}
 
 
@@ -257,15 +261,59 @@ def make_graph(name: str, parameters: dict[str, Any]) -> None:
         write(run.model, name, "nodes", asked=[{"id": i} for i in range(0, n, 4)])
 
 
-def write(model: Model, name: str, task: str, asked: list[dict[str, Any]] | None = None) -> None:
+def tables_of_graphs(count: int = 40) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(edges, nodes) of trees, half of them with one edge more."""
+    random = np.random.default_rng(11)
+    edges: list[tuple[str, str]] = []
+    nodes: list[dict[str, Any]] = []
+    for graph in range(count):
+        n = int(random.integers(5, 9))
+        pairs = [(i, int(random.integers(0, i))) for i in range(1, n)] + ([(n - 1, 0), (n - 2, 0)] if graph % 2 else [])
+        edges += [(f"{graph}.{i}", f"{graph}.{j}") for i, j in pairs]
+        for i in range(n):
+            kind = str(random.choice(["C", "N"]))
+            row = {"graph": f"g{graph}", "node": f"{graph}.{i}", "kind": kind}
+            nodes.append(row | {"charge": round(float(random.normal()), 2), "ring": "yes" if graph % 2 else "no"})
+    return pd.DataFrame(edges, columns=["from", "to"]), pd.DataFrame(nodes)
+
+
+def make_graphs(name: str) -> None:
+    """Classes of whole graphs, as `fit` makes it of edges and nodes."""
+    edges, nodes = tables_of_graphs()
+    with tempfile.TemporaryDirectory() as folder:
+        run = em.fit(edges, target="ring", nodes=nodes, graph="graph", models=[name], budget=15, out=folder,
+                     progress=False)  # fmt: skip
+    few = nodes[nodes["graph"].isin(["g0", "g1", "g2", "g3"])].drop(columns="ring")
+    pairs = edges[edges["from"].isin(few["node"])].to_numpy().tolist()
+    run.model.manifest["created"] = "2026-11-21"
+    write(run.model, name, "graphs", few.to_dict("records"), pairs)
+
+
+def make_places(name: str, cls: str, parameters: dict[str, Any]) -> None:
+    """Masks, or boxes around things, as `em.wrap` makes it."""
+    from everymodel.testing.pixelwise import shapes
+
+    X, masks, things = shapes(12, side=16)
+    estimator = getattr(em, cls)(**parameters, random_state=0).fit(X, masks if "masks" in name else things)
+    model = em.wrap(estimator, X)
+    model.manifest["created"] = "2026-11-21"
+    write(model, *name.split("-"), asked=[{"image": image.tolist()} for image in (*X[:2], X[2, :11])])
+
+
+def write(
+    model: Model, name: str, task: str, asked: list[dict[str, Any]] | None = None, edges: list[Any] | None = None
+) -> None:
     """The file, and what it says to twelve rows, or to those given."""
     schema = model.schema
     stem = FOLDER / f"v{container.FORMAT}-{name}-{task}"
     raw = model.to_bytes()
     rows = asked or probe.rows(schema, 12 if model.task in ("binary", "regression") else 6, seed=99)
-    answers = model.answers(model.read(rows, unseen="ignore")[0])
+    more = {} if edges is None else {"edges": edges}
+    answers = model.answers(model.read(rows, unseen="ignore", **more)[0])
+    if model.pack.output == "maps":
+        answers = [np.asarray(maps, float).round(6) for maps, _ in answers]
     container.write(stem.with_suffix(".em"), raw)
-    text = json.dumps({"rows": rows, "answers": plain(answers)}, separators=(",", ":"))
+    text = json.dumps({"rows": rows, **more, "answers": plain(answers)}, separators=(",", ":"))
     stem.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     print(f"{stem.name}.em: {len(raw)} bytes")
 
@@ -286,6 +334,8 @@ def main() -> int:
     jobs += [(name, make_wrapped, (name, *told)) for name, told in WRAPPED.items()]
     jobs += [(f"{name}-forecast", make_forecast, (name, more)) for name, more in FORECASTS.items()]
     jobs += [(f"{name}-nodes", make_graph, (name, more)) for name, more in GRAPHS.items()]
+    jobs += [(f"{name}-graphs", make_graphs, (name,)) for name in ("logistic", *GRAPHS)]
+    jobs += [(name, make_places, (name, *told)) for name, told in PLACES.items()]
     words, failed = sys.argv[1:], 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
