@@ -95,7 +95,8 @@ CARD = {
     },
 }  # fmt: skip
 
-_RATES = {"muon": 0.02, "adamw": 2e-3, "adam": 2e-3}
+_RATES = {"adamw": 2e-3, "adam": 2e-3}
+_MUON = {"gpt": (0.02, 0.3), "lstm": (0.05, 0.15)}  # rate, and its factor for vectors of tokens and scores
 _RUNS = {"characters": (2, 3, 4), "bytes": (2, 3, 4), "bpe": (2,)}
 
 
@@ -227,7 +228,8 @@ class TextGenerator(Generative):
         epochs = self._length(self.default_steps)
         held = chunks(corpus.held, context)
         optimizer = "adamw" if known and self.optimizer == "muon" else self.optimizer
-        rate = self.learning_rate or (_LATER[self.adapt] if known else _RATES.get(optimizer, 0.1))
+        rate, aside = _MUON[self.architecture] if optimizer == "muon" else (_RATES.get(optimizer, 0.1), 1.0)
+        rate = self.learning_rate or (_LATER[self.adapt] if known else rate)
         before = None if held is None or not known else _judged(net, held)
         self._train(
             NextToken(net, corpus.signs),
@@ -239,7 +241,7 @@ class TextGenerator(Generative):
             schedule=_trapezoid,
             clip=1.0,
             precision=_precision(self.device),
-            optimizers=Optimizer(optimizer, rate, self.weight_decay, momentum=0.95, betas=(0.9, 0.95), aside=_ASIDE),
+            optimizers=Optimizer(optimizer, rate, self.weight_decay, momentum=0.95, betas=(0.9, 0.95), aside=aside),
         )
         if before is not None and isinstance(self.history_.best_loss, float):
             told = f"Held-out text cost {before:.3f} nats a token before, {self.history_.best_loss:.3f} after."
@@ -336,7 +338,6 @@ def evaluate(step: Any, X: Any, *, train: Any = None, n: int | None = None, seed
 
 
 _LATER = {"lora": 1e-3, "full": 2e-4, "none": 0.0}  # rates for checkpoints that go on learning
-_ASIDE = 0.15  # factor of the rate for vectors of tokens and scores, beside Muon
 
 
 def _trapezoid(p: float) -> float:
