@@ -58,10 +58,10 @@ CARD = {
         "device": {},
     },
     "tiny": [
-        {"width": 4, "steps": 40, "latent_size": 8, "batch_size": 32, "random_state": 0},
+        {"width": 4, "steps": 12, "latent_size": 8, "batch_size": 32, "random_state": 0},
         {
             "width": 4,
-            "steps": 20,
+            "steps": 8,
             "latent": "mixture",
             "components": 8,
             "loss": "non_saturating",

@@ -61,8 +61,8 @@ CARD = {
         "device": {},
     },
     "tiny": [
-        {"width": 4, "steps": 30, "latent_size": 8, "levels": 1, "batch_size": 32, "random_state": 0},
-        {"width": 4, "steps": 10, "latent_size": 4, "loss": "hinge", "batch_size": 16, "random_state": 1},
+        {"width": 4, "steps": 8, "latent_size": 8, "levels": 1, "batch_size": 32, "random_state": 0},
+        {"width": 4, "steps": 4, "latent_size": 4, "loss": "hinge", "batch_size": 16, "random_state": 1},
     ],
     "presets": [{}],
     "classes": {"generator": {"class": "everymodel.models.generative.lapgan:LAPGAN", "tasks": ["generate"]}},

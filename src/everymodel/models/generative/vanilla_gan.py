@@ -10,7 +10,7 @@ from torch import nn
 
 from everymodel.models.generative._adversarial import Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
-from everymodel.models.generative._gan import AdversarialEstimator
+from everymodel.models.generative._gan import AdversarialEstimator, rate_of_rows
 from everymodel.models.generative._strided import dense
 from everymodel.scoring.steps.base import Step
 
@@ -46,13 +46,16 @@ CARD = {
         "averaging": {},
         "steps": {"text": "Steps of training; none: 10,000, or as many as the budget allows."},
         "batch_size": {"default": 256},
-        "learning_rate": {"default": 0.001},
+        "learning_rate": {
+            "default": None,
+            "text": "Length of the longest step; none: 0.002, or 0.0005 for the textbooks' losses.",
+        },
         "device": {},
     },
     "tiny": [
-        {"width": 16, "steps": 300, "components": 8, "random_state": 0},
-        {"width": 8, "depth": 1, "steps": 60, "latent": "normal", "loss": "hinge", "random_state": 1},
-        {"width": 8, "steps": 60, "loss": "wasserstein", "averaging": 0.0, "random_state": 2},
+        {"width": 16, "steps": 60, "components": 8, "random_state": 0},
+        {"width": 8, "depth": 1, "steps": 30, "latent": "normal", "loss": "hinge", "random_state": 1},
+        {"width": 8, "steps": 30, "loss": "wasserstein", "averaging": 0.0, "random_state": 2},
     ],
     "presets": [{}],
     "classes": {
@@ -81,7 +84,8 @@ class VanillaGAN(AdversarialEstimator):
         size. None: usual for the loss. It falls over the run.
     averaging : half-life of the moving average as a share of the run; 0: the last weights answer.
     steps : steps of training; None: 10,000, or as many as the budget allows.
-    batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
+    learning_rate : None: 0.002, or 0.0005 for the textbooks' losses, which the penalties do not hold.
+    batch_size, budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
     ----------
@@ -113,7 +117,7 @@ class VanillaGAN(AdversarialEstimator):
         averaging: float = 0.006,
         steps: int | None = None,
         batch_size: int = 256,
-        learning_rate: float = 1e-3,
+        learning_rate: float | None = None,
         budget: float | str | None = None,
         device: str = "auto",
         checkpoint: str | None = None,
@@ -139,6 +143,9 @@ class VanillaGAN(AdversarialEstimator):
 
     def _values(self, data: Data) -> torch.Tensor:
         return data.flat
+
+    def _usual(self, data: Data) -> tuple[int, float]:
+        return self.batch_size, self.learning_rate or rate_of_rows(self.loss)
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         p = math.prod(data.shape) if data.shape else data.values.shape[1]
