@@ -85,7 +85,7 @@ def test_windows_are_cut_moved_and_told_whole():
     source = Frames(pieces, KEYS, 8, 64, 2, 3)
     lows = set()
     for batch in source.epoch(0, seed=0):
-        assert batch.x.shape == (64, 8, KEYS.notes + KEYS.bar)
+        assert batch.x.shape == (64, 8, KEYS.inputs)
         ends = (batch.wanted == KEYS.end).sum()
         first = (batch.over[:, 0] < 0).sum()
         assert ends == (batch.over == 0).sum() + first, "a frame has one end"

@@ -21,6 +21,7 @@ from everymodel.training.blocks.written import written
 from everymodel.training.objective import Losses, Objective
 from everymodel.training.source import Source
 
+OWN = 0.25  # share of windows that stay in their key at least; it is told which do
 JUDGED = 512  # frames of a piece that a validation looks at
 
 
@@ -30,7 +31,7 @@ class ComposerNet(nn.Module):
     def __init__(self, keys: Keys, width: int, dropout: float):
         super().__init__()
         self.keys = keys
-        inputs, outputs = keys.notes + keys.bar, sum(keys.widths())
+        inputs, outputs = keys.inputs, sum(keys.widths())
         self.memory = OneWay("gru", inputs, width)
         self.join = nn.Linear(width + inputs, width)
         self.table = role(torch.randn(sum(keys.features), width) * 0.1, "embedding")
@@ -71,7 +72,7 @@ class ComposerNet(nn.Module):
 
 
 class Windowed:
-    """A batch of windows: inputs x (b, T, notes + bar), and for each of n notes what `Keys.look` finds.
+    """A batch of windows: inputs x (b, T, inputs), and for each of n notes what `Keys.look` finds.
 
     rows (n,) : its frame among b * T. over (b, T) : 1 where the piece is over, 0 where it goes on, -1 for padding.
     """
@@ -131,7 +132,7 @@ class Frames(Source):
             half = self.length // 2
             first = rng.integers(-half, np.maximum(self.sizes[which] + 1 - half, 1 - half))
             low, high = np.minimum(self.room[which], self.shift).T
-            moved = rng.integers(-low, high + 1)
+            moved = np.where(rng.random(self.batch) < OWN, 0, rng.integers(-low, high + 1))
             yield self.windows(which, np.clip(first, 0, last), moved, self.length)
 
     def ordered(self) -> Iterator[Windowed]:
@@ -154,7 +155,8 @@ class Frames(Source):
         pitches = np.where(pitches < 0, -1, pitches + moved[:, None, None])
         states = np.where(there[..., None], self.states[place], 0) if keys.states > 1 else np.zeros_like(pitches)
         places = np.eye(keys.bar, dtype=np.float32)[(first[:, None] + np.arange(length)) % keys.bar]
-        x = np.concatenate([keys.roll(pitches[:, 1:-1], states[:, 1:-1]), places], axis=2)
+        own = np.broadcast_to((moved == 0).astype(np.float32)[:, None, None], (*places.shape[:2], 1))
+        x = np.concatenate([keys.roll(pitches[:, 1:-1], states[:, 1:-1]), places, own], axis=2)
         now, before, earlier = (pitches[:, i : i + length].reshape(-1, MOST) for i in (2, 1, 0))
         state = states[:, 2:].reshape(-1, MOST)
         t, k = tokens(now)

@@ -50,6 +50,13 @@ CARD = {
         "start": {"type": "str", "default": None, "tune": False, "text": "The tile where one begins."},
         "goal": {"type": "str", "default": None, "tune": False, "text": "The tile that one must reach."},
         "radius": {"type": "int", "default": 3, "low": 1, "high": 8, "text": "How far tiles see, in tiles."},
+        "edge": {
+            "type": "int",
+            "default": 4,
+            "low": 0,
+            "high": 250,
+            "text": "How near the edges are felt, in tiles; larger where the height above the ground matters.",
+        },
         "flip": {
             "type": "choice",
             "default": "none",
@@ -115,7 +122,9 @@ class LevelGenerator(Generative):
     ----------
     passable : tiles that one may walk on (besides start and goal). start, goal : where one begins, and what one must
         reach. A sample has one start; tiles that stand once in each level of the data stand once in samples too.
-    radius : how far tiles see. flip : mirror images of the levels to learn from too: "none", "horizontal", "both".
+    radius : how far tiles see. edge : how near the edges are felt, in tiles; larger where the height above the ground
+        matters, smaller where samples shall be of other sizes.
+    flip : mirror images of the levels to learn from too: "none", "horizontal", "both".
     width : numbers in each layer. steps : of training; None: 1,500, or as many as the budget allows.
     batch_size : tiles in a step. dropout, learning_rate, weight_decay, optimizer : as for all networks.
     validation_fraction : share of the levels that chooses the best weights; none of fewer than five levels.
@@ -146,6 +155,7 @@ class LevelGenerator(Generative):
         start: Any = None,
         goal: Any = None,
         radius: int = 3,
+        edge: int = 4,
         flip: str = "none",
         width: int = 96,
         dropout: float = 0.1,
@@ -165,6 +175,7 @@ class LevelGenerator(Generative):
         self.start = start
         self.goal = goal
         self.radius = radius
+        self.edge = edge
         self.flip = flip
         self.width = width
         self.dropout = dropout
@@ -183,7 +194,12 @@ class LevelGenerator(Generative):
     def fit(self, X: Any, y: Any = None) -> LevelGenerator:
         """Learn from levels: lists of texts, texts with lines, or 2-D arrays of whole numbers."""
         seed = self._seed()
-        for name, least, most in (("radius", 1, 8), ("width", 8, 1 << 20), ("batch_size", 1, 1 << 30)):
+        for name, least, most in (
+            ("radius", 1, 8),
+            ("edge", 0, 250),
+            ("width", 8, 1 << 20),
+            ("batch_size", 1, 1 << 30),
+        ):
             if not least <= getattr(self, name) <= most:
                 raise ParameterError(f"{name}={getattr(self, name)!r} came; expected {least} to {most:,}.")
         if self.flip not in ("none", "horizontal", "both"):
@@ -204,7 +220,7 @@ class LevelGenerator(Generative):
                 len(cells), self.validation_fraction, np.random.default_rng(derive(seed, "validation"))
             )
         seen, tile = self._views([m for i in kept for m in self._mirrored(cells[i])], single)
-        sizes = feature_sizes(len(tiles), self.radius, len(single))
+        sizes = feature_sizes(len(tiles), self.radius, self.edge, len(single))
         with self._initial():
             net = LevelNet(sizes, len(tiles), self.width, self.dropout)
         epochs = self._length(self.default_steps)
@@ -225,7 +241,7 @@ class LevelGenerator(Generative):
         self.step_ = LevelMaker(
             written(net.body), net.table.detach().numpy().copy(),
             np.array(list(found), dtype=np.int64), np.array(list(found.values()), dtype=np.int64),
-            shares / shares.sum(), self.tiles_, self.radius, tuple(single), passable, start, goal,
+            shares / shares.sum(), self.tiles_, self.radius, self.edge, tuple(single), passable, start, goal,
         )  # fmt: skip
         self.step_.check()
         self.history_.notes[:0] = self._noted(cells)
@@ -257,7 +273,7 @@ class LevelGenerator(Generative):
 
     def _views(self, cells: Sequence[np.ndarray], single: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (n, f) and tiles (n,), both bytes, of all tiles of these levels."""
-        seen = np.concatenate([views(c, len(self.tiles_), self.radius, single) for c in cells])
+        seen = np.concatenate([views(c, len(self.tiles_), self.radius, self.edge, single) for c in cells])
         tile = np.concatenate([c.reshape(-1) for c in cells]).astype(np.uint8)
         return torch.from_numpy(seen), torch.from_numpy(tile)
 

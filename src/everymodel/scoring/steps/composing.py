@@ -88,10 +88,16 @@ class Keys:
         np.put_along_axis(made, where, 1.0, axis=-1)
         return made[..., :-1]
 
+    @property
+    def inputs(self) -> int:
+        """Numbers of a frame: its notes, the place in the bar, and whether the piece is in its own key."""
+        return self.notes + self.bar + 1
+
     def places(self, first: int, count: int) -> np.ndarray:
-        """(count, bar) float32: the place in the bar of each frame from number `first` on."""
-        made = np.zeros((count, self.bar), dtype=np.float32)
+        """(count, bar + 1) float32: the place in the bar of each frame from number `first` on; its own key."""
+        made = np.zeros((count, self.bar + 1), dtype=np.float32)
         made[np.arange(count), (first + np.arange(count)) % self.bar] = 1.0
+        made[:, -1] = 1.0
         return made
 
     def look(
@@ -165,8 +171,8 @@ class Keys:
 class Composer(Sampler):
     """p(piece) = Π_t Π_k p(note_tk | notes below it, frames before it), ascending notes, then the end of the frame.
 
-    cell : recurrent layer over frames, from notes and the place in the bar. join : from its state and the frame before
-        to vectors. table : (features, d) vectors of what `Keys.look` finds. chosen : (count, d) vectors of the notes
+    cell : recurrent layer over frames, from notes, the place in the bar and a one. join : from its state and the
+        frame before to vectors. table : (features, d) vectors of what `Keys.look` finds. chosen : (count, d) vectors of the notes
         below. network : from the sum of these to scores. stop : from the state to the log-odds that the piece is over.
     low, count, states, bar : of `Keys`. grid, tempo : of pieces. usual : most frames of a sample where no length is
         asked for. bias (1,) : of the end of a piece.
@@ -198,7 +204,7 @@ class Composer(Sampler):
     # --- the network ---
 
     def _frames(self, x: np.ndarray, held: Any = None) -> tuple[np.ndarray, np.ndarray, Any]:
-        """Vectors (b, T, d) of frames by inputs (b, T, notes + bar), log-odds of the end (b, T), and the state."""
+        """Vectors (b, T, d) of frames by inputs (b, T, inputs), log-odds of the end (b, T), and the state."""
         assert isinstance(self.cell, Recurrent)
         state, held = self.cell.advance(x, held)
         return self.join(np.concatenate([state, x], axis=-1)), self.stop(state)[..., 0], held
@@ -278,7 +284,7 @@ class Composer(Sampler):
         pitches = np.full((n, length + 2, MOST), -1, dtype=np.int64)  # two silent frames stand before the first
         states = np.zeros((n, length + 2, MOST), dtype=np.int64)
         pitches[:, 2 : first + 2], states[:, 2 : first + 2] = keys.read(begin)
-        x = self._inputs(pitches[:, 1 : first + 2], states[:, 1 : first + 2], 0)  # (n, first + 1, notes + bar)
+        x = self._inputs(pitches[:, 1 : first + 2], states[:, 1 : first + 2], 0)  # (n, first + 1, inputs)
         vectors, stops, held = self._frames(x)
         over = np.full(n, length)
         for t in range(first, length):
@@ -294,7 +300,7 @@ class Composer(Sampler):
         return [self._piece(pitches[i, 2 : over[i] + 2], states[i, 2 : over[i] + 2], begin) for i in range(n)]
 
     def _inputs(self, pitches: np.ndarray, states: np.ndarray, first: int) -> np.ndarray:
-        places = np.broadcast_to(self.keys.places(first, pitches.shape[1]), (*pitches.shape[:2], self.bar))
+        places = np.broadcast_to(self.keys.places(first, pitches.shape[1]), (*pitches.shape[:2], self.bar + 1))
         return np.concatenate([self.keys.roll(pitches, states), places], axis=2)
 
     def _frame(
@@ -395,7 +401,7 @@ class Composer(Sampler):
         cell, join, stop, network, keys = self.cell, self.join, self.stop, self.network, self.keys
         need(isinstance(cell, Recurrent) and not cell.reverse, "a composer has no memory")
         assert isinstance(cell, Recurrent)
-        wide, h = keys.notes + keys.bar, len(cell.state)
+        wide, h = keys.inputs, len(cell.state)
         need(cell.weight.shape[0] == wide, "a composer's memory does not fit")
         need(isinstance(join, Dense) and join.weight.shape[:-1] == (h + wide,), "a composer's vectors do not fit")
         need(isinstance(stop, Dense) and stop.weight.shape == (h, 1), "a composer's end does not fit")

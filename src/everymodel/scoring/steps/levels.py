@@ -22,7 +22,6 @@ from everymodel.scoring.steps.writing import Draw
 
 SIDE = 512  # tiles along a side
 TILES = 250  # kinds
-EDGE = 15  # distances to the edges that are told apart
 _TOGETHER = 1 << 18  # tiles that are drawn side by side
 _JUDGED = 8192
 _TRIES = 20  # levels that are drawn again before one is put right
@@ -155,18 +154,18 @@ def neighbours(radius: int) -> list[tuple[int, int]]:
     return [*((0, -x) for x in range(1, radius + 1)), *above]
 
 
-def feature_sizes(tiles: int, radius: int, single: int) -> tuple[int, ...]:
+def feature_sizes(tiles: int, radius: int, edge: int, single: int) -> tuple[int, ...]:
     """Values of each feature: tiles before, distances to the four edges, tiles that come once and stood already."""
-    return (*[tiles + 1] * len(neighbours(radius)), *[EDGE + 1] * 4, *[2] * single)
+    return (*[tiles + 1] * len(neighbours(radius)), *[edge + 1] * 4, *[2] * single)
 
 
-def edges(y: int, x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(4, len(x)) distances to the upper, lower, left and right edge, up to `EDGE`."""
+def edges(y: int, x: np.ndarray, height: int, width: int, most: int) -> np.ndarray:
+    """(4, len(x)) distances to the upper, lower, left and right edge, up to `most`."""
     far = (np.full_like(x, y), np.full_like(x, height - 1 - y), x, width - 1 - x)
-    return np.minimum(np.stack(far), EDGE)
+    return np.minimum(np.stack(far), most)
 
 
-def views(cells: np.ndarray, tiles: int, radius: int, single: Sequence[int]) -> np.ndarray:
+def views(cells: np.ndarray, tiles: int, radius: int, edge: int, single: Sequence[int]) -> np.ndarray:
     """(h * w, features) uint8 of all tiles of a level (h, w), row by row."""
     h, w = cells.shape
     around = np.full((h + radius, w + 2 * radius), tiles)
@@ -175,7 +174,7 @@ def views(cells: np.ndarray, tiles: int, radius: int, single: Sequence[int]) -> 
         around[radius + dy : radius + dy + h, radius + dx : radius + dx + w].reshape(-1)
         for dy, dx in neighbours(radius)
     ]
-    columns += list(np.concatenate([edges(y, np.arange(w), h, w) for y in range(h)], axis=1))
+    columns += list(np.concatenate([edges(y, np.arange(w), h, w, edge) for y in range(h)], axis=1))
     flat = cells.reshape(-1)
     columns += [np.concatenate([[False], np.cumsum(flat == tile)[:-1] > 0]) for tile in single]
     return np.stack(columns, axis=1).astype(np.uint8)
@@ -214,8 +213,9 @@ class LevelMaker(Sampler):
     """p(level) = Π p(tile | tiles above and to the left, distances to the edges, what stood already), row by row.
 
     network : from sums of vectors (n, d) to scores (n, tiles). table : (features, d) vectors; see `feature_sizes`.
-    tiles : characters or numbers. radius : of what is seen. sizes (m, 2) : heights and widths of the data; counts (m,) :
-    how often. single : places of tiles that come once in each level. shares : (tiles,) of the data.
+    sizes (m, 2) : heights and widths of the data; counts (m,) : how often. shares (tiles,) : of the data.
+    tiles : characters or numbers. radius : of what is seen. edge : distances to the edges that are told apart.
+    single : places of tiles that come once in each level.
     passable, start, goal : places of tiles that one may walk on, begins at and ends at; () and -1 where not said.
     """
 
@@ -226,6 +226,7 @@ class LevelMaker(Sampler):
     shares: np.ndarray
     tiles: tuple[Any, ...]
     radius: int = 3
+    edge: int = 4
     single: tuple[int, ...] = ()
     passable: tuple[int, ...] = ()
     start: int = -1
@@ -238,7 +239,7 @@ class LevelMaker(Sampler):
 
     @property
     def _offsets(self) -> np.ndarray:
-        sizes = feature_sizes(len(self.tiles), self.radius, len(self.single))
+        sizes = feature_sizes(len(self.tiles), self.radius, self.edge, len(self.single))
         return np.concatenate([[0], np.cumsum(sizes)[:-1]])
 
     def _scores(self, seen: np.ndarray) -> np.ndarray:
@@ -311,7 +312,7 @@ class LevelMaker(Sampler):
         chance = np.zeros((len(once), n, h, w))
         places = neighbours(r)
         for y in range(h):
-            far = edges(y, np.arange(w), h, w)
+            far = edges(y, np.arange(w), h, w, self.edge)
             for x in range(w):
                 seen = [around[:, y + r + dy, x + r + dx] for dy, dx in places]
                 seen += [np.full(n, d) for d in far[:, x]]
@@ -394,7 +395,7 @@ class LevelMaker(Sampler):
     def likelihood(self, level: Any) -> float:
         """Log-likelihood of a level of its size, in nats."""
         cells = coded(level, self.tiles)
-        seen = views(cells, len(self.tiles), self.radius, self.single)
+        seen = views(cells, len(self.tiles), self.radius, self.edge, self.single)
         flat, total = cells.reshape(-1), 0.0
         for low in range(0, len(flat), _JUDGED):
             scores = self._scores(seen[low : low + _JUDGED].astype(np.int64))
@@ -402,7 +403,7 @@ class LevelMaker(Sampler):
         return total
 
     def proof(self, seed: int) -> np.ndarray:
-        sizes = feature_sizes(len(self.tiles), self.radius, len(self.single))
+        sizes = feature_sizes(len(self.tiles), self.radius, self.edge, len(self.single))
         seen = np.random.default_rng(seed).integers(0, sizes, (4, len(sizes)))
         told = self._scores(seen).reshape(-1)
         return np.resize(told[:: max(len(told) // PROOF, 1)], PROOF)
@@ -428,6 +429,7 @@ class LevelMaker(Sampler):
         words = all(isinstance(t, str) and len(t) == 1 for t in tiles)
         need(words or all(type(t) is int for t in tiles), "the tiles of a level are wrong")
         need(type(self.radius) is int and 1 <= self.radius <= 8, "a level maker's radius is wrong")
+        need(type(self.edge) is int and 0 <= self.edge <= 250, "a level maker's edge is wrong")
         k = range(len(tiles))
         for name in ("single", "passable"):
             some = getattr(self, name)
@@ -444,7 +446,7 @@ class LevelMaker(Sampler):
         need(self.sizes.dtype.kind in "iu" and 1 <= self.sizes.min() <= self.sizes.max() <= SIDE, "sizes are wrong")
         need(self.counts.shape == (len(self.sizes),) and bool((self.counts > 0).all()), "sizes are wrong")
         need(self.shares.shape == (len(tiles),), "the shares of tiles are wrong")
-        rows = sum(feature_sizes(len(tiles), self.radius, len(self.single)))
+        rows = sum(feature_sizes(len(tiles), self.radius, self.edge, len(self.single)))
         need(self.table.ndim == 2 and self.table.dtype.kind == "f" and len(self.table) == rows, "vectors do not fit")
         need(isinstance(self.network, Sequential), "a level maker has no network")
         try:
