@@ -185,7 +185,12 @@ def fit(
     augmented.check(augment, target, task, nodes is not None or horizon is not None)
     if nodes is not None or graph is not None or task == "generate":
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
-        options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
+        options |= {
+            "trials": not graph and trials,
+            "prefer": prefer,
+            "resume": resume,
+            "learning_curve": learning_curve,
+        }
         if task == "generate":
             from everymodel.workflow.generate.story import generate
 
@@ -199,6 +204,7 @@ def fit(
         return fit_nodes(
             data, nodes, target, task=task, models=wanted, clock=clock, metric=metric, split=split, graph=graph,
             test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener, timing=timing,
+            trials=trials,
         )  # fmt: skip
     if task in FREE_TASKS or (target is None and task is None):
         return _discover(data, target, task or "cluster", models, options, clock, trials, seed, unseen, out, resume,
@@ -206,7 +212,7 @@ def fit(
     for name, value in options.items():
         if value is not None:
             raise ParameterError(f"{name}={value!r} is for runs without a target (task={', '.join(FREE_TASKS)}).")
-    warm_up([models] if isinstance(models, str) else models)  # the fitting process starts while the table is read
+    warm_up(wanted)  # the fitting process starts while the table is read
 
     with _stage("read", timing, listener):
         source = _read(data)
@@ -222,9 +228,8 @@ def fit(
         series = consider(source, targets, task, time, group, asked)
         if series is not None:
             return forecast(
-                source, series, horizon=horizon, models=[models] if isinstance(models, str) else models, metric=metric,
-                clock=clock, trials=trials, seed=seed, folder=folder, model_path=model_path, listener=listener,
-                timing=timing,
+                source, series, horizon=horizon, models=wanted, metric=metric, clock=clock, trials=trials, seed=seed,
+                folder=folder, model_path=model_path, listener=listener, timing=timing,
             )  # fmt: skip
 
     with _stage("split", timing, listener):

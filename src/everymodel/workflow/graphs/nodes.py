@@ -62,6 +62,7 @@ def fit_nodes(
     listener: Listener | None,
     timing: dict[str, float],
     graph: str | None = None,
+    trials: int | None = None,
 ) -> Run:
     """From a table of edges and one of nodes to a tested model of the nodes' column `target`.
 
@@ -76,6 +77,7 @@ def fit_nodes(
         return fit_graphs(
             edges, nodes, target, graph, task=task, models=models, clock=clock, metric=metric, split=split,
             test_size=test_size, seed=seed, out=out, keep_suspects=keep_suspects, listener=listener, timing=timing,
+            trials=trials,
         )  # fmt: skip
     from everymodel.workflow.run import Run, _frame, _places, _read, _split, _stage, _targets
 

@@ -100,6 +100,7 @@ def fit_graphs(
     keep_suspects: bool | list[str],
     listener: Listener | None,
     timing: dict[str, float],
+    trials: int | None,
 ) -> Run:
     """From a table of edges and one of nodes, whose column `graph` says the graph of each, to a tested model of the
     graphs' label `target`. Graphs without a label are answered in `run.tables["graphs"]`.
@@ -131,7 +132,7 @@ def fit_graphs(
         findings += [f for f in first.findings if f.code in ("target-missing", "single-member-classes")]
         own = Problem(schema, schema.task, described_.take(train), _coded(y[train], schema), parts.folds, metric, seed)
     with _stage("search", timing, listener):
-        result, answers, simple = _search(known, described_, own, train, wanted, clock, listener)
+        result, answers, simple = _search(known, described_, own, train, wanted, clock, listener, trials)
         findings += result.findings
     with _stage("evaluate", timing, listener):
         evaluation = _evaluate(own, result, answers, test, y, simple)
@@ -288,6 +289,7 @@ def _search(
     wanted: tuple[list[str] | None, list[tuple[str, dict[str, Any]]]],
     clock: Clock,
     listener: Listener | None,
+    trials: int | None,
 ) -> tuple[SearchResult, dict[str, np.ndarray], str]:
     """The search among classic models of the graphs' numbers, then networks on the same folds; the best of both.
 
@@ -305,7 +307,7 @@ def _search(
         problem,
         models=["ridge" if problem.task == "regression" else "logistic"] if only else classic,
         clock=Clock(None if limit is None else max(clock.left() * share, 0.05 * limit)),
-        trials=1 if only else None if limit is not None else 20,
+        trials=1 if only else trials,
         listener=listener,
         cores=Settings.load().cores(),
     )
