@@ -164,6 +164,52 @@ def test_from_the_command_line(files, tmp_path):
         assert done.exit_code and "Error" in done.output and "Traceback" not in done.output
 
 
+def test_masks_and_boxes_are_evaluated_from_tables(files, tmp_path):
+    model, finder = em.load(files / "segmentation.em"), em.load(files / "detection.em")
+    new, masks, things = shapes(4, seed=1)
+    expected, precision = model.evaluate(new, masks), finder.evaluate(new, things)
+    (tmp_path / "own").mkdir()
+    rows = []
+    for row, image in enumerate(new):
+        Image.fromarray(image).save(tmp_path / "own" / f"{row}.png")
+        mask = Image.fromarray(masks[row].astype(np.uint8))
+        if row % 2:
+            mask = mask.convert("P")  # numbers of a palette are the classes, whatever its colours
+            mask.putpalette([9, 9, 9, 255, 0, 0, 0, 255, 0])
+        mask.save(tmp_path / "own" / f"mask{row}.png")
+        told = [{"label": str(w), "box": b.tolist()} for b, w in zip(things[row]["boxes"], things[row]["labels"])]
+        rows.append({"image": f"own/{row}.png", "mask": f"own/mask{row}.png", "boxes": json.dumps(told)})
+    table = pd.DataFrame(rows)
+    table.to_csv(tmp_path / "truth.csv", index=False)
+    told = json.loads(run("evaluate", files / "segmentation.em", tmp_path / "truth.csv", "--json"))
+    assert told["metrics"] == pytest.approx(expected) and told["images"] == 4
+    told = json.loads(run("evaluate", files / "detection.em", tmp_path / "truth.csv", "-t", "boxes", "--json"))
+    assert told["metrics"] == pytest.approx(precision)
+    assert "IoU" in run("evaluate", files / "segmentation.em", tmp_path / "truth.csv")
+    again = finder.evaluate(list(new), [json.loads(r["boxes"]) for r in rows])
+    assert again == pytest.approx(precision)
+    Image.fromarray(new[0]).save(tmp_path / "colour.png")
+    Image.fromarray(np.full((24, 24), 9, np.uint8)).save(tmp_path / "strange.png")
+    for wrong, words in (
+        ({"mask": "nowhere.png"}, "row 0 cannot be read"),
+        ({"mask": str(tmp_path / "colour.png")}, "coloured"),
+        ({"mask": str(tmp_path / "strange.png")}, "holds 9"),
+    ):
+        with pytest.raises(DataError, match=words):
+            model.evaluate(table.assign(**wrong), folder=tmp_path)
+    for wrong in ("no JSON", "[]]", '[{"box": [1, 2]}]', '{"boxes": [[0, 0, 1, 1]], "labels": []}', "3"):
+        with pytest.raises(DataError, match="boxes in row 0"):
+            finder.evaluate(table.assign(boxes=wrong), folder=tmp_path)
+    with pytest.raises(DataError, match="No column 'other'"):
+        model.evaluate(table, target="other", folder=tmp_path)
+    with pytest.raises(DataError, match="No image"):
+        model.evaluate([], [])
+    done = CliRunner().invoke(
+        app, ["evaluate", str(files / "detection.em"), str(tmp_path / "truth.csv"), "--metric", "f1"]
+    )
+    assert done.exit_code and "takes no --metric" in done.output
+
+
 @pytest.mark.parametrize("name", ["segmentation", "detection"])
 def test_over_rest(files, name):
     model = em.load(files / f"{name}.em")

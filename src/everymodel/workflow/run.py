@@ -185,19 +185,14 @@ def fit(
     augmented.check(augment, target, task, nodes is not None or horizon is not None)
     if nodes is not None or graph is not None or task == "generate":
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
-        options |= {
-            "trials": not graph and trials,
-            "prefer": prefer,
-            "resume": resume,
-            "learning_curve": learning_curve,
-        }
+        options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
         if task == "generate":
             from everymodel.workflow.generate.story import generate
 
             options |= {"metric": metric, "split": split, "horizon": horizon, "nodes": nodes, "graph": graph}
             return generate(data, target, wanted, options, clock, seed, test_size, out, listener, timing)
         for name, value in options.items():
-            if value not in (None, False):
+            if value not in (None, False) and not (graph and name == "trials"):
                 raise ParameterError(f"{name}={value!r} is not there for nodes of a graph (nodes=...). Leave it out.")
         from everymodel.workflow.graphs.nodes import fit_nodes
 
