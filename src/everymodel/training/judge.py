@@ -36,6 +36,7 @@ class Judge:
     images : (n, h, w, c) bytes, real training images; features are centred and scaled by them.
     labels : (n,) their classes; None: random weights.
     steps : of training, 128 images each. seed : of weights and orders.
+    budget : seconds after which it is done with fewer steps; its record tells how many.
     threads : of the CPU while it learns; None leaves them.
 
     Attributes
@@ -45,7 +46,14 @@ class Judge:
     """
 
     def __init__(
-        self, images: np.ndarray, labels: Any = None, *, steps: int = _STEPS, seed: int = 0, threads: int | None = None
+        self,
+        images: np.ndarray,
+        labels: Any = None,
+        *,
+        steps: int = _STEPS,
+        seed: int = 0,
+        budget: float | None = None,
+        threads: int | None = None,
     ):
         images = np.asarray(images)
         if images.ndim != 4 or images.dtype != np.uint8 or len(images) < 2:
@@ -61,9 +69,9 @@ class Judge:
             self.net = _network(images.shape[3], 0 if self.classes is None else len(self.classes))
         if codes is not None and len(self.classes) > 1:  # type: ignore[arg-type]
             adam = Optimizer("adam", 3e-3)
-            plan = Plan(1, adam, "one_cycle", channels_last=True, seed=seed, threads=threads)
+            plan = Plan(1, adam, "one_cycle", channels_last=True, budget=budget, seed=seed, threads=threads)
             source = Endless(_tensor(images), torch.from_numpy(codes.reshape(-1)), batch=_BATCH, count=max(steps, 1))
-            train(_Told(net=self.net), source, plan)
+            steps = train(_Told(net=self.net), source, plan).steps
         self.net.eval()
         self.centre, self.spread = np.zeros(FEATURES), np.ones(FEATURES)
         few = images[:: max(len(images) // 5000, 1)]

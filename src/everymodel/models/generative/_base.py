@@ -175,6 +175,7 @@ class Generative(NetworkEstimator):
         n: int | None = None,
         seed: int = 0,
         steps: int | None = None,
+        budget: float | None = None,
     ) -> dict[str, float]:
         """How near samples come to rows or images that the fit has not seen.
 
@@ -184,7 +185,8 @@ class Generative(NetworkEstimator):
         train, train_labels : what the model was fitted on; with it copies are found, and real data are compared with
             real data in the same number.
         n : samples; by default as many as are held out, 2,000 at most.
-        steps : of training the network that images are compared by; by default 100 to 400.
+        steps, budget : of training the network that images are compared by: by default 100 to 400, and seconds that
+            it, and those that learn from samples, may take.
 
         Returns
         -------
@@ -201,8 +203,9 @@ class Generative(NetworkEstimator):
         told = None if train is None else self._cells(train)
         labels = None if train is None else train_labels
         self.examined_ = examine(
-            self._step(), self._cells(X), y, train=told, train_labels=labels, n=n, seed=seed, steps=steps
-        )
+            self._step(), self._cells(X), y, train=told, train_labels=labels, n=n, seed=seed, steps=steps,
+            budget=budget,
+        )  # fmt: skip
         return self.examined_.figures
 
     def _cells(self, X: Any) -> Any:

@@ -90,6 +90,7 @@ def examine(
     seed: int = 0,
     judge: Any = None,
     steps: int | None = None,
+    budget: float | None = None,
 ) -> Examined:
     """Hold samples of a step against rows (m, p) or images (m, h, w, c) that its fit has not seen.
 
@@ -100,6 +101,7 @@ def examine(
     train : what it was fitted on. Without it, real is compared with real in halves of `held`, and copies go unseen.
     n : samples; by default as many as are held out, 2,000 at most.
     judge : a `Judge` for images that is there already. steps : of training one; by default 100 to 400, by their number.
+    budget : seconds that training networks to judge by may take.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def examine(
             from everymodel.training.judge import Judge
 
             judge = Judge(others if train is None else train, others_y if train is None else train_labels,
-                          seed=derive(seed, "judge") % 2**31, steps=steps)  # fmt: skip
+                          seed=derive(seed, "judge") % 2**31, steps=steps, budget=budget and budget / 2)  # fmt: skip
         told = dict(judge.record)
         space = judge.features
     else:
@@ -158,7 +160,7 @@ def examine(
         figures["copied"] = copied(flat(fake), flat(train[rng.permutation(len(train))[: len(held)]]), flat(held))
         places = nearest(flat(fake[:SHOWN]), flat(train))[1][:, 0]
     if asked is not None and others_y is not None and y is not None:
-        figures |= _classes(fake, asked, held, y, others, others_y, judge, images, steps, seed)
+        figures |= _classes(fake, asked, held, y, others, others_y, judge, images, steps, seed, budget)
     return Examined(figures, fake, asked, places, told)
 
 
@@ -173,6 +175,7 @@ def _classes(
     images: bool,
     steps: int,
     seed: int,
+    budget: float | None,
 ) -> dict[str, float]:
     """agreement: share of samples that a classifier trained on real data takes for what was asked; cas: share of
     held-out rows that a classifier trained on samples alone gets right (Ravuri and Vinyals 2019). "_real": the
@@ -182,7 +185,8 @@ def _classes(
         if images:
             from everymodel.training.judge import Judge
 
-            return Judge(rows, labels, steps=min(steps, 4 * len(rows) // 32 + 50), seed=seed % 2**31).classify
+            few, share = min(steps, len(rows) // 8 + 50), budget and budget / 4
+            return Judge(rows, labels, steps=few, seed=seed % 2**31, budget=share).classify
         from lightgbm import LGBMClassifier
 
         return LGBMClassifier(n_estimators=60, num_leaves=15, n_jobs=1, verbosity=-1, random_state=0).fit(

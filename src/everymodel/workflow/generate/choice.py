@@ -174,6 +174,7 @@ def examined(
     seed: int,
     steps: int | None = None,
     n: int | None = None,
+    budget: float | None = None,
 ) -> dict[str, float]:
     """What the model's own `evaluate` says of held-out data, given as much of this as it takes.
 
@@ -181,7 +182,7 @@ def examined(
     """
     held = some(suited(held, card.inputs), seed)
     known = inspect.signature(model.evaluate).parameters
-    offered: dict[str, Any] = {"seed": seed, "steps": steps, "target": held.target, "n": n}
+    offered: dict[str, Any] = {"seed": seed, "steps": steps, "target": held.target, "n": n, "budget": budget}
     if held.kind in ("text", "level", "music"):
         offered["n"] = n or (_SAMPLES if held.kind == "text" else _SAMPLES // 3)
     if train is not None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from everymodel.workflow.run import Run
 
 _JUDGED = 0.2, 40.0  # share of the budget that judging may take, and seconds at most
-_STEP = 0.03  # seconds that a step of the network takes that images are judged by
 _VALID = 0.1  # share of the training part that chooses, where several models are tried
 _SECONDS = 1.5  # for the file and the story
 # name: (title, better, in words)
@@ -114,12 +113,11 @@ def generate(
             fitted, valid = train.take(inner), train.take(chooses)
         if whole.labels is not None and not any(choice.wants_classes(c) for c in cards):
             findings.append(say("no-condition", model=cards[0].title, name=str(whole.target)))
-    budget, steps = None, None
+    budget, judged = None, None
     if clock.limit is not None:
         judged = min(_JUDGED[0] * clock.limit, _JUDGED[1]) if held is not None else 0.0
         # Where loading took the time (a busy machine), the fit has some all the same: no model is worth no waiting.
         budget = max(clock.left() - judged - min(_SECONDS, 0.1 * clock.limit), 0.3 * clock.limit)
-        steps = int(np.clip(0.4 * judged / _STEP, 40, 400))
     with _stage("search", timing, listener):
         board = choice.try_all(
             cards, fitted, valid, seconds=budget, seed=seed, settings={}, listener=_watch(listener, folder, train),
@@ -132,7 +130,8 @@ def generate(
         figures: dict[str, float] = {}
         if held is not None:
             try:
-                figures = choice.examined(best.card, best.model, held, fitted, seed=seed, steps=steps)
+                figures = choice.examined(best.card, best.model, held, fitted, seed=seed,
+                                          budget=judged and max(0.6 * judged, 1.0))  # fmt: skip
             except DataError:
                 findings.append(say("few-held-out", count=held.words()))
         evaluation = evaluation_of(figures, makes, "test")
