@@ -153,21 +153,23 @@ class MusicGenerator(Generative):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> MusicGenerator:
-        """Learn from pieces: a folder, paths, rolls, or lists of frames."""
+    def fit(self, X: Any, y: Any = None, *, valid: Any = None) -> MusicGenerator:
+        """Learn from pieces: a folder, paths, rolls, or lists of frames. valid : pieces that choose the best weights,
+        in place of a share of the others.
+        """
         seed = self._seed()
         for name, least in (("grid", 1), ("width", 8), ("context", 4), ("transpose", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise ParameterError(f"{name}={getattr(self, name)!r} came; it must be {least} or more.")
         pieces, notes = as_pieces(X, self.grid)
         pieces, more = _usable(pieces)
-        kept, held = list(pieces), []
-        if self.validation_fraction and len(pieces) >= 5:
+        kept, held = list(pieces), [] if valid is None else _usable(as_pieces(valid, self.grid)[0])[0]
+        if valid is None and self.validation_fraction and len(pieces) >= 5:
             rows, aside = set_aside(
                 len(pieces), self.validation_fraction, np.random.default_rng(derive(seed, "validation"))
             )
             kept, held = [pieces[i] for i in rows], [pieces[i] for i in aside]
-        self.keys_ = _keys(pieces, self.grid)
+        self.keys_ = _keys([*pieces, *held], self.grid)
         context = min(self.context, max(map(len, kept)) + 1)
         with self._initial():
             net = ComposerNet(self.keys_, self.width, self.dropout)

@@ -172,8 +172,8 @@ class Composer(Sampler):
     """p(piece) = Π_t Π_k p(note_tk | notes below it, frames before it), ascending notes, then the end of the frame.
 
     cell : recurrent layer over frames, from notes, the place in the bar and a one. join : from its state and the
-        frame before to vectors. table : (features, d) vectors of what `Keys.look` finds. chosen : (count, d) vectors of the notes
-        below. network : from the sum of these to scores. stop : from the state to the log-odds that the piece is over.
+        frame before to vectors. table (features, d) : vectors of what `Keys.look` finds. chosen (count, d) : vectors
+        of the notes below. network : from the sum of these to scores. stop : from the state to the log-odds of the end.
     low, count, states, bar : of `Keys`. grid, tempo : of pieces. usual : most frames of a sample where no length is
         asked for. bias (1,) : of the end of a piece.
     """
