@@ -204,6 +204,7 @@ class Adversarial(Objective):
         self.features = features or (lambda x: x.flatten(1))
         self.film: list[tuple[float, torch.Tensor]] = []
         self.best, self.low, self.told = 0.0, 0, None
+        self.floor: float | None = None  # distance of as many real rows by chance
         self.at = 0  # steps so far
         self.scored: torch.Tensor | Any = None  # of the real rows of this step, by the critic
 
@@ -264,7 +265,11 @@ class Adversarial(Objective):
     # --- the watch ---
 
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
-        """Distance and coverage of samples against real rows that were not learnt from; "loss" is the distance."""
+        """Distance and coverage of samples against real rows that were not learnt from.
+
+        "loss" is the distance, or what it is by chance where it is below that: among weights that chance alone tells
+        apart the last ones are the best, since what is finest in the data is learnt last.
+        """
         seen = list(batches)
         real = torch.cat([b[0] for b in seen])[:_JUDGED]
         y = torch.cat([b[1] for b in seen])[:_JUDGED] if self.conditional else None
@@ -280,7 +285,9 @@ class Adversarial(Objective):
         covered = coverage(a, b, max(5, len(a) // 50))  # wide balls: whether groups are missing, not how they look
         told = float(right.float().mean())
         self._watch(covered, told)
-        return {"loss": max(kernel_distance(a, b), 0.0), "coverage": covered, "critic": told}
+        if self.floor is None:
+            self.floor = _chance(a, self.seed)
+        return {"loss": max(kernel_distance(a, b), self.floor), "coverage": covered, "critic": told}
 
     def made(self, nets: Any, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
         """`n` samples, of these classes where there are any."""
@@ -315,3 +322,10 @@ class Adversarial(Objective):
     def restore(self, state: dict[str, Any]) -> None:
         self.film = [(at, x) for at, x in state["film"]]
         self.best, self.low, self.penalty, self.at = state["watch"]
+
+
+def _chance(rows: np.ndarray, seed: int) -> float:
+    """How large the distance of two sets of real rows becomes by chance: twice that of halves of half the size."""
+    rng = np.random.default_rng(seed)
+    halves = [np.array_split(rows[rng.permutation(len(rows))], 2) for _ in range(4)]
+    return 2 * float(np.mean([abs(kernel_distance(a, b)) for a, b in halves])) if len(rows) > 3 else 0.0
