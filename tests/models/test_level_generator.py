@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starlette.testclient import TestClient
 
 from everymodel import LevelGenerator
 from everymodel.core.errors import CapabilityError, DataError, ModelFileError, ParameterError
+from everymodel.interfaces.server.app import make_app
 from everymodel.models.generative.level_generator import LevelNet
 from everymodel.scoring.images import pixels
+from everymodel.scoring.model import open_bytes
 from everymodel.scoring.steps.levels import Level, LevelMaker, coded, feature_sizes, views, way
 from everymodel.testing.levels import tiny_levels
 from everymodel.training.blocks.written import written
+from everymodel.workflow.wrap import wrap
 
 TILES = ("#", ".", "G", "S")
 
@@ -136,6 +140,20 @@ def test_numbers_sizes_and_tiles_of_all_kinds():
                   {"flip": "up"}):  # fmt: skip
         with pytest.raises(ParameterError):
             LevelGenerator(**tiny, **wrong).fit(tiny_levels(3))
+
+
+def test_files_and_rest_give_levels():
+    tiny = LevelGenerator(passable=".", start="S", goal="G", width=8, steps=5, random_state=0)
+    model = open_bytes(wrap(tiny.fit(tiny_levels(6)), tiny_levels(6)).to_bytes())
+    client = TestClient(make_app(model))
+    asked = {"n": 2, "seed": 3, "condition": {"width": 7, "height": 4, "start": [3, 0]}}
+    told = client.post("/v1/sample", json=asked)
+    assert told.status_code == 200, told.text
+    assert told.json()["samples"] == [level.tolist() for level in model.sample(2, asked["condition"], seed=3)]
+    for body in ({"condition": {"width": 500, "height": 500}}, {"n": 30, "condition": {"width": 60, "height": 60}}):
+        assert client.post("/v1/sample", json=body).status_code == 413
+    for body in ({"condition": {"depth": 1}}, {"condition": ["abc"]}, {"options": {"colour": 1}}):
+        assert client.post("/v1/sample", json=body).status_code == 422
 
 
 def test_levels_are_drawn(tmp_path: Path):

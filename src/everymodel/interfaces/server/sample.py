@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from everymodel.interfaces.server.app import Server
 
 PIXELS = 1 << 24  # bytes of images in one answer
+TILES = 65_536  # of levels in one answer
 TEXTS, LETTERS = 64, 20_000  # texts (pieces, levels) in one answer, and all that they may hold together
 _WISHES = {
     "table": "{column: value}, obeyed exactly.",
@@ -136,6 +137,12 @@ def _limited(model: Generator, request: SampleRequest, most: int) -> None:
             if isinstance(value, int | float) and request.n * value > LETTERS:
                 why = f"{name}={value} for each of {request.n}: at most {LETTERS:,} in one answer."
                 raise Problem(413, "too_long", why, param=f"options.{name}")
+        if model.makes == "levels":
+            tiles = model.step.area(request.condition)  # type: ignore[attr-defined]
+            limit = min(limit, max(TILES // tiles, 1))
+            why = f"at most {limit} levels of {tiles:,} tiles"
+            if tiles > TILES:
+                raise Problem(413, "too_long", f"{tiles:,} tiles: at most {TILES:,} in one answer.", param="condition")
     if request.n > limit:
         raise Problem(413, "too_many_rows", f"n={request.n}: {why} are made at once. Ask again for more.", param="n")
 

@@ -301,6 +301,11 @@ class LevelMaker(Sampler):
                     made[row] = Level(level, self.tiles)
         return made  # type: ignore[return-value]
 
+    def area(self, condition: Any = None) -> int:
+        """Tiles of the largest level that is made where this is asked for."""
+        size = Wish.of(condition, self).size
+        return int((self.sizes.astype(np.int64) if size is None else np.array([size])).prod(axis=1).max())
+
     def _cells(self, n: int, fixed: np.ndarray, rng: np.random.Generator, how: Draw) -> np.ndarray:
         """(n, h, w) tiles; those of `fixed` (h, w) are kept where they are not -1."""
         (h, w), r, k = fixed.shape, self.radius, len(self.tiles)
