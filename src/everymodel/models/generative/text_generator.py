@@ -75,7 +75,7 @@ CARD = {
         "width": {"type": "int", "default": 192, "low": 8, "high": 8192, "log": True, "text": "Numbers by token."},
         "depth": {"type": "int", "default": 4, "low": 1, "high": 64, "text": "Blocks one after the other."},
         "heads": {"type": "int", "default": None, "low": 1, "high": 256, "text": "Of attention; none: by width."},
-        "dropout": {},
+        "dropout": {"default": 0.1},
         "steps": {"text": "Steps of training; none: 2,000, or as many as the budget allows."},
         "batch_size": {"default": 32, "text": "Windows of text in a step."},
         "learning_rate": {"default": None, "text": "Length of the longest step; none: usual for the optimizer."},
@@ -112,7 +112,7 @@ class TextGenerator(Generative):
     tokens : "characters"; "bytes", for any file of any size; "bpe", pieces of words (needs the package tokenizers).
     vocabulary : pieces of words. context : tokens that are seen at once.
     width, depth, heads : numbers by token, blocks, heads of attention (None: of 32 to 64 numbers each).
-    dropout : share of numbers left out while learning; worth it where the text is read many times.
+    dropout : share of numbers left out while learning; the more, the more often the text is read.
     steps : steps of training; None: 2,000, or as many as the budget allows. batch_size : windows of `context` tokens.
     learning_rate, weight_decay, optimizer : see `everymodel.training.optimizers`.
     base : folder of a checkpoint in Hugging Face's form (GPT-2, Llama, Mistral, Qwen 2; weights in safetensors) that
@@ -150,7 +150,7 @@ class TextGenerator(Generative):
         width: int = 192,
         depth: int = 4,
         heads: int | None = None,
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         steps: int | None = None,
         batch_size: int = 32,
         learning_rate: float | None = None,
