@@ -142,7 +142,8 @@ def examine(
             from everymodel.training.judge import Judge
 
             judge = Judge(others if train is None else train, others_y if train is None else train_labels,
-                          seed=derive(seed, "judge") % 2**31, steps=steps, budget=budget and budget / 2)  # fmt: skip
+                          seed=derive(seed, "judge") % 2**31, steps=steps, budget=budget and budget / 2,
+                          threads=1)  # fmt: skip
         told = dict(judge.record)
         space = judge.features
     else:
@@ -186,7 +187,7 @@ def _classes(
             from everymodel.training.judge import Judge
 
             few, share = min(steps, len(rows) // 8 + 50), budget and budget / 4
-            return Judge(rows, labels, steps=few, seed=seed % 2**31, budget=share).classify
+            return Judge(rows, labels, steps=few, seed=seed % 2**31, budget=share, threads=1).classify
         from lightgbm import LGBMClassifier
 
         return LGBMClassifier(n_estimators=60, num_leaves=15, n_jobs=1, verbosity=-1, random_state=0).fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
+from everymodel.core.settings import Settings
 from everymodel.workflow.generate.material import Material, suited
 
 # Which figure of an evaluation chooses among several models, by what they make: (name, whether higher is better).
@@ -123,7 +125,7 @@ def fit(
     try:
         with interruptible(seconds) as stop:
             if hook is not None:
-                hook(model, rows, labels, stop=stop)
+                hook(model, rows, labels, stop=stop, threads=threads())
             else:
                 model.fit(rows, labels)
             model.interrupted_ = stop.asked
@@ -131,6 +133,16 @@ def fit(
         if listener is not None:
             del model._listener
     return model
+
+
+def threads() -> int:
+    """Those of the machine; one where others keep all of it busy, because threads that wait for each other then cost
+    more than they bring."""
+    cores = Settings.load().cores()
+    try:
+        return cores if os.getloadavg()[0] <= cores + 0.5 else 1
+    except OSError:
+        return cores
 
 
 class Stop:
