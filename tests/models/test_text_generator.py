@@ -18,10 +18,12 @@ from everymodel.models.generative._text_quality import longest_runs
 from everymodel.scoring.layers import base
 from everymodel.scoring.layers.alphabet import Characters, plain_bytes, words
 from everymodel.scoring.layers.transformer import run_places
+from everymodel.scoring.model import open_bytes
 from everymodel.scoring.steps.writing import Stream, TextWriter, Thread
 from everymodel.testing.texts import tiny_names, tiny_text
 from everymodel.training.blocks.transformer import Block, LanguageNet, RecurrentBlock, norm
 from everymodel.training.blocks.written import written
+from everymodel.workflow.wrap import wrap
 
 torch.set_num_threads(1)
 
@@ -402,6 +404,9 @@ def test_a_checkpoint_answers_as_it_should(tmp_path: Path):
     letters = model.step_.letters
     assert letters.read("the then<|endoftext|>ü the").tolist() == [257, 258, 110, 259, 195, 188, 258]
     assert letters.text(letters.read("the then ü")) == "the then ü" and letters.end == 259
+    assert open_bytes(wrap(model, None).to_bytes()).sample(2, "the", seed=0, length=9) == model.sample(
+        2, "the", seed=0, length=9
+    )
     for kind in ("llama", "mistral", "qwen2"):
         other = TextGenerator(base=str(_folder(tmp_path / kind, kind)), adapt="none").fit(None)
         with torch.no_grad():
@@ -412,9 +417,6 @@ def test_a_checkpoint_answers_as_it_should(tmp_path: Path):
 
 
 def test_a_checkpoint_goes_on_learning_in_small_matrices(tmp_path: Path):
-    from everymodel.scoring.model import open_bytes
-    from everymodel.workflow.wrap import wrap
-
     path, text = _folder(tmp_path / "gpt2", size=64), tiny_text(1200)
     before = TextGenerator(base=str(path), adapt="none").fit(None)
     model = TextGenerator(

@@ -115,7 +115,8 @@ def _generator(estimator: Any, X: Any, step: Any, card: Card, name: str | None) 
         if columns and columns[0].kind in ("image", "text"):
             nodes = [Node("x", Cells(columns[0].name, columns[0].kind))]
     schema = Schema(tuple(columns) or (Column("seed", "number", low=0.0, high=1e9, integer=True),), card.tasks[0])
-    manifest = _manifest(estimator, step, card, name, card.tasks[0], (), len(X))
+    rows = len(X) if hasattr(X, "__len__") else None  # a path of a file, or nothing where a checkpoint stays as it is
+    manifest = _manifest(estimator, step, card, name, card.tasks[0], (), rows)
     manifest |= {
         "makes": step.makes,
         "conditions": [c.item() if isinstance(c, np.generic) else c for c in step.classes],
@@ -215,7 +216,7 @@ def _card(estimator: Any) -> Card:
 
 
 def _manifest(
-    estimator: Any, step: Step, card: Card, name: str | None, task: str, classes: tuple[Any, ...], rows: int
+    estimator: Any, step: Step, card: Card, name: str | None, task: str, classes: tuple[Any, ...], rows: int | None
 ) -> dict[str, Any]:
     """What is known of any wrapped model."""
     return {
