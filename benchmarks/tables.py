@@ -15,7 +15,8 @@ copied        share of made rows nearer to a row learnt from than to a held one,
 member        ROC AUC of telling rows learnt from by their distance to made rows, 0.5 is best
 
 Bars for the diffusion model: utility >= .905, pairs >= .93, copied .47 to .53, fit and sample in 300 s on two cores.
-`--budget` is wall seconds for the fit of a network; `--steps` a number of steps instead (on a busy machine).
+`--budget` is the most wall seconds for the fit of a network (the diffusion model ends by itself after 30 passes);
+`--steps` a number of steps instead (on a busy machine).
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ def turns(steps: int | None, budget: Any, default: int) -> tuple[int, int]:
         raise ParameterError(f"steps={steps!r} came; it must be 1 or more.")
     if steps is None:
         steps = default if seconds(budget) is None else 10**9
-    count = min(_EPOCH, steps)
+    count = min(_EPOCH, max(steps // 10, 20), steps)
     return -(-steps // count), count
 
 

@@ -55,7 +55,7 @@ CARD = {
         },
         "dropout": {"default": 0.0},
         "averaging": {"default": 0.01},
-        "steps": {"text": "Steps of training; none: by the number of rows, or as many as the budget allows."},
+        "steps": {"text": "Steps of training; none: 30 passes over the rows, 400 at least; a budget ends it sooner."},
         "batch_size": {"default": 512},
         "learning_rate": {"default": 0.002},
         "device": {},
@@ -71,6 +71,7 @@ CARD = {
 }
 _HELD = (0.1, 2000)  # share of the rows, and most of them, that choose the best weights
 _WAVES = 8
+_PASSES = 30  # over the rows; after some more the rows held back become less likely again
 
 
 class TableDiffusion(TableModel, Generative):
@@ -87,7 +88,7 @@ class TableDiffusion(TableModel, Generative):
     ----------
     width, depth : of the network. bins : most classes of a column of numbers. dropout : share of units left out.
     averaging : half-life of the moving average as a share of the run; 0: the last weights answer.
-    steps : steps of training; None: by the rows, 1,000 to 8,000, or as many as the budget allows.
+    steps : steps of training; None: 30 passes over the rows, 400 at least. A budget ends it sooner, in good order.
     batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
@@ -148,7 +149,7 @@ class TableDiffusion(TableModel, Generative):
         codes = np.column_stack([f.codes(form.u[:, i]) for i, f in enumerate(form.fields)])
         n = len(codes)
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = turns(self.steps, self.budget, int(np.clip(100 * n / batch, 1000, 8000)))
+        epochs, count = turns(self.steps, None, int(np.clip(_PASSES * n / batch, 400, 20_000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         with self._initial():

@@ -58,7 +58,9 @@ CARD = {
             "text": "Parts of the mixture that new points are drawn from; 0: the normal distribution.",
         },
         "averaging": {"default": 0.01},
-        "steps": {"text": "Steps of training; none: by the number of rows, or as many as the budget allows."},
+        "steps": {
+            "text": "Steps of training; none: 100 passes over the rows, 1,000 to 8,000; a budget ends it sooner."
+        },
         "batch_size": {"default": 512},
         "learning_rate": {"default": 0.002},
         "device": {},
@@ -153,7 +155,7 @@ class TableVAE(TableModel, Generative):
         rows = torch.from_numpy(rows_of(fields, self.form_.u))
         n, p = rows.shape
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = turns(self.steps, self.budget, int(np.clip(100 * n / batch, 1000, 8000)))
+        epochs, count = turns(self.steps, None, int(np.clip(100 * n / batch, 1000, 8000)))
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         d = self.latent_size or int(np.clip(len(fields), 2, 64))
