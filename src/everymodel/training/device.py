@@ -70,3 +70,11 @@ def to(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list):
         return type(batch)(to(v, device) for v in batch)
     return batch
+
+
+def quick(device: str | torch.device = "auto") -> str:
+    """The precision of `settings` for networks of large products: mixed where the device multiplies bfloat16 faster."""
+    where = choose(device)
+    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    narrow = where.type == "cuda" or (where.type == "cpu" and fast is not None and bool(fast()))
+    return "bfloat16" if narrow else "float32"

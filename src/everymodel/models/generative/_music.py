@@ -53,13 +53,13 @@ class ComposerNet(nn.Module):
         state = self.dropout(self.memory.cell(x)[0])  # (b, T, h)
         joined = self.join(torch.cat([state, x], dim=2)).flatten(0, 1)  # (b T, d)
         z = joined.index_select(0, batch.rows) + F.embedding_bag(batch.ids, self.table, mode="sum")
-        made = self.body(z + batch.chosen @ self.chosen)
+        made = self.body(z + batch.chosen @ self.chosen).float()
         plain, wide, _ = self.keys.widths()
         around = F.pad(made[:, plain : plain + wide], (0, 1)).gather(1, batch.around)
         up = F.pad(made[:, plain + wide :], (0, 1)).gather(1, batch.up)
         scores = made[:, : plain - 1] + around + up
         scores = scores.masked_fill(~batch.allowed, -1e9)
-        return torch.cat([scores, made[:, plain - 1 : plain]], dim=1), self.stop(state)[..., 0]
+        return torch.cat([scores, made[:, plain - 1 : plain]], dim=1), self.stop(state)[..., 0].float()
 
     def parts(self) -> dict[str, Layer]:
         """The layers of a `Composer`."""

@@ -14,6 +14,7 @@ from everymodel.models.generative._music import ComposerNet, Frames, NextNote, q
 from everymodel.scoring.midi import FRAMES, Piece, as_pieces
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.composing import MOST, Composer, Keys
+from everymodel.training.device import quick
 from everymodel.training.estimator import set_aside
 from everymodel.training.optimizers import Optimizer
 
@@ -110,7 +111,7 @@ class MusicGenerator(Generative):
     --------
     >>> tune = [[48, 60, 64], [48, 60, 67], [43, 59, 62], [43, 55, 62]] * 6
     >>> model = MusicGenerator(width=32, context=16, steps=120, batch_size=8, grid=1, random_state=0).fit([tune] * 4)
-    >>> piece = model.sample(1, [[48, 60, 64]], seed=0, length=8, temperature=0.5)[0]
+    >>> piece = model.sample(1, [[48, 60, 64]], seed=0, length=7, temperature=0.5)[0]
     >>> len(piece.frames), piece.frames[0]
     (8, (48, 60, 64))
     """
@@ -184,6 +185,7 @@ class MusicGenerator(Generative):
             epochs=epochs,
             schedule="warm_cosine",
             clip=1.0,
+            precision=quick(self.device) if self.width >= 128 else "float32",
             half_life=0.01,
             optimizers=Optimizer(self.optimizer, self.learning_rate, self.weight_decay, betas=(0.9, 0.98)),
         )

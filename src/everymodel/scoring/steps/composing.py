@@ -244,9 +244,9 @@ class Composer(Sampler):
 
         Options
         -------
-        length : frames of the whole piece; by default it ends by itself. temperature : below 1 the likely becomes
-            likelier, 0 takes the likeliest. top_k, top_p : draws among the k likeliest notes, or the likeliest that
-            together have probability p.
+        length : frames to write after the beginning; by default the piece ends by itself. temperature : below 1 the
+            likely becomes likelier, 0 takes the likeliest. top_k, top_p : draws among the k likeliest notes, or the
+            likeliest that together have probability p.
         """
         if truncation is not None:
             raise CapabilityError("Music has no truncation: give temperature, top_k or top_p.")
@@ -254,10 +254,8 @@ class Composer(Sampler):
             raise ParameterError("stop is no option of music: expected length, temperature, top_k, top_p.")
         how, ends = Draw.of(options, self.usual), options.get("length") is None
         begin = self.beginning(condition)
-        if not ends and how.length < len(begin):
-            raise ParameterError(f"length={how.length} came; the beginning alone has {len(begin)} frames.")
         made: list[Piece] = []
-        together = max(min(_TOGETHER, _ROOM // how.length), 1)
+        together = max(min(_TOGETHER, _ROOM // (how.length + len(begin))), 1)
         for low in range(0, n, together):
             made += self._write(min(together, n - low), rng, begin, how, ends)
         return made
@@ -280,7 +278,7 @@ class Composer(Sampler):
 
     def _write(self, n: int, rng: np.random.Generator, begin: Piece, how: Draw, ends: bool) -> list[Piece]:
         keys, first = self.keys, len(begin)
-        length = max(how.length, first + 1) if ends else how.length
+        length = first + how.length
         pitches = np.full((n, length + 2, MOST), -1, dtype=np.int64)  # two silent frames stand before the first
         states = np.zeros((n, length + 2, MOST), dtype=np.int64)
         pitches[:, 2 : first + 2], states[:, 2 : first + 2] = keys.read(begin)
