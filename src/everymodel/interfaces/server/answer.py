@@ -15,6 +15,7 @@ from everymodel.interfaces.server.errors import Problem
 from everymodel.interfaces.server.openapi import gives_intervals, gives_probabilities
 from everymodel.scoring import Model
 from everymodel.scoring.explain import explain
+from everymodel.scoring.graph_sets import GraphSetModel
 from everymodel.scoring.steps.base import Batch
 
 # An explanation asks the model for hundreds of answers.
@@ -130,7 +131,7 @@ class Answerer:
             if request.explain is not False:
                 raise CapabilityError("Answers about new nodes are not explained: leave explain or edges out.")
             return self.model.read(rows, edges=request.edges, **told)
-        if request.explain is not False and "graphs" in self.model.manifest:
+        if request.explain is not False and isinstance(self.model, GraphSetModel):
             raise CapabilityError("Answers about whole graphs are not explained: leave explain out.")
         return self.model.read(rows, **told)
 

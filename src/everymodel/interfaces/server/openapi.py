@@ -13,6 +13,7 @@ from everymodel import __version__
 from everymodel.core.schema import FREE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Column
 from everymodel.interfaces.server import ahead
 from everymodel.scoring import Model
+from everymodel.scoring.graph_sets import GraphSetModel
 from everymodel.scoring.graphs import reader
 from everymodel.scoring.images import data_url
 
@@ -47,8 +48,7 @@ def example_row(model: Model) -> dict[str, Any]:
     """A typical row. It is made up cell by cell, so it is no row of the training data."""
     told = model.manifest.get("background")
     cells = told if isinstance(told, dict) else {}
-    whole = model.manifest.get("graphs")
-    named = {whole["graph"]: "g1", whole["node"]: "n1"} if isinstance(whole, dict) else {}
+    named = {model.told["graph"]: "g1", model.told["node"]: "n1"} if isinstance(model, GraphSetModel) else {}
     return named | {
         c.name: example_value(c, cells[c.name] if isinstance(cells.get(c.name), list) else ())
         for c in model.schema.features
@@ -132,9 +132,8 @@ def row_schema(model: Model) -> dict[str, Any]:
             told.pop("anyOf", None)
             told |= {"type": ["string", "number"], "description": words}
         cells = {c.name: column_schema(c, "warn", example_value(c)) for c in reads.asked.features} | cells
-    whole = model.manifest.get("graphs")
-    if isinstance(whole, dict):
-        texts = {whole["graph"]: "The graph that this node is of.", whole["node"]: "The id of this node."}
+    if isinstance(model, GraphSetModel):
+        texts = {model.told["graph"]: "The graph that this node is of.", model.told["node"]: "The id of this node."}
         cells = {k: {"type": ["string", "number"], "description": v} for k, v in texts.items()} | cells
         required = list(cells)
     if model.task in PIXEL_TASKS:  # the shape in the schema is not that of the images
@@ -356,7 +355,7 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
             "description": "Add the probability of each class.",
             "examples": [True],
         }
-    if isinstance(model.manifest.get("graphs"), dict):
+    if isinstance(model, GraphSetModel):
         options["edges"] = {
             "type": "array",
             "items": {"type": ["array", "object"]},
@@ -372,9 +371,9 @@ def document(model: Model, max_rows: int, max_bytes: int) -> dict[str, Any]:
         }
     asked = {name: options[name]["examples"][0] for name in ("interval", "proba") if name in options}
     many: dict[str, Any] = {"rows": [row, row]}
-    if "graphs" in model.manifest:
-        asked["edges"], ends = [], (model.manifest["graphs"]["node"], "n1", "n2")
-        many = {"rows": [row, {**row, ends[0]: ends[2]}], "edges": [list(ends[1:])]}
+    if isinstance(model, GraphSetModel):
+        asked["edges"] = []
+        many = {"rows": [row, {**row, model.told["node"]: "n2"}], "edges": [["n1", "n2"]]}
 
     def answers(*codes: int, schema: dict[str, Any] | None = None, text: str = "The answer.") -> dict[str, Any]:
         head = {"X-Request-Id": {"schema": {"type": "string"}, "description": "Yours if you sent one, else made here."}}
