@@ -20,6 +20,8 @@ from everymodel.training.objective import Losses, Objective
 from everymodel.training.source import Source
 
 _EPS = 1e-3  # of the pixel loss
+_PART = 0.25  # of the pairs of a batch on which the critic's slopes are held
+_TURN = 0.02  # by which the game's weight moves in a step where all detail is missing
 TURNS = 4  # quarter turns that the judge tells apart
 
 
@@ -83,14 +85,14 @@ class Detail(nn.Module):
 
     def __init__(self, factor: int, width: int, blocks: int):
         super().__init__()
-        parts: list[nn.Module] = [nn.Conv2d(1, width, 5, padding=2), nn.LeakyReLU(0.2)]
+        parts: list[nn.Module] = [nn.Conv2d(1, width, 5, padding=2), nn.ReLU()]
         for _ in range(blocks):
             body = nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(width, width, 3, padding=1)
+                nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
             )
             started(body)
             with torch.no_grad():
-                body[2].weight.mul_(0.3)  # type: ignore[operator]
+                body[2].weight.mul_(0.1)  # type: ignore[operator]
             parts.append(Residual(body))
         last = nn.Conv2d(width, factor * factor, 3, padding=1)
         started(nn.Sequential(parts[0]))
@@ -100,7 +102,9 @@ class Detail(nn.Module):
         self.factor = factor
 
     def forward(self, small: torch.Tensor) -> torch.Tensor:
-        return enlarged(small, self.factor) + self.body(small)
+        with torch.autocast(small.device.type, enabled=False):  # 16 bits do not hold the levels of a pixel
+            large = enlarged(small, self.factor)
+        return large + self.body(small).float()
 
 
 def enlarged(small: torch.Tensor, factor: int) -> torch.Tensor:
@@ -168,26 +172,44 @@ class Recognition(Objective):
 class Vivid(Adversarial):
     """Pixels, features of the judge, and the game of a relativistic critic on large patches.
 
-    min_G  charbonnier + w_f |phi(G(x)) - phi(y)| + w_a game
+    The image is moved along p + w (|p| / |g|) g, p the gradient of charbonnier + w_f |phi(G(x)) - phi(y)| with regard
+    to its pixels, g that of the game. w starts at the weight of the game, rises while fine detail is missing and falls
+    where there is too much: no weight suits all images and lengths, and the energy of fine detail of the real patches
+    is known.
     """
 
     def __init__(self, net: Detail, critic: nn.Module, judge: Judge, weights: tuple[float, float], **given: Any):
-        super().__init__(net, critic, **given)  # type: ignore[arg-type]
-        self.judged, self.amounts = judge.eval().requires_grad_(False), weights
+        super().__init__(net, critic, part=_PART, **given)  # type: ignore[arg-type]
+        self.judged, self.feature = judge.eval().requires_grad_(False), weights[0]
+        self.pull = torch.tensor(float(weights[1]))
 
     def step(self, nets: Any, batch: Any) -> Losses:
         small, real = batch[0], batch[1]
         self.judged.to(small.device)
+        self.pull = self.pull.to(small.device)
         made = nets["generator"](small)
         yield "critic", self._critic(nets["critic"], 2 * real - 1, 2 * made.detach() - 1, None)
-        scores = nets["critic"](2 * made - 1)
-        with torch.no_grad():
-            others = nets["critic"](2 * real - 1)
-            wanted = self.judged.features(real)
-        shown = (self.judged.features(made) - wanted).abs().mean() / wanted.abs().mean().clamp(min=1e-6)
-        feature, game = self.amounts
-        total = charbonnier(made, real) + feature * shown + game * generator_loss(self.loss, others, scores)
-        yield "generator", total
+        seen = made.detach().requires_grad_(True)
+        game = generator_loss(self.loss, self.scored, nets["critic"](2 * seen - 1))
+        near = charbonnier(seen, real)
+        if self.feature:
+            with torch.no_grad():
+                wanted = self.judged.features(real).float()
+            shown = (self.judged.features(seen).float() - wanted).abs().mean() / wanted.abs().mean().clamp(min=1e-6)
+            near = near + self.feature * shown
+        towards, vivid = (torch.autograd.grad(loss, seen)[0] for loss in (near, game))
+        weight = self.pull * towards.norm() / vivid.norm().clamp(min=1e-12)
+        ratio = fine(seen.detach()) / fine(real).clamp(min=1e-12)
+        self.pull = self.pull * torch.exp(_TURN * (1 - ratio).clamp(-1, 1))
+        moved = (made * (towards + weight * vivid)).sum()
+        yield "generator", (near + weight * game).detach() + moved - moved.detach()
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "pull": float(self.pull)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self.pull = torch.tensor(float(state["pull"]))
 
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
         """Energy of fine detail against that of real images; 1 is as much."""

@@ -14,6 +14,7 @@ from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Critic
 from everymodel.models.generative._base import Generative, fit
+from everymodel.models.generative._gan import _precision
 from everymodel.models.generative._resolution import Detail, Judge, Patches, Pixels, Recognition, Vivid, fine, halved
 from everymodel.models.generative._strided import critic
 from everymodel.scoring import images as cells
@@ -65,16 +66,17 @@ CARD = {
         },
         "game_weight": {
             "type": "float",
-            "default": 0.005,
+            "default": 1.0,
             "low": 0.0,
             "high": 100.0,
-            "text": "Weight of the game against the critic.",
+            "text": "Pull of the game against the critic beside that of the true pixels, at the start; it is then "
+            "turned until the detail is as strong as in real images.",
         },
         "penalty": {},
         "averaging": {"default": 0.01},
         "steps": {"text": "Steps of the faithful network; none: 5,000, or as many as the budget allows."},
         "batch_size": {"default": 16},
-        "learning_rate": {"default": 0.002},
+        "learning_rate": {"default": 0.004},
         "device": {},
     },
     "tiny": [
@@ -93,7 +95,7 @@ CARD = {
     "presets": [{}],
     "classes": {"generator": {"class": "everymodel.models.generative.srgan:SRGAN", "tasks": ["enhance"]}},
 }
-_SHARES = {"faithful": 0.6, "judge": 0.1, "vivid": 0.3}  # of the budget
+_SHARES = {"faithful": 0.5, "judge": 0.05, "vivid": 0.45}  # of the budget
 _STEPS = 5_000
 _RIM = 4
 _STUDIO = 219 / 255  # papers count errors of luminance from 16 to 235
@@ -141,12 +143,12 @@ class SRGAN(Generative):
         blocks: int = 6,
         patch: int = 24,
         feature_weight: float = 0.05,
-        game_weight: float = 0.005,
+        game_weight: float = 1.0,
         penalty: float | None = None,
         averaging: float = 0.01,
         steps: int | None = None,
         batch_size: int = 16,
-        learning_rate: float = 2e-3,
+        learning_rate: float = 4e-3,
         budget: float | str | None = None,
         device: str = "auto",
         checkpoint: str | None = None,
@@ -195,6 +197,13 @@ class SRGAN(Generative):
         order = rng.permutation(len(pairs))
         held = max(1, min(len(pairs) // 20, 8))
         watching, learning = [pairs[i] for i in order[:held]], [pairs[i] for i in order[held:]]
+        wide = [p for p in learning if min(p[0].shape) >= self.patch]
+        notes = []
+        if len(learning) > len(wide) >= len(learning) / 2:  # the smallest image would make all patches small
+            notes.append(
+                f"{len(learning) - len(wide)} of {len(pairs)} images are smaller than a patch and were left out."
+            )
+            learning = wide
         with self._initial():
             net = Detail(self.factor, self.width, self.blocks)
             side = min(self.patch, *(min(s.shape) for s, _ in learning)) * self.factor
@@ -218,14 +227,24 @@ class SRGAN(Generative):
             given = {"stop": getattr(self, "_stop", None), "threads": getattr(self, "_threads", None)}
             valid = Patches(list(small), list(large), self.factor, self.patch, batch, 1)
             self.histories_[name] = self._train(
-                objective, source, valid=valid, epochs=epochs, half_life=self.averaging or None, **given, **plan
+                objective,
+                source,
+                valid=valid,
+                epochs=epochs,
+                half_life=self.averaging or None,
+                schedule="one_cycle",
+                precision=_precision(self.device),
+                channels_last=True,
+                **given,
+                **plan,
             )
 
         adam = Optimizer("adam", self.learning_rate)
-        stage("faithful", Pixels(net, watching), 1.0, self.batch_size, optimizers=adam, schedule="flat_cosine")
+        stage("faithful", Pixels(net, watching), 1.0, self.batch_size, optimizers=adam)
         network = written(net.cpu().body)
         self.faithful_, vivid, self.vivid_ = net, None, None
         first = self.history_
+        first.notes[:0] = notes
         if self.adversarial and first.stopped != "stop":
             self.vivid_ = Detail(self.factor, self.width, self.blocks)
             self.vivid_.load_state_dict(net.state_dict())
@@ -233,17 +252,10 @@ class SRGAN(Generative):
                 "critic": Optimizer("adam", 5e-4, betas=(0.0, 0.99)),
                 "generator": Optimizer("adam", self.learning_rate / 4),
             }
-            stage(
-                "judge",
-                Recognition(judge),
-                1 / 6,
-                self.batch_size,
-                optimizers=Optimizer("adam", 1e-3),
-                schedule="cosine",
-            )
+            stage("judge", Recognition(judge), 1 / 6, self.batch_size, optimizers=Optimizer("adam", 1e-3))
             amounts = (self.feature_weight, self.game_weight)
             game = Vivid(self.vivid_, opponent, judge, amounts, penalty=self.penalty, seed=self.seed_)
-            stage("vivid", game, 0.5, self.batch_size, optimizers=slow, schedule="flat_cosine", keep_best=False)
+            stage("vivid", game, 0.5, self.batch_size, optimizers=slow, keep_best=False)
             vivid = written(self.vivid_.cpu().body)
         self.history_ = first
         self.step_ = Enhancer(network=network, factor=self.factor, vivid=vivid)

@@ -17,7 +17,7 @@ from everymodel.scoring.steps.generating import PROOF, Sampler
 TO_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 FROM_YCC = np.linalg.inv(TO_YCC)
 MOST = 16_000_000  # pixels of an enlarged image
-_TILE, _RIM = 96, 12  # pixels of the small image at once, and around them
+_TILE, _RIM = 128, 16  # pixels of the small image at once, and around them
 
 
 @lru_cache(maxsize=64)
