@@ -54,12 +54,9 @@ class ComposerNet(nn.Module):
         joined = self.join(torch.cat([state, x], dim=2)).flatten(0, 1)  # (b T, d)
         z = joined.index_select(0, batch.rows) + F.embedding_bag(batch.ids, self.table, mode="sum")
         made = self.body(z + batch.chosen @ self.chosen).float()
-        plain, wide, _ = self.keys.widths()
-        around = F.pad(made[:, plain : plain + wide], (0, 1)).gather(1, batch.around)
-        up = F.pad(made[:, plain + wide :], (0, 1)).gather(1, batch.up)
-        scores = made[:, : plain - 1] + around + up
-        scores = scores.masked_fill(~batch.allowed, -1e9)
-        return torch.cat([scores, made[:, plain - 1 : plain]], dim=1), self.stop(state)[..., 0].float()
+        plain = self.keys.notes + 1
+        scores = F.pad(made[:, :plain], (0, 1)).scatter_add(1, batch.steps, made[:, plain:])[:, :plain]
+        return scores.masked_fill(batch.barred, -1e9), self.stop(state)[..., 0].float()
 
     def parts(self) -> dict[str, Layer]:
         """The layers of a `Composer`."""
@@ -77,14 +74,13 @@ class Windowed:
     rows (n,) : its frame among b * T. over (b, T) : 1 where the piece is over, 0 where it goes on, -1 for padding.
     """
 
-    names = ("x", "rows", "ids", "chosen", "around", "up", "allowed", "wanted", "over")
+    names = ("x", "rows", "ids", "chosen", "steps", "barred", "wanted", "over")
     x: torch.Tensor
     rows: torch.Tensor
     ids: torch.Tensor
     chosen: torch.Tensor
-    around: torch.Tensor
-    up: torch.Tensor
-    allowed: torch.Tensor
+    steps: torch.Tensor
+    barred: torch.Tensor
     wanted: torch.Tensor
     over: torch.Tensor
 
@@ -164,14 +160,12 @@ class Frames(Source):
         t, k = t[stay], k[stay]
         last_state = np.where(k > 0, state[t, np.maximum(k - 1, 0)], 0)
         ids, chosen, anchor, last = keys.look(k, now[t], last_state, before[t], earlier[t])
-        around, up = keys.steps(anchor, last)
+        barred = np.pad(~keys.allowed(last, before[t]), ((0, 0), (0, 1)))  # and never the end
         over = np.where(np.arange(length) < sizes[:, None], 0.0, -1.0).astype(np.float32)
         over[(first[:, None] + np.arange(length)) == self.sizes[which][:, None]] = 1.0
         over[:, 0] = np.where(first == 0, -1.0, over[:, 0])  # a piece has a frame at least
-        return Windowed(
-            self.place, x=x, rows=t, ids=ids, chosen=chosen, around=around, up=up,
-            allowed=keys.allowed(last, before[t]), wanted=wants(now, state, t, k, keys), over=over,
-        )  # fmt: skip
+        told = {"x": x, "rows": t, "ids": ids, "chosen": chosen, "steps": keys.steps(anchor, last), "over": over}
+        return Windowed(self.place, **told, barred=barred, wanted=wants(now, state, t, k, keys))
 
 
 class NextNote(Objective):

@@ -142,20 +142,19 @@ class Keys:
         chosen[rows[:, None], np.where(mine < 0, self.count, mine)] = 1.0
         return np.stack(told, axis=1) + offsets, chosen[:, :-1], anchor, last
 
-    def steps(self, anchor: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n, notes) places of each note among the scores by step from the note before, and from the note below.
+    def steps(self, anchor: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """(n, scores by step) the note that each score by step from the note before, and from the note below, is for.
 
-        A place behind the last one stands for no score.
+        The number behind the end stands for none.
         """
-        _, wide, high = self.widths()
-        pitch = np.arange(self.count)
-        around = pitch - anchor[:, None] + PREVIOUS
-        good = (around >= 0) & (around <= 2 * PREVIOUS) & (anchor >= 0)[:, None]
-        up = pitch - last[:, None] - 1
-        fine = (up >= 0) & (up < ABOVE) & (last >= 0)[:, None]
-        one = [np.where(good, around + s * (2 * PREVIOUS + 1), wide) for s in range(self.states)]
-        two = [np.where(fine, up + s * ABOVE, high) for s in range(self.states)]
-        return np.concatenate(one, axis=1), np.concatenate(two, axis=1)
+
+        def of(first: np.ndarray, known: np.ndarray, many: int) -> list[np.ndarray]:
+            pitch = first[:, None] + np.arange(many)
+            good = (pitch >= 0) & (pitch < self.count) & known[:, None]
+            return [np.where(good, pitch + s * self.count, self.end + 1) for s in range(self.states)]
+
+        around = of(anchor - PREVIOUS, anchor >= 0, 2 * PREVIOUS + 1)
+        return np.concatenate([*around, *of(last + 1, last >= 0, ABOVE)], axis=1)
 
     def allowed(self, last: np.ndarray, before: np.ndarray) -> np.ndarray:
         """(n, notes) whether a note may follow: above the note below, and held only where it sounded before."""
@@ -219,12 +218,14 @@ class Composer(Sampler):
         z = vector + self.table[ids].sum(axis=1) + chosen @ self.chosen
         made = self.network(z).astype(np.float64)
         plain, wide, _ = keys.widths()
-        none = np.zeros((len(made), 1))
-        around, up = keys.steps(anchor, last)
-        scores = made[:, :plain]
-        by_step = np.concatenate([made[:, plain : plain + wide], none], axis=1)
-        by_gap = np.concatenate([made[:, plain + wide :], none], axis=1)
-        scores[:, :-1] += np.take_along_axis(by_step, around, axis=1) + np.take_along_axis(by_gap, up, axis=1)
+        scores, places = made[:, :plain], keys.steps(anchor, last)
+        for some, values in (
+            (places[:, :wide], made[:, plain : plain + wide]),
+            (places[:, wide:], made[:, plain + wide :]),
+        ):
+            more = np.zeros((len(made), plain + 1))
+            np.put_along_axis(more, some, values, axis=1)
+            scores += more[:, :-1]
         scores[:, :-1][~keys.allowed(last, before)] = -np.inf
         scores[k >= MOST, :-1] = -np.inf
         top = scores.max(axis=1, keepdims=True)

@@ -24,7 +24,7 @@ SIDE = 512  # tiles along a side
 TILES = 250  # kinds
 _TOGETHER = 1 << 18  # tiles that are drawn side by side
 _JUDGED = 8192
-_TRIES = 20  # levels that are drawn again before one is put right
+_TURNS, _TRIES = 2, 8  # times, and levels at a time, that are drawn again before one is put right
 _COLOURS = (
     *("#1d2430", "#e8e2d0", "#4f9d69", "#d1495b", "#edae49", "#30638e", "#8d6a9f", "#66a182", "#7d8597", "#f4845f"),
     *("#2ec4b6", "#c9ada7"),
@@ -364,14 +364,20 @@ class LevelMaker(Sampler):
     def _solved(self, n: int, fixed: np.ndarray, rng: np.random.Generator, how: Draw) -> np.ndarray:
         """(n, h, w) tiles with a way from start to goal: drawn again while there is none, and then put right."""
         made = self._cells(n, fixed, rng, how)
-        for _ in range(_TRIES if how.temperature else 0):
-            bad = np.array([i for i in range(n) if self.solution(Level(made[i], self.tiles)) is None], dtype=int)
-            if not len(bad):
-                return made
-            made[bad] = self._cells(len(bad), fixed, rng, how)
-        for i in range(n):
-            if self.solution(Level(made[i], self.tiles)) is None:
-                self._opened(made[i], fixed, rng)
+        bad = [i for i in range(n) if self.solution(Level(made[i], self.tiles)) is None]
+        for _ in range(_TURNS if how.temperature else 0):
+            several = max(min(_TRIES, _TOGETHER // (fixed.size * max(len(bad), 1))), 1)
+            if not bad:
+                break
+            others = self._cells(several * len(bad), fixed, rng, how).reshape(len(bad), several, *fixed.shape)
+            for i, drawn in zip(list(bad), others):
+                for cells in drawn:
+                    if self.solution(Level(cells, self.tiles)) is not None:
+                        made[i] = cells
+                        bad.remove(i)
+                        break
+        for i in bad:
+            self._opened(made[i], fixed, rng)
         return made
 
     def _opened(self, level: np.ndarray, fixed: np.ndarray, rng: np.random.Generator) -> None:
