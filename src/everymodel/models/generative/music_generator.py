@@ -11,7 +11,7 @@ from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._music import ComposerNet, Frames, NextNote, quality
-from everymodel.scoring.midi import FRAMES, Piece, as_pieces
+from everymodel.scoring.midi import Piece, as_pieces
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.composing import MOST, Composer, Keys
 from everymodel.training.device import quick
@@ -78,6 +78,8 @@ CARD = {
         "generator": {"class": "everymodel.models.generative.music_generator:MusicGenerator", "tasks": ["generate"]},
     },
 }  # fmt: skip
+
+LONGEST = 20_000  # frames of a sample where no length is asked for
 
 
 class MusicGenerator(Generative):
@@ -197,7 +199,7 @@ class MusicGenerator(Generative):
             *net.parts().values(), net.table.detach().numpy().copy(), net.chosen.detach().numpy().copy(),
             keys.low, keys.count, keys.states, keys.bar, self.grid,
             float(np.median([piece.tempo for piece in pieces])),
-            int(min(2 * lengths[int(0.99 * (len(lengths) - 1))], FRAMES)),
+            int(min(2 * lengths[int(0.99 * (len(lengths) - 1))], LONGEST)),
         )  # fmt: skip
         self.step_.check()
         return self
