@@ -8,7 +8,7 @@ from torch import nn
 
 from everymodel.models.generative._adversarial import Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
-from everymodel.models.generative._gan import AdversarialEstimator, rate_of_rows
+from everymodel.models.generative._gan import AdversarialEstimator, usual_rate
 from everymodel.models.generative._strided import critic, dense, maker
 from everymodel.models.generative._views import Seen
 from everymodel.scoring.steps.base import Step
@@ -50,7 +50,7 @@ CARD = {
         "batch_size": {"default": None, "text": "Rows per step; none: 64 images or 256 rows."},
         "learning_rate": {
             "default": None,
-            "text": "Length of the longest step; none: 0.0005 for images and the textbooks' losses, else 0.002.",
+            "text": "Length of the longest step; none: 0.004 for images, 0.002 for rows; 0.0005 for textbook losses.",
         },
         "device": {},
     },
@@ -77,7 +77,8 @@ class ConditionalGAN(AdversarialEstimator):
     width, depth : of the networks; None: 32 channels for images, 128 units for rows.
     loss, penalty, averaging : as in `VanillaGAN`. augment : as in `DCGAN`.
     steps : steps of training; None: 5,000, or as many as the budget allows.
-    batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
+    batch_size, learning_rate : None: 64 images and 0.004, 256 rows and 0.002.
+    budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
     ----------
@@ -147,9 +148,8 @@ class ConditionalGAN(AdversarialEstimator):
         return Seen.by(self.augment, len(data.values)) if data.shape else None
 
     def _usual(self, data: Data) -> tuple[int, float]:
-        return self.batch_size or (64 if data.shape else 256), self.learning_rate or (
-            5e-4 if data.shape else rate_of_rows(self.loss)
-        )
+        images = bool(data.shape)
+        return self.batch_size or (64 if images else 256), self.learning_rate or usual_rate(self.loss, images)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

@@ -54,7 +54,10 @@ CARD = {
         "averaging": {"default": 0.01},
         "steps": {"text": "Steps of training; none: 5,000, or as many as the budget allows."},
         "batch_size": {"default": 64},
-        "learning_rate": {"default": 0.0005},
+        "learning_rate": {
+            "default": None,
+            "text": "Length of the longest step; none: 0.004, or 0.0005 for the textbooks' losses.",
+        },
         "device": {},
     },
     "tiny": [
@@ -89,7 +92,8 @@ class DCGAN(AdversarialEstimator):
     loss, penalty, averaging : as in `VanillaGAN`.
     augment : "auto", "none", "shift" or "shift_cut".
     steps : steps of training; None: 5,000, or as many as the budget allows.
-    batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
+    learning_rate : None: 0.004, or 0.0005 for the textbooks' losses.
+    batch_size, budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
     ----------
@@ -123,7 +127,7 @@ class DCGAN(AdversarialEstimator):
         averaging: float = 0.01,
         steps: int | None = None,
         batch_size: int = 64,
-        learning_rate: float = 5e-4,
+        learning_rate: float | None = None,
         budget: float | str | None = None,
         device: str = "auto",
         checkpoint: str | None = None,

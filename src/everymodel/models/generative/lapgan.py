@@ -57,7 +57,10 @@ CARD = {
         "averaging": {"default": 0.01},
         "steps": {"text": "Steps of training; none: 5,000, or as many as the budget allows."},
         "batch_size": {"default": 64},
-        "learning_rate": {"default": 0.0005},
+        "learning_rate": {
+            "default": None,
+            "text": "Length of the longest step; none: 0.004, or 0.0005 for the textbooks' losses.",
+        },
         "device": {},
     },
     "tiny": [
@@ -187,7 +190,8 @@ class LAPGAN(AdversarialEstimator):
     width : channels of the largest maps.
     loss, penalty, averaging : as in `VanillaGAN`.
     steps : steps of training; None: 5,000, or as many as the budget allows.
-    batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
+    learning_rate : None: 0.004, or 0.0005 for the textbooks' losses.
+    batch_size, budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
     ----------
@@ -219,7 +223,7 @@ class LAPGAN(AdversarialEstimator):
         averaging: float = 0.01,
         steps: int | None = None,
         batch_size: int = 64,
-        learning_rate: float = 5e-4,
+        learning_rate: float | None = None,
         budget: float | str | None = None,
         device: str = "auto",
         checkpoint: str | None = None,
@@ -250,7 +254,7 @@ class LAPGAN(AdversarialEstimator):
             data.notes.append(f"Sides of {h} x {w} cannot be halved: there is one level, as in DCGAN.")
         coarse = (h, w, c)
         features, count = critic(coarse, self.width)
-        self._finer = [Finer(c, self.width) for _ in range(self.levels_)]
+        self._finer = [Finer(c, max(self.width // 2, 2)) for _ in range(self.levels_)]  # they work at full size
         self._critics = []
         for k in range(1, self.levels_ + 1):
             body, m = critic((h << k, w << k, c), self.width, 2 * c)

@@ -10,7 +10,7 @@ from torch import nn
 
 from everymodel.models.generative._adversarial import Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
-from everymodel.models.generative._gan import AdversarialEstimator, rate_of_rows
+from everymodel.models.generative._gan import AdversarialEstimator
 from everymodel.models.generative._strided import dense
 from everymodel.scoring.steps.base import Step
 
@@ -143,9 +143,6 @@ class VanillaGAN(AdversarialEstimator):
 
     def _values(self, data: Data) -> torch.Tensor:
         return data.flat
-
-    def _usual(self, data: Data) -> tuple[int, float]:
-        return self.batch_size, self.learning_rate or rate_of_rows(self.loss)
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         p = math.prod(data.shape) if data.shape else data.values.shape[1]
