@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import everymodel.training.blocks.convolution  # noqa: F401 - how convolutions are written down
 from everymodel.core.seeds import derive
-from everymodel.models.generative._adversarial import Adversarial, generator_loss
+from everymodel.models.generative._adversarial import Adversarial, Critic, generator_loss
 from everymodel.models.generative._strided import critic, started
 from everymodel.scoring.steps.enhancing import bicubic, resized
 from everymodel.training.blocks.feed import Residual
@@ -167,6 +167,29 @@ class Recognition(Objective):
 
     def step(self, nets: Any, batch: Any) -> Losses:
         return {"net": F.cross_entropy(nets["net"](batch[1]), batch[2])}
+
+
+class Texture(nn.Module):
+    """Scores large patches (b, 1, f s, f s) by their texture.
+
+    The pixels that the maker makes of one small pixel become channels again: patterns on that grid, which a critic of
+    strided convolutions learns to see late, are plain to it. No map is padded, so borders give no cue.
+    """
+
+    def __init__(self, factor: int, side: int, width: int):
+        super().__init__()
+        parts: list[nn.Module] = [nn.PixelUnshuffle(factor), nn.Conv2d(factor**2, width, 3), nn.LeakyReLU(0.2)]
+        side -= 2
+        for before in (width, 2 * width):
+            if side < 4:
+                break
+            parts += [nn.Conv2d(before, 2 * width, 4, stride=2), nn.LeakyReLU(0.2)]
+            side = side // 2 - 1
+        count = parts[-2].out_channels * side * side  # type: ignore[operator]
+        self.critic = Critic(started(nn.Sequential(*parts, nn.Flatten())), count)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        return self.critic(x)
 
 
 class Vivid(Adversarial):

@@ -12,11 +12,19 @@ import torch
 from everymodel.core.clock import seconds
 from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.seeds import derive
-from everymodel.models.generative._adversarial import Critic
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._gan import _precision
-from everymodel.models.generative._resolution import Detail, Judge, Patches, Pixels, Recognition, Vivid, fine, halved
-from everymodel.models.generative._strided import critic
+from everymodel.models.generative._resolution import (
+    Detail,
+    Judge,
+    Patches,
+    Pixels,
+    Recognition,
+    Texture,
+    Vivid,
+    fine,
+    halved,
+)
 from everymodel.scoring import images as cells
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.enhancing import TO_YCC, Enhancer, signal_to_noise
@@ -66,7 +74,7 @@ CARD = {
         },
         "game_weight": {
             "type": "float",
-            "default": 1.0,
+            "default": 0.5,
             "low": 0.0,
             "high": 100.0,
             "text": "Pull of the game against the critic beside that of the true pixels, at the start; it is then "
@@ -143,7 +151,7 @@ class SRGAN(Generative):
         blocks: int = 6,
         patch: int = 24,
         feature_weight: float = 0.05,
-        game_weight: float = 1.0,
+        game_weight: float = 0.5,
         penalty: float | None = None,
         averaging: float = 0.01,
         steps: int | None = None,
@@ -207,9 +215,9 @@ class SRGAN(Generative):
         with self._initial():
             net = Detail(self.factor, self.width, self.blocks)
             side = min(self.patch, *(min(s.shape) for s, _ in learning)) * self.factor
-            judge = Judge(side, self.width, 4 * len(learning))
-            features, count = critic((side, side, 1), self.width)
-            opponent = Critic(features, count)
+            slim = max(self.width // 2, 4)  # maps of large patches cost most
+            judge = Judge(side, slim, 4 * len(learning))
+            opponent = Texture(self.factor, side // self.factor, 2 * slim)
         total = seconds(self.budget)
         self.histories_ = {}
 
@@ -249,8 +257,8 @@ class SRGAN(Generative):
             self.vivid_ = Detail(self.factor, self.width, self.blocks)
             self.vivid_.load_state_dict(net.state_dict())
             slow = {
-                "critic": Optimizer("adam", 5e-4, betas=(0.0, 0.99)),
-                "generator": Optimizer("adam", self.learning_rate / 4),
+                "critic": Optimizer("adam", self.learning_rate / 2, betas=(0.0, 0.99)),
+                "generator": Optimizer("adam", self.learning_rate / 4, betas=(0.0, 0.99)),
             }
             stage("judge", Recognition(judge), 1 / 6, self.batch_size, optimizers=Optimizer("adam", 1e-3))
             amounts = (self.feature_weight, self.game_weight)

@@ -93,13 +93,13 @@ class Enhancer(Sampler):
         """(H, W): what the network adds to the luminance (h, w); large images go in tiles that overlap."""
         h, w = luminance.shape
         f, made = self.factor, np.empty((h * self.factor, w * self.factor))
+        wide = np.pad(luminance, _RIM, mode="edge")  # else what networks make of borders shows
         for top in range(0, h, _TILE):
             for left in range(0, w, _TILE):
-                a, b = max(top - _RIM, 0), max(left - _RIM, 0)
-                tile = luminance[a : top + _TILE + _RIM, b : left + _TILE + _RIM]
-                out = network(tile[None, :, :, None])[0, :, :, 0]
                 rows, columns = min(_TILE, h - top), min(_TILE, w - left)
-                inner = out[(top - a) * f : (top - a + rows) * f, (left - b) * f : (left - b + columns) * f]
+                tile = wide[top : top + rows + 2 * _RIM, left : left + columns + 2 * _RIM]
+                out = network(tile[None, :, :, None])[0, :, :, 0]
+                inner = out[_RIM * f : (_RIM + rows) * f, _RIM * f : (_RIM + columns) * f]
                 made[top * f : (top + rows) * f, left * f : (left + columns) * f] = inner
         return made
 
