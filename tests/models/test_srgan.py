@@ -66,7 +66,7 @@ def test_it_learns_more_than_enlarging_alone(photos, tmp_path):
     model = SRGAN(**settings).fit(photos[:3])
     figures = model.evaluate(photos[3:])
     assert figures["psnr"] > figures["psnr_bicubic"] + 0.3
-    assert figures["detail_bicubic"] < figures["detail"] < figures["detail_vivid"]  # a faithful network smooths
+    assert figures["detail_bicubic"] < figures["detail"] < 0.4 < figures["detail_vivid"] < 1.5  # faithful smooths
     assert list(model.histories_) == ["faithful", "judge", "vivid"]
     small = photos[3][:40, :50]
     ends = [model.upscale(small, fidelity=f).astype(float) for f in (0.0, 0.5, 1.0)]

@@ -22,6 +22,7 @@ from everymodel.training.source import Source
 _EPS = 1e-3  # of the pixel loss
 _PART = 0.25  # of the pairs of a batch on which the critic's slopes are held
 _TURN = 0.02  # by which the game's weight moves in a step where all detail is missing
+_MOST = 3.0  # times as strong as pixels and features, the game pulls at most
 TURNS = 4  # quarter turns that the judge tells apart
 
 
@@ -223,7 +224,7 @@ class Vivid(Adversarial):
         towards, vivid = (torch.autograd.grad(loss, seen)[0] for loss in (near, game))
         weight = self.pull * towards.norm() / vivid.norm().clamp(min=1e-12)
         ratio = fine(seen.detach()) / fine(real).clamp(min=1e-12)
-        self.pull = self.pull * torch.exp(_TURN * (1 - ratio).clamp(-1, 1))
+        self.pull = (self.pull * torch.exp(_TURN * (1 - ratio).clamp(-1, 1))).clamp(max=_MOST)
         moved = (made * (towards + weight * vivid)).sum()
         yield "generator", (near + weight * game).detach() + moved - moved.detach()
 

@@ -80,7 +80,7 @@ CARD = {
             "text": "Pull of the game against the critic beside that of the true pixels, at the start; it is then "
             "turned until the detail is as strong as in real images.",
         },
-        "penalty": {},
+        "penalty": {"text": "Strength of the pull that holds the critic's slopes small; none: 0.01."},
         "averaging": {"default": 0.01},
         "steps": {"text": "Steps of the faithful network; none: 5,000, or as many as the budget allows."},
         "batch_size": {"default": 16},
@@ -105,6 +105,7 @@ CARD = {
 }
 _SHARES = {"faithful": 0.5, "judge": 0.05, "vivid": 0.45}  # of the budget
 _STEPS = 5_000
+_PENALTY = 0.01  # fine detail is faint: a critic held tighter does not see it
 _RIM = 4
 _STUDIO = 219 / 255  # papers count errors of luminance from 16 to 235
 
@@ -121,7 +122,7 @@ class SRGAN(Generative):
     ----------
     factor : 2, 3, 4 or 8. adversarial : False leaves the vivid network out.
     width, blocks : of the network. patch : side of the small patches.
-    feature_weight, game_weight, penalty : of the vivid stage.
+    feature_weight, game_weight, penalty : of the vivid stage; penalty None: 0.01.
     averaging : half-life of the moving average of the weights as a share of each stage; 0: none.
     steps : of the faithful stage; the others take a sixth and a half of it.
     batch_size, learning_rate, budget, device, checkpoint, random_state, verbose : as for all networks.
@@ -217,7 +218,7 @@ class SRGAN(Generative):
             side = min(self.patch, *(min(s.shape) for s, _ in learning)) * self.factor
             slim = max(self.width // 2, 4)  # maps of large patches cost most
             judge = Judge(side, slim, 4 * len(learning))
-            opponent = Texture(self.factor, side // self.factor, 2 * slim)
+            opponent = Texture(self.factor, side // self.factor, 3 * slim)
         total = seconds(self.budget)
         self.histories_ = {}
 
@@ -262,7 +263,8 @@ class SRGAN(Generative):
             }
             stage("judge", Recognition(judge), 1 / 6, self.batch_size, optimizers=Optimizer("adam", 1e-3))
             amounts = (self.feature_weight, self.game_weight)
-            game = Vivid(self.vivid_, opponent, judge, amounts, penalty=self.penalty, seed=self.seed_)
+            penalty = _PENALTY if self.penalty is None else self.penalty
+            game = Vivid(self.vivid_, opponent, judge, amounts, penalty=penalty, seed=self.seed_)
             stage("vivid", game, 0.5, self.batch_size, optimizers=slow, keep_best=False)
             vivid = written(self.vivid_.cpu().body)
         self.history_ = first
