@@ -83,7 +83,7 @@ def test_penalties_are_squared_slopes_on_real_and_made_rows(part):
     plain = critic_loss("relativistic", critic(real), critic(fake))
     for done, gamma in ((0.0, 0.5), (1.0, 0.05)):
         game.done = done
-        assert math.isclose(float(game._critic(critic, real, fake, None) - plain), gamma * 25, rel_tol=1e-4)
+        assert math.isclose((game._critic(critic, real, fake, None) - plain).item(), gamma * 25, rel_tol=1e-4)
 
 
 def test_components_that_are_made_too_seldom_come_more_often():

@@ -116,14 +116,14 @@ class AdversarialEstimator(Generative):
 
     def _usual(self, data: Data) -> tuple[int, float]:
         """(rows of a step, learning rate) for these data."""
-        return self.batch_size, self.learning_rate or usual_rate(self.loss, self.images)
+        return self.batch_size, self.learning_rate or usual_rate(self.loss, self.width if self.images else None)
 
 
-def usual_rate(loss: str, images: bool) -> float:
-    """The learning rate for convolutions or dense networks: the textbooks' losses do not bear a high one."""
+def usual_rate(loss: str, width: int | None = None) -> float:
+    """The learning rate for convolutions of this width, or dense networks: textbook losses do not bear a high one."""
     if loss != "relativistic":
         return 5e-4
-    return 4e-3 if images else 2e-3
+    return min(6e-3, 0.1 / width) if width else 2e-3
 
 
 def _precision(device: str) -> str:

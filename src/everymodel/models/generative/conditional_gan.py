@@ -39,7 +39,7 @@ CARD = {
             "low": 2,
             "high": 8192,
             "log": True,
-            "text": "Channels of the largest maps (images; none: 32) or units of a layer (rows; none: 128).",
+            "text": "Channels of the largest maps (images; none: 16) or units of a layer (rows; none: 128).",
         },
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Rows: hidden layers of each network."},
         "loss": {},
@@ -50,7 +50,7 @@ CARD = {
         "batch_size": {"default": None, "text": "Rows per step; none: 64 images or 256 rows."},
         "learning_rate": {
             "default": None,
-            "text": "Length of the longest step; none: 0.004 for images, 0.002 for rows; 0.0005 for textbook losses.",
+            "text": "Length of the longest step; none: 0.006 for images, 0.002 for rows; 0.0005 for textbook losses.",
         },
         "device": {},
     },
@@ -74,10 +74,10 @@ class ConditionalGAN(AdversarialEstimator):
     Parameters
     ----------
     latent_size : numbers in z; None: by the size of the data.
-    width, depth : of the networks; None: 32 channels for images, 128 units for rows.
+    width, depth : of the networks; None: 16 channels for images, 128 units for rows.
     loss, penalty, averaging : as in `VanillaGAN`. augment : as in `DCGAN`.
     steps : steps of training; None: 5,000, or as many as the budget allows.
-    batch_size, learning_rate : None: 64 images and 0.004, 256 rows and 0.002.
+    batch_size, learning_rate : None: 64 images and 0.006, or 0.1 / width, 256 rows and 0.002.
     budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
@@ -137,7 +137,7 @@ class ConditionalGAN(AdversarialEstimator):
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         if data.shape:
-            width = self.width or 32
+            width = self.width or 16
             features, count = critic(data.shape, width)
             return Maker(latent, maker(latent.width, data.shape, width, width // 2)), Critic(features, count, classes)
         width, p = self.width or 128, data.values.shape[1]
@@ -149,7 +149,9 @@ class ConditionalGAN(AdversarialEstimator):
 
     def _usual(self, data: Data) -> tuple[int, float]:
         images = bool(data.shape)
-        return self.batch_size or (64 if images else 256), self.learning_rate or usual_rate(self.loss, images)
+        return self.batch_size or (64 if images else 256), self.learning_rate or usual_rate(
+            self.loss, (self.width or 16) if images else None
+        )
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
