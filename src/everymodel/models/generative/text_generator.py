@@ -265,7 +265,7 @@ class TextGenerator(Generative):
             raise ParameterError(f"width={size} cannot be shared by {heads} heads of an even number each.")
         shared: dict[str, Any] = {
             "orders": _RUNS[self.tokens],
-            "buckets": 16_384,
+            "buckets": 1 << min(max((3 * len(corpus.ids)).bit_length(), 8), 14),  # no more than there can be runs
             "border": corpus.alphabet.end if corpus.documents else -1,
             "dropout": self.dropout,
         }
