@@ -5,7 +5,8 @@
 Luminance from 16 to 235, as papers count it, without a rim of 4 pixels; small images are made by bicubic shrinking (in
 the line of Pillow by its own code). psnr in dB; detail: energy of what is lost when an image is halved and enlarged
 again, against that of the true image.
---faithful leaves the vivid network out; --steps N instead of --seconds on a busy machine.
+--faithful leaves the vivid network out; --steps N instead of --seconds on a busy machine; --pictures FOLDER keeps
+faithful, vivid and true images side by side.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--faithful", action="store_true")
+    parser.add_argument("--pictures", type=Path)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings of the model")
     asked = parser.parse_args()
     train, test = ([str(p) for p in sorted(f.glob("*.png"))] for f in (asked.train, asked.test))
@@ -61,6 +63,16 @@ def main() -> None:
         told = ", ".join(f"{k} {v:.3f}" for k, v in model.evaluate(test).items())
         steps = {name: h.steps for name, h in model.histories_.items()}
         print(f"seed {seed}: {told}; steps {steps}, {wall:.0f} s wall, {cpu:.0f} s CPU", flush=True)
+        if asked.pictures:
+            asked.pictures.mkdir(parents=True, exist_ok=True)
+            for path in test:
+                image = Image.open(path).convert("RGB")
+                w, h = (side - side % asked.factor for side in image.size)
+                large = image.crop((0, 0, w, h))
+                small = large.resize((w // asked.factor, h // asked.factor), Image.Resampling.BICUBIC)
+                shown = [model.upscale(np.asarray(small), f) for f in (1.0, 0.0)]
+                beside = Image.fromarray(np.hstack([*shown, np.asarray(large)]))
+                beside.save(asked.pictures / f"{seed}-{Path(path).name}")
 
 
 if __name__ == "__main__":
