@@ -6,7 +6,7 @@ The folder holds Airline.csv, PBS_dataset.csv, ShampooSales.csv, Lynx.csv, Uscha
 m1_yearly_dataset.tsf. For single series, up to six origins a horizon apart: at each, everything is chosen and learnt
 from what lies before, and the horizon after it is the test. M1 yearly: the last six years of each series, as in the
 competition. `--simulated` makes so many series of each kind (`SIMULATED`). MASE divides by the seasonal-naive error
-before the origin (M1: the naive one). "inside" is the share of true values between the bounds that promise 80 %, "width"
+before the origin (M1: the naive one). "inside" is the share of true values between bounds that promise 80 %, "width"
 how far apart these are, in the units of MASE. Processor seconds are those of the whole line.
 """
 
@@ -82,7 +82,7 @@ def simulated(kind: str, seed: int) -> tuple[list[np.ndarray], int, str | None]:
 def chosen(
     values: list[np.ndarray], freq: str | None, horizon: int, budget: float, models: list[str] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What em.fit answers after series of values, and its bounds; `freq` as pandas writes it, None for plain numbers."""
+    """What em.fit answers after series of values, and its bounds; `freq` as pandas writes it, None for numbers."""
     parts = []
     for i, y in enumerate(values):
         when = np.arange(len(y)) if freq is None else pd.date_range("2000-01-03", periods=len(y), freq=freq)
@@ -132,7 +132,7 @@ class Table:
         wins = (own < lines[:, :-3]).sum(axis=0)
         told = ", ".join(f"{n} in {w}" for (n, _), w in zip(self.models, wins, strict=True))
         ratio = np.exp(np.log(own[:, 0] / lines[:, 0]).mean())
-        print(f"em.fit better than {told} of {len(lines)} lines; MASE {ratio:.3f} of seasonal-naive's (geometric mean); "
+        print(f"em.fit better than {told} of {len(lines)} lines; MASE {ratio:.3f} of seasonal-naive's (geometric); "
               f"inside {lines[:, -2].mean():.1%}, width {lines[:, -1].mean():.2f}", flush=True)  # fmt: skip
         self.lines = []
 

@@ -209,11 +209,11 @@ def data_url(image: np.ndarray) -> str:
 def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.ndarray:
     """Images (n, h, w, c) side by side as one, row by row on white; by default about as many columns as rows."""
     n, height, width, channels = images.shape
-    columns = min(columns or math.ceil(n**0.5), n)
-    rows = -(-n // columns)
-    made = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8)
+    wide: int = min(columns or math.ceil(n**0.5), n)
+    rows = -(-n // wide)
+    made = np.full((rows * (height + gap) - gap, wide * (width + gap) - gap, channels), 255, dtype=np.uint8)
     for i, image in enumerate(images):
-        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        top, left = i // wide * (height + gap), i % wide * (width + gap)
         made[top : top + height, left : left + width] = image
     return made
 

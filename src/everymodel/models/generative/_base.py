@@ -231,8 +231,9 @@ class Generative(NetworkEstimator):
             raise ParameterError(f"steps={steps!r} came; it must be 1 or more.")
         if steps is None:
             steps = ENDLESS if seconds(getattr(self, "budget", None)) is not None else default
-        self.epoch_ = min(EPOCH, steps)
-        return math.ceil(steps / self.epoch_)
+        epochs = math.ceil(steps / EPOCH)
+        self.epoch_ = math.ceil(steps / epochs)
+        return epochs
 
 
 def labels_of(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -198,9 +198,9 @@ class Variational(LatentGenerator):
             need(ok and self.levels.shape == (sum(counts),) and not self.shape, "an autoencoder's levels are wrong")
         given = [a is not None for a in (self.means, self.spreads, self.weights)]
         need(all(given) or not any(given), "an autoencoder's mixture is wrong")
-        if self.means is not None:
+        if self.means is not None and self.spreads is not None and self.weights is not None:
             k = len(self.means)
-            ok = self.means.shape == self.spreads.shape == (k, self.size) and self.weights.shape == (k,)  # type: ignore[union-attr]
+            ok = self.means.shape == self.spreads.shape == (k, self.size) and self.weights.shape == (k,)
             need(ok and bool((self.weights >= 0).all()) and self.weights.sum() > 0, "an autoencoder's mixture is wrong")
 
 
