@@ -170,4 +170,11 @@ PARAMETERS = {
         "tune": False,
         "text": "Changes that the critic sees all images through; auto does that where there are less than 10,000.",
     },
+    "latent": {
+        "type": "choice",
+        "default": "mixture",
+        "choices": ["mixture", "normal"],
+        "text": "What samples are made of; a normal variable cannot leave gaps between groups of the data.",
+    },
+    "components": {"type": "int", "default": 256, "low": 1, "high": 100000, "text": "Vectors of the mixture."},
 }

@@ -13,7 +13,7 @@ from everymodel.models.generative._adversarial import Adversarial, Latent, Maker
 from everymodel.models.generative._base import Data, Generative, labels_of, read
 from everymodel.scoring.steps.generating import LatentGenerator, Sampler
 from everymodel.training.blocks.written import written
-from everymodel.training.device import choose
+from everymodel.training.device import quick
 from everymodel.training.estimator import set_aside
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays, Endless
@@ -92,7 +92,7 @@ class AdversarialEstimator(Generative):
             epochs=epochs,
             half_life=self.averaging or None,
             schedule="flat_cosine",
-            precision=_precision(self.device) if data.shape else "float32",
+            precision=quick(self.device) if data.shape else "float32",
             channels_last=bool(data.shape),
             optimizers=Optimizer("adam", rate, betas=(0.0, 0.99)),
         )
@@ -124,13 +124,6 @@ def usual_rate(loss: str, width: int | None = None) -> float:
     if loss != "relativistic":
         return 5e-4
     return min(6e-3, 0.1 / width) if width else 2e-3
-
-
-def _precision(device: str) -> str:
-    """Mixed where the device multiplies numbers of 16 bits faster."""
-    where = choose(device)
-    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return "bfloat16" if where.type == "cuda" or (where.type == "cpu" and fast is not None and fast()) else "float32"
 
 
 def _projection(values: torch.Tensor) -> Any:

@@ -32,13 +32,8 @@ CARD = {
     "advice": ["slow"],
     "priority": 2,
     "parameters": {
-        "latent": {
-            "type": "choice",
-            "default": "normal",
-            "choices": ["mixture", "normal"],
-            "text": "What samples are made of; a normal variable cannot leave gaps between groups of the data.",
-        },
-        "components": {"type": "int", "default": 256, "low": 1, "high": 100000, "text": "Vectors of the mixture."},
+        "latent": {"default": "normal"},
+        "components": {},
         "latent_size": {},
         "width": {
             "type": "int",

@@ -13,7 +13,6 @@ from everymodel.core.clock import seconds
 from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative, fit
-from everymodel.models.generative._gan import _precision
 from everymodel.models.generative._resolution import (
     Detail,
     Judge,
@@ -29,6 +28,7 @@ from everymodel.scoring import images as cells
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.enhancing import TO_YCC, Enhancer, signal_to_noise
 from everymodel.training.blocks.written import written
+from everymodel.training.device import quick
 from everymodel.training.optimizers import Optimizer
 
 __all__ = ["CARD", "SRGAN", "fit", "pack"]
@@ -242,7 +242,7 @@ class SRGAN(Generative):
                 epochs=epochs,
                 half_life=self.averaging or None,
                 schedule="one_cycle",
-                precision=_precision(self.device),
+                precision=quick(self.device),
                 channels_last=True,
                 **given,
                 **plan,

@@ -40,13 +40,8 @@ CARD = {
     ],
     "advice": ["slow"],
     "parameters": {
-        "latent": {
-            "type": "choice",
-            "default": "mixture",
-            "choices": ["mixture", "normal"],
-            "text": "What rows are made of; a normal variable cannot leave gaps between groups of rows.",
-        },
-        "components": {"type": "int", "default": 256, "low": 1, "high": 100000, "text": "Vectors of the mixture."},
+        "latent": {"text": "What rows are made of; a normal variable cannot leave gaps between groups of rows."},
+        "components": {},
         "latent_size": {},
         "width": {"type": "int", "default": 256, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers of each network."},

@@ -21,7 +21,7 @@ from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.writing import PLAIN, ROLES, TextWriter
 from everymodel.training.blocks.transformer import Block, LanguageNet, RecurrentBlock, adapt, merge, norm
 from everymodel.training.blocks.written import written
-from everymodel.training.device import choose
+from everymodel.training.device import quick
 from everymodel.training.loop import History
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays
@@ -240,7 +240,7 @@ class TextGenerator(Generative):
             epochs=epochs,
             schedule=_trapezoid,
             clip=1.0,
-            precision=_precision(self.device),
+            precision=quick(self.device),
             optimizers=Optimizer(optimizer, rate, self.weight_decay, momentum=0.95, betas=(0.9, 0.95), aside=aside),
         )
         if before is not None and isinstance(self.history_.best_loss, float):
@@ -343,13 +343,6 @@ _LATER = {"lora": 1e-3, "full": 2e-4, "none": 0.0}  # rates for checkpoints that
 def _trapezoid(p: float) -> float:
     """A short rise, a plain, and a straight fall in the second half."""
     return max(p / 0.02, 1e-3) if p < 0.02 else min(1.0, (1 - p) / 0.5)
-
-
-def _precision(device: str) -> str:
-    """Mixed where the device multiplies numbers of 16 bits faster."""
-    where = choose(device)
-    fast = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return "bfloat16" if where.type == "cuda" or (where.type == "cpu" and fast is not None and fast()) else "float32"
 
 
 @torch.no_grad()
