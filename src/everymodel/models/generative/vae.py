@@ -222,9 +222,9 @@ class VAE(Generative):
         DataError
             for data that are no numbers, all equal, or do not fit the likelihood; y of another length.
         """
-        for name, allowed in (("likelihood", 4), ("architecture", 3), ("prior", 2)):
+        for name in ("likelihood", "architecture", "prior"):
             choices = CARD["parameters"][name]["choices"]
-            if getattr(self, name) not in choices[:allowed]:
+            if getattr(self, name) not in choices:
                 raise ParameterError(
                     f"{name}={getattr(self, name)!r} is not known: expected one of {', '.join(choices)}."
                 )
