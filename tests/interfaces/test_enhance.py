@@ -84,3 +84,24 @@ def test_over_rest(larger):
     assert client.post("/v1/predict", json={"row": {}}).status_code == 409
     paths = client.get("/openapi.json").json()["paths"]
     assert "/v1/enhance" in paths and "/v1/predict" not in paths
+
+
+def test_a_folder_is_learnt_from_and_an_image_enlarged(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i, image in enumerate(tiny_pictures(5, side=52)):
+        Image.fromarray(image).save(tmp_path / "photos" / f"{i}.png")
+    arguments = ["fit", str(tmp_path / "photos"), "--task", "enhance", "-b", "1.5", "-o", str(tmp_path / "larger.em")]
+    run = CliRunner().invoke(
+        app, [*arguments, "--run-folder", str(tmp_path / "run"), "--report", str(tmp_path / "r.html")]
+    )
+    assert run.exit_code == 0, run.output
+    assert "bicubic" in run.output and "everymodel enhance" in run.output
+    assert "Before and after" in (tmp_path / "r.html").read_text()
+    Image.fromarray(tiny_pictures(1)[0][:10, :12]).save(tmp_path / "s.png")
+    larger = ["enhance", str(tmp_path / "larger.em"), str(tmp_path / "s.png"), "-o", str(tmp_path / "big.png")]
+    assert CliRunner().invoke(app, larger).exit_code == 0
+    assert Image.open(tmp_path / "big.png").size == (48, 40)
+    told = CliRunner().invoke(app, ["evaluate", str(tmp_path / "larger.em"), str(tmp_path / "photos")])
+    assert told.exit_code == 0 and "dB" in told.output, told.output
+    card = CliRunner().invoke(app, ["card", str(tmp_path / "larger.em")])
+    assert card.exit_code == 0 and "4 times as large" in card.output

@@ -14,12 +14,13 @@ import everymodel as em
 from everymodel import catalog
 from everymodel.core.errors import DataError, EverymodelError, ParameterError, ReadError, TargetError
 from everymodel.scoring.images import as_png, pixels
+from everymodel.testing.enhancing import tiny_pictures
 from everymodel.testing.generating import tiny_images, tiny_rows
 from everymodel.workflow.evaluate.page import html
 from everymodel.workflow.generate.choice import suitable
-from everymodel.workflow.generate.material import divided, material
+from everymodel.workflow.generate.material import divided, large_images, material
 from everymodel.workflow.generate.shown import live
-from everymodel.workflow.generate.story import _watch
+from everymodel.workflow.generate.story import _noticed, _watch
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -197,3 +198,49 @@ def test_several_models_are_chosen_among_by_rows_of_their_own(rows, tmp_path):
     board = run.search.leaderboard
     assert len(board) == 2 and board[0]["weight"] == 1 and board[1]["weight"] == 0
     assert board[0]["score"] <= board[1]["score"]
+
+
+def test_images_are_enlarged_judged_and_shown_beside_bicubic(tmp_path):
+    for i, image in enumerate(tiny_pictures(6, side=64)):
+        (tmp_path / f"{i}.png").write_bytes(as_png(image))
+    (tmp_path / "small.png").write_bytes(as_png(tiny_pictures(1, side=20)[0]))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    run = em.fit(tmp_path, task="enhance", budget=2, out=tmp_path / "run")
+    assert run.story["task"] == "enhance" and run.story["split"]["test"] == 1
+    assert {"images-left-out", "images-too-small"} <= {f.code for f in run.findings}
+    assert {"psnr", "psnr_vivid", "detail"} <= set(run.metrics) and "psnr_bicubic" not in run.metrics
+    told = run.story["structure"]
+    plain = {k: told["figures"][f"{k.partition('_')[0]}_bicubic"] for k in run.metrics}
+    assert told["beside"] == {"title": "bicubic", "values": plain}
+    assert told["enlarged"]["heads"][0] == "shrunk 4 times" and len(told["enlarged"]["rows"][0]) == 5
+    page = html(run.story)
+    assert page.count("data:image/png") == 5 and "Before and after" in page and "real data" not in page
+    opened = em.load(run.folder / "model.em")
+    image = tiny_pictures(1)[0][:10, :12]
+    assert np.array_equal(opened.upscale(image), run.model.upscale(image))
+    again = opened.evaluate(tiny_pictures(2, side=64))
+    assert {m.name for m in again.metrics} == set(run.metrics) and "bicubic" in again.headline
+
+
+def test_no_better_than_bicubic_is_said():
+    assert [f.code for f in _noticed({"psnr": 28.0, "psnr_bicubic": 28.5})] == ["no-gain"]
+    assert _noticed({"psnr": 28.6, "psnr_bicubic": 28.5}) == []
+
+
+def test_large_images_keep_their_sizes(tmp_path):
+    pictures = tiny_pictures(3, side=60)
+    found = large_images(pictures)
+    assert [i.shape for i in found.rows] == [i.shape for i in pictures] and found.kind == "image"
+    assert large_images(np.stack([np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)] * 2)).rows[0].shape == (64, 64, 1)
+    wide = np.random.default_rng(0).integers(0, 255, (50, 1300, 1)).astype(np.uint8)
+    assert np.array_equal(large_images([wide, wide]).rows[0], wide[:, 138:1162])  # its middle, not made smaller
+    frame = pd.DataFrame({"image": pictures, "what": ["a", "b", "c"]})
+    assert len(large_images(frame)) == 3
+    for data, target, wrong, told in (
+        (pictures, "what", TargetError, "means nothing"),
+        ([i[:20] for i in pictures], None, DataError, "48 pixels"),
+        (frame[["what"]], None, DataError, "0 columns of images"),
+        (tmp_path, None, DataError, "no image"),
+    ):
+        with pytest.raises(wrong, match=told):
+            large_images(data, target)

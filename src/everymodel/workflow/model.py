@@ -171,11 +171,11 @@ def load(path: str | os.PathLike[str]) -> Model:
         from everymodel.workflow.forecast.model import ForecastModel
 
         return ForecastModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
-    if plain.task == "generate":
+    if plain.task in MADE_TASKS:
         from everymodel.workflow.generate.model import GenerativeModel
 
         return GenerativeModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
-    if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS, *MADE_TASKS):  # they evaluate themselves in numpy
+    if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS):  # they evaluate themselves in numpy
         return plain  # type: ignore[return-value]
     if type(plain) is not scoring.Model:  # whole graphs
         from everymodel.workflow.graphs.model import GraphsModel

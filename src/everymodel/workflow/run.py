@@ -25,7 +25,7 @@ from everymodel.core.clock import Clock, seconds
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
-from everymodel.core.schema import FREE_TASKS, SERIES_TASKS, TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS, SERIES_TASKS, TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
@@ -137,8 +137,8 @@ def fit(
     target : column to predict; a list of 0/1 columns for multilabel. Without one, groups are looked for.
     task : "regression", "binary", "multiclass" or "multilabel"; found out when not given. Without learning from a
         target: "cluster" (groups), "anomaly" (odd rows), "reduce" (few columns for many), "embed" (a map); a `target`
-        then is only compared with what was found. "generate": make more data like these (images, rows, tables, texts,
-        music); a `target` is what samples can be asked for.
+        then is only compared with what was found. "generate": more data like these (images, rows, tables, texts, music;
+        a `target` is what samples can be asked for). "enhance": larger images for small ones.
     models : names of the models to try (`everymodel models` lists them); all that suit by default.
     budget : wall time for the whole call, such as 60, "60s" or "5m", or a Clock that already runs. Default "60s" unless
         `trials` is given.
@@ -183,14 +183,14 @@ def fit(
     options = {"clusters": clusters, "contamination": contamination, "components": components}
     wanted = [models] if isinstance(models, str) else models
     augmented.check(augment, target, task, nodes is not None or horizon is not None)
-    if nodes is not None or graph is not None or task == "generate":
+    if nodes is not None or graph is not None or task in MADE_TASKS:
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
         options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
-        if task == "generate":
+        if task in MADE_TASKS:
             from everymodel.workflow.generate.story import generate
 
             options |= {"metric": metric, "split": split, "horizon": horizon, "nodes": nodes, "graph": graph}
-            return generate(data, target, wanted, options, clock, seed, test_size, out, listener, timing)
+            return generate(task, data, target, wanted, options, clock, seed, test_size, out, listener, timing)
         for name, value in options.items():
             if value not in (None, False) and not (graph and name == "trials"):
                 raise ParameterError(f"{name}={value!r} is not there for nodes of a graph (nodes=...). Leave it out.")
@@ -422,7 +422,7 @@ def _check_options(
         if not good:
             raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
 
-    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS, "generate")
+    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *MADE_TASKS)
     must(task is None or task in tasks, "task", task, f"one of {', '.join(tasks)}")
     if metric is not None and task in TASKS:
         resolve(metric, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from everymodel.core.schema import FREE_TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS
 from everymodel.interfaces.cli import draw, structure
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded
 from everymodel.interfaces.cli.source import ModelFile
@@ -59,16 +59,18 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
         out.print()
         structure.components(card["components"])
     out.print()
-    out.print(draw.heading("What it has learnt from" if loaded.task == "generate" else "What a row must hold"))
+    out.print(draw.heading("What it has learnt from" if loaded.task in MADE_TASKS else "What a row must hold"))
     for part in draw.columns(loaded.schema, width=out.width):
         out.print(part)
 
 
 def _gives(model: Any) -> str:
-    return "makes" if model.task == "generate" else "gives" if model.task in FREE_TASKS else "predicts"
+    return "makes" if model.task in MADE_TASKS else "gives" if model.task in FREE_TASKS else "predicts"
 
 
 def target(model: Any) -> str:
+    if model.task == "enhance":
+        return f"images {model.step.factor} times as large"
     if model.task == "generate":
         classes = [str(c) for c in model.step.classes]
         return model.makes + (f", on request {draw.several(classes, 12)}" if classes else "")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from everymodel.core.errors import CapabilityError
-from everymodel.core.schema import PIXEL_TASKS
+from everymodel.core.schema import MADE_TASKS, PIXEL_TASKS
 from everymodel.interfaces.cli import draw, pixelwise
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, Separator, Sheet, read
@@ -45,7 +45,7 @@ def command(
         import everymodel as em
 
         loaded = em.load(model)
-        if loaded.task == "generate":
+        if loaded.task in MADE_TASKS:
             _generator(loaded, data, target, metric, as_json, quiet)
             return
         table = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)

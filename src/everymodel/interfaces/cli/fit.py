@@ -13,7 +13,7 @@ import typer
 
 from everymodel.core.errors import ParameterError
 from everymodel.core.files import atomic_write
-from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS, SERIES_TASKS
 from everymodel.interfaces.cli import draw, forecast, sample, structure
 from everymodel.interfaces.cli.shell import (
     Json,
@@ -41,6 +41,7 @@ EXAMPLES = examples(
     "everymodel fit sales.csv --time month -t sales --horizon 12  # what comes next",
     "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
     "everymodel fit photos/ --task generate --budget 10m -o photos.em    # then: everymodel sample photos.em",
+    "everymodel fit photos/ --task enhance --budget 10m -o larger.em     # then: everymodel enhance larger.em in.png",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
 _SHOWN = 8  # rows of the leaderboard
@@ -80,7 +81,7 @@ def command(
         str | None,
         typer.Option(
             help="regression, binary, multiclass or multilabel; found out by default. Without a target: cluster "
-            "(default), anomaly, reduce or embed. generate: make more data like these."
+            "(default), anomaly, reduce or embed. generate: make more data like these. enhance: enlarge images."
         ),
     ] = None,
     clusters: Annotated[
@@ -265,7 +266,7 @@ def command(
         print(draw.clean(run.headline, 2000))
     elif run.story["task"] in SERIES_TASKS:
         forecast.show(run, files, took, data)
-    elif run.story["task"] == "generate":
+    elif run.story["task"] in MADE_TASKS:
         sample.show(run, files, took, data)
     elif run.story["task"] in FREE_TASKS:
         structure.show(run, files, took, data, target, task)
@@ -458,6 +459,8 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
     out.print(draw.heading("Next"))
     if run.story["task"] in SERIES_TASKS:
         steps = [f"everymodel predict {saved} -o next.csv", f"everymodel predict {saved} newer.csv --horizon 3"]
+    elif run.story["task"] == "enhance":
+        steps = [f"everymodel enhance {saved} small.png -o large.png"]
     elif run.story["task"] == "generate":
         steps = [f"everymodel sample {saved} -n{run.story['how_to']['cli'].partition(' -n')[2]}"]
     elif "graphs" in run.story:

@@ -232,7 +232,7 @@ def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:
 
     out, story = console(), run.story
     split = story["split"]
-    title = f"generate · {draw.clean(story['structure']['words'], 60)}"
+    title = f"{story['task']} · {draw.clean(story['structure']['words'], 60)}"
     out.print(Panel(draw.text(run.headline, "bold"), title=title, title_align="left", border_style="green"))
     out.print(draw.text(split["note"], "dim"))
     board = run.search.leaderboard
@@ -253,13 +253,13 @@ def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:
 
 def metrics(evaluation: Any) -> None:
     """Figures of samples, with those of real data beside."""
-    figures = evaluation.curves.get("figures", {})
     if not evaluation.metrics:
         return
+    against = evaluation.curves["beside"]
     wide = console().width >= 80
-    made = draw.table("", "samples", "95 %", "real data", *["in words"] * wide, right=[1, 3], wrap=[4])
+    made = draw.table("", "made", "95 %", against["title"], *["in words"] * wide, right=[1, 3], wrap=[4])
     for m in evaluation.metrics:
-        real = figures.get(f"{m.name}_real")
+        real = against["values"].get(m.name)
         cells = [draw.text(m.name), draw.text(draw.number(m.value)), draw.text(draw.between(m.low, m.high), "dim"),
                  draw.text("" if real is None else draw.number(real))]  # fmt: skip
         made.add_row(*cells, *[draw.text(m.text, "dim")] * wide)

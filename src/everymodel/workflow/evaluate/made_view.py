@@ -17,7 +17,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
     told = story.get("structure") or {}
     evaluation = story.get("evaluation") or {}
     findings = story.get("findings") or []
-    figures, history, numbers = common._Figures(), told.get("history") or [], told.get("figures") or {}
+    figures, history = common._Figures(), told.get("history") or []
     draw = figures.try_draw
     curves = [
         draw("Losses", "What each network made small. In a game of two, no loss need fall.", made_plots.losses, history)
@@ -36,6 +36,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
     ]  # fmt: skip
     shapes = [draw(plots.short(s["name"], 40), "", made_plots.shape, s) for s in told.get("shapes") or []]
     makes = _WORDS.get(str(told.get("makes")), "data")
+    against = told.get("beside") or {"title": "real data", "values": {}}
     return {
         "title": plots.short(story.get("title") or "Made data", 160),
         "created": common._when(story.get("created")),
@@ -49,8 +50,10 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "texts": told.get("texts") or [],
         "pictures": told.get("pictures") or [],
         "table": told.get("table"),
-        "metrics": [_metric(row, numbers, told) for row in evaluation.get("metrics") or []],
-        "beside": any(name.endswith("_real") for name in numbers),
+        "enlarged": told.get("enlarged") or {},
+        "metrics": [_metric(row, against["values"], told) for row in evaluation.get("metrics") or []],
+        "beside": against["title"].capitalize() if against["values"] else "",
+        "real": against["title"] == "real data",
         "judge": _judge(told.get("judge") or {}),
         "note": (story.get("split") or {}).get("note") or "",
         "curves": [c for c in curves if c],
@@ -81,10 +84,9 @@ def _facts(story: Mapping[str, Any], told: Mapping[str, Any]) -> list[tuple[str,
     return [*facts, ("wall time", common._duration(seconds))] if seconds else facts
 
 
-def _metric(row: Mapping[str, Any], numbers: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
+def _metric(row: Mapping[str, Any], beside: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, str]:
     name = str(row.get("name"))
     titles, shares = told.get("titles") or {}, told.get("shares") or []
-    real = numbers.get(f"{name}_real")
     low, high = row.get("low"), row.get("high")
 
     def said(value: Any) -> str:
@@ -96,7 +98,7 @@ def _metric(row: Mapping[str, Any], numbers: Mapping[str, Any], told: Mapping[st
         "title": titles.get(name, name.replace("_", " ").capitalize()),
         "value": said(row.get("value")),
         "span": f"{said(low)} – {said(high)}" if low is not None and high is not None and said(low) else "",
-        "real": said(real),
+        "real": said(beside.get(name)),
         "text": row.get("text") or "",
     }
 
@@ -123,14 +125,19 @@ def _tried(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _card(story: Mapping[str, Any], told: Mapping[str, Any], makes: str) -> list[tuple[str, str]]:
     summary = told.get("summary") or {}
+    if told.get("enlarged"):
+        does, private = "Makes small images larger, with detail like that of the images it has learnt from.", ""
+    else:
+        does = f"Makes {makes} like those it has learnt from."
+        private = "Samples can resemble single training rows: see how many are nearer to training data above before "
+        private += "samples of private data are given away."
     asks = words.capped([str(c) for c in told.get("classes") or []], 12)
     rows = [
-        ("What it does", f"Makes {makes} like those it has learnt from." + (f" On request: {asks}." if asks else "")),
+        ("What it does", does + (f" On request: {asks}." if asks else "")),
         ("Made of", f"{summary.get('title', '')}. {summary.get('sentence', '')}"),
         ("Fit for", str(summary.get("choose", ""))),
         ("Not fit for", "Facts: what it makes is likely, not true. " + str(summary.get("avoid", ""))),
-        ("Private data", "Samples can resemble single training rows: see how many are nearer to training data above "
-         "before samples of private data are given away."),
+        ("Private data", private),
         ("Inside the file", "Plain arrays and settings, checked on loading; no code is run."),
     ]  # fmt: skip
     return [(name, text) for name, text in rows if text.strip()]

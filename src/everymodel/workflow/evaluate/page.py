@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from everymodel.core.files import atomic_write
-from everymodel.core.schema import FREE_TASKS, SERIES_TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS, SERIES_TASKS
 from everymodel.workflow.evaluate import structure_view
 from everymodel.workflow.evaluate.view import view
 
@@ -36,7 +36,7 @@ def html(story: Mapping[str, Any]) -> str:
         from everymodel.workflow.evaluate import forecast_view
 
         return _environment().get_template("forecast.html").render(**forecast_view.view(story))
-    if story.get("task") == "generate":
+    if story.get("task") in MADE_TASKS:
         from everymodel.workflow.evaluate import made_view
 
         return _environment().get_template("made.html").render(**made_view.view(story))

@@ -30,6 +30,7 @@ HEADLINES = {
     "texts": ("nats_per_character", False),
     "pieces": ("nats_per_frame", False),
     "levels": ("coverage", True),
+    "enhanced": ("psnr", True),
 }
 JUDGED = 20_000  # characters of texts
 _SAMPLES = 50  # texts and pieces of music
@@ -47,14 +48,14 @@ class Tried:
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def named(models: list[str] | None) -> list[Card] | None:
-    """The cards of models asked for by name; ParameterError for those that make nothing."""
+def named(models: list[str] | None, task: str = "generate") -> list[Card] | None:
+    """The cards of models asked for by name; ParameterError for those that do not do the task."""
     if not models:
         return None
-    return [catalog.find(name, task="generate") for name in models]
+    return [catalog.find(name, task=task) for name in models]
 
 
-def suitable(material: Material, asked: list[Card] | None) -> list[Card]:
+def suitable(material: Material, asked: list[Card] | None, task: str = "generate") -> list[Card]:
     """Cards that take this material, best first; where samples can be asked for classes, those that learn them.
 
     Raises
@@ -76,14 +77,15 @@ def suitable(material: Material, asked: list[Card] | None) -> list[Card]:
                     f"{card.name} learns what each sample is: name the column of classes with target= (--target)."
                 )
         return asked
-    every = [c for c in catalog.for_task("generate") if material.kind in c.inputs]
+    every = [c for c in catalog.for_task(task) if material.kind in c.inputs]
     found = [c for c in every if catalog.available(c)]
     if material.kind == "matrix" and not found:  # torch is not there: models of tables take numbers too
         found = [c for c in catalog.for_task("generate") if "table" in c.inputs and catalog.available(c)]
     if not found:
         missing = sorted({c.package or "" for c in every})
         hint = f" {', '.join(c.name for c in every)} need the package {missing[0]}." if missing else ""
-        raise CapabilityError(f"No installed model makes data like {material.words()}.{hint}")
+        does = "enlarges images" if task == "enhance" else f"makes data like {material.words()}"
+        raise CapabilityError(f"No installed model {does}.{hint}")
     able = [c for c in found if wants_classes(c) == (material.labels is not None)]
     order = able or [c for c in found if not wants_classes(c)]
     if not order:

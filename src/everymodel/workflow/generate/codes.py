@@ -20,6 +20,18 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
         "Remove or repair them.",
         "Images that cannot be read were left out of what a generator learns from.",
     ),
+    "images-too-small": (
+        "info",
+        "{count:,} of {all:,} images have a side of less than {side} pixels and were left out.",
+        "Give larger ones: what small images lack is learnt from large ones.",
+        "Images that are too small to show what larger ones hold were left out of a model that enlarges.",
+    ),
+    "images-beyond-memory": (
+        "info",
+        "{count:,} of {all:,} images had no room in memory; the others were drawn by chance.",
+        "Nothing to do: a gigabyte of images shows most of what there is.",
+        "A model that enlarges images learnt from a part of them, drawn by chance, because all had no room.",
+    ),
     "images-mixed": (
         "info",
         "Images of different sizes came: all were brought to {height} x {width} pixels.",
@@ -61,6 +73,12 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
         "Samples cover {covered:.0%} of held-out data, where real data cover {real:.0%}.",
         "Give more time (--budget): parts of the data are not made yet.",
         "Samples miss parts of the data, as after a collapse or too short a fit.",
+    ),
+    "no-gain": (
+        "warning",
+        "Enlarging reaches {reached:.2f} dB on held-out images, no more than bicubic enlargement ({plain:.2f} dB).",
+        "Give more time (--budget) or more images.",
+        "A model that enlarges images came no nearer to held-out ones than bicubic enlargement.",
     ),
     "few-held-out": (
         "warning",

@@ -1,4 +1,5 @@
-"""What a generator learns from: images, numbers, a mixed table, texts, or files of music, found out from what came."""
+"""What a generator learns from: images, numbers, a mixed table, texts, or files of music, found out from what came;
+large images of any sizes, for models that enlarge small ones."""
 
 from __future__ import annotations
 
@@ -23,14 +24,15 @@ LEAST = 3  # of each class, that it may be asked for
 CLASSES = 1000
 MATRIX = 64  # columns of numbers that a model of rows is given; wider tables go to models of tables
 _KEPT = (1024, 1 << 30)  # longest side of images that keep their size; bytes of all images
+_SMALLEST = 48  # pixels on each side of an image that shows what larger images hold
 
 
 @dataclass
 class Material:
     """Data as models of one kind take them.
 
-    kind : "image" (n, h, w, c) bytes, "matrix" or "table" a frame, "text" a list of texts or one long text, "music" a
-        list of paths, "level" a list of texts.
+    kind : "image" (n, h, w, c) bytes (a list of (h, w, c) for models that enlarge), "matrix" or "table" a frame,
+        "text" a list of texts or one long text, "music" a list of paths, "level" a list of texts.
     labels : (n,) the class of each, or None. target : the name of that column.
     """
 
@@ -123,6 +125,83 @@ def _found(data: Any, target: Any) -> Material:
     from everymodel.workflow.read import read
 
     return _table(data if isinstance(data, Table) else read(data), target)
+
+
+def large_images(data: Any, target: Any = None) -> Material:
+    """Images each of its own size, for models that learn what small ones lack: nothing is shrunk, which would change
+    how detail looks; of very large ones the middle is kept.
+
+    Parameters
+    ----------
+    data : folder, paths, images, a table with one column of images, or a `Table`.
+
+    Raises
+    ------
+    ReadError, DataError; TargetError where a target is given.
+    """
+    if target is not None:
+        raise TargetError(f"target={target!r} means nothing for models that enlarge images: leave it out.")
+    path = Path(data) if isinstance(data, str | os.PathLike) and os.fspath(data) != "-" else None
+    if path is not None and path.is_dir():
+        cells: Any = sorted(str(p) for p in path.rglob("*") if cells_of_images.is_path(p) and p.is_file())
+        source = _memory(str(path), "folder of images")
+    elif isinstance(data, np.ndarray) and data.ndim >= 3:
+        cells, source = data if data.ndim == 4 else data[..., None], _memory("<array>", "images")
+    elif (
+        isinstance(data, list | tuple)
+        and data
+        and (cells_of_images.is_path(data[0]) or cells_of_images.is_image(data[0]))
+    ):
+        cells, source = data, _memory("<list>", "images")
+    else:
+        from everymodel.workflow.read import read
+
+        source = data if isinstance(data, Table) else read(data)
+        columns = [c for c in source.frame.columns if _pictures(source.frame[c])]
+        if len(columns) != 1:
+            raise DataError(
+                f"{source.source} has {len(columns)} columns of images; expected one, or a folder of images."
+            )
+        cells = source.frame[columns[0]].tolist()
+    if not len(cells):
+        raise DataError(f"{source.source} holds no image ({', '.join(cells_of_images.SUFFIXES)}).")
+    kept, why, small, room = [], [], 0, _KEPT[1]
+    digest = hashlib.sha256()
+    for number in np.random.default_rng(len(cells)).permutation(len(cells)):  # where not all have room: a fair part
+        try:
+            image = cells_of_images.pixels(cells[number])
+        except cells_of_images.ImageCellError as error:
+            why.append(str(error))
+            continue
+        h, w = image.shape[:2]
+        if min(h, w) < _SMALLEST:
+            small += 1
+            continue
+        if max(h, w) > _KEPT[0]:
+            top, left = max(h - _KEPT[0], 0) // 2, max(w - _KEPT[0], 0) // 2
+            image = image[top : top + _KEPT[0], left : left + _KEPT[0]].copy()
+        room -= image.nbytes
+        if room < 0:
+            break
+        kept.append((number, image))
+    if len(kept) < 2:
+        reason = f"; the first that cannot be read: {why[0]}" if why else ""
+        raise DataError(
+            f"{len(kept)} of {len(cells)} images can be learnt from; expected 2 or more of {_SMALLEST} pixels on each "
+            f"side{reason}."
+        )
+    images = [image for _, image in sorted(kept, key=lambda pair: pair[0])]
+    for image in images:
+        digest.update(str(image.shape).encode() + np.ascontiguousarray(image).tobytes())
+    made = Material("image", images, replace(source, fingerprint=digest.hexdigest()))
+    if why:
+        made.findings.append(say("images-left-out", count=len(why), all=len(cells), why=why[0]))
+    if small:
+        made.findings.append(say("images-too-small", count=small, all=len(cells), side=_SMALLEST))
+    lost = len(cells) - len(why) - small - len(images)
+    if lost:
+        made.findings.append(say("images-beyond-memory", count=lost, all=len(cells)))
+    return made
 
 
 def _folder(path: Path, target: Any) -> Material:

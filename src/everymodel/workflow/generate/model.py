@@ -1,4 +1,4 @@
-"""The generator as users hold it: frames instead of dicts, and samples held against data that it has not seen."""
+"""The generator as users hold it: frames instead of dicts, and what it makes held against data it has not seen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from everymodel.core.errors import DataError, TargetError
 from everymodel.scoring import images as cells_of_images
 from everymodel.scoring.generator import Generator
 from everymodel.workflow.generate.choice import examined, some
-from everymodel.workflow.generate.material import Material, material
+from everymodel.workflow.generate.material import Material, large_images, material
 from everymodel.workflow.types import Evaluation
 
-KINDS = {"rows": "matrix", "images": "image", "table": "table", "texts": "text", "pieces": "music", "levels": "level"}
+KINDS = {
+    **{"rows": "matrix", "images": "image", "table": "table", "texts": "text", "pieces": "music", "levels": "level"},
+    "enhanced": "image",
+}
 
 
 class GenerativeModel(Generator):
@@ -46,6 +49,8 @@ class GenerativeModel(Generator):
         """
         from everymodel.workflow.generate.story import evaluation_of
 
+        if self.makes == "enhanced":
+            return evaluation_of(self._judged(large_images(data, target), seed, n), self.makes, "data")
         target = self.manifest.get("condition") if target is None and self.step.classes else target
         data = self._columns(data, target) if self.makes == "rows" else data
         try:
@@ -66,12 +71,14 @@ class GenerativeModel(Generator):
 
     def _judged(self, held: Material, seed: int, n: int | None) -> dict[str, float]:
         """What the model's own file knows to say of a step, else its class around the step of this file."""
-        card = catalog.find(str(self.manifest["members"][0]["card"]), task="generate")
+        card = catalog.find(str(self.manifest["members"][0]["card"]), task=self.task)
         own = getattr(catalog.module(card), "evaluate", None)
         if own is not None:
             return own(self.step, held.rows, seed=seed)
         estimator = catalog.load(card)()
         estimator.step_ = self.step
+        if self.makes == "enhanced":
+            estimator.factor = self.step.factor  # type: ignore[attr-defined]
         return examined(card, estimator, held, None, seed=seed, n=n)
 
     def _columns(self, data: Any, target: Any) -> Any:

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 from everymodel.scoring.images import as_png, data_url, grid
+from everymodel.scoring.steps.enhancing import resized
 from everymodel.workflow.generate.material import Material
 from everymodel.workflow.types import Evaluation
 
 _GRID, _FRAMES, _WIDE = 64, 8, 96  # samples shown, frames of the film, pixels of an image
 _COLUMNS, _BINS, _LEVELS = 9, 24, 12  # of the shapes
 _TEXTS, _LETTERS, _ROWS = 4, 1200, 12
+_PAIRS, _REGION = 5, 128  # held-out images shown before and after, and the side of the part of each, in pixels
 
 
 def structure(
-    whole: Material, train: Material, model: Any, best: Any, evaluation: Evaluation, seed: int
+    whole: Material, train: Material, held: Material | None, model: Any, best: Any, evaluation: Evaluation, seed: int
 ) -> dict[str, Any]:
     """Everything beside the figures; what a kind of data does not have is left out."""
     estimator = best.model
@@ -25,6 +27,7 @@ def structure(
         "words": whole.words(),
         "classes": [str(c) for c in model.step.classes],
         "figures": evaluation.curves["figures"],
+        "beside": evaluation.curves["beside"],
         "history": _history(estimator),
         "judge": model.manifest.get("judge", {}),
         "notes": list(getattr(getattr(estimator, "history_", None), "notes", [])),
@@ -33,9 +36,11 @@ def structure(
     }  # fmt: skip
     if model.makes == "images":
         told |= _images(model, estimator, train, seed)
+    elif model.makes == "enhanced":
+        told["enlarged"] = _enlarged(model, held)
     elif model.makes in ("rows", "table"):
         told |= _tables(model, whole, seed)
-    else:
+    else:  # texts, pieces of music, levels
         made = model.step.sample(_TEXTS, seed=seed)
         if hasattr(made[0], "picture"):
             told["pictures"] = [data_url(one.picture()) for one in made]
@@ -74,6 +79,29 @@ def _images(model: Any, estimator: Any, train: Material, seed: int) -> dict[str,
             if seen.made[i].shape == train.rows[j].shape
         ]
     return told
+
+
+def _enlarged(model: Any, held: Material | None) -> dict[str, Any]:
+    """The middles of the first held-out images: shrunk, enlarged in all ways, and true."""
+    factor = model.step.factor
+    heads = [f"shrunk {factor} times", "bicubic", "fidelity 1"]
+    heads += ["fidelity 0"] if model.step.vivid is not None else []
+    rows = []
+    for image in [] if held is None else held.rows[:_PAIRS]:
+        h, w = (min(side, _REGION) // factor * factor for side in image.shape[:2])
+        top, left = (image.shape[0] - h) // 2, (image.shape[1] - w) // 2
+        true = image[top : top + h, left : left + w]
+        planes = np.moveaxis(true.astype(np.float64), 2, 0)
+        small = _bytes(resized(planes, h // factor, w // factor))
+        plain = _bytes(resized(np.moveaxis(small.astype(np.float64), 2, 0), h, w))
+        coarse = small.repeat(factor, axis=0).repeat(factor, axis=1)
+        made = [model.upscale(small, fidelity) for fidelity in ((1.0, 0.0) if len(heads) > 3 else (1.0,))]
+        rows.append([data_url(one) for one in (coarse, plain, *made, true)])
+    return {"heads": [*heads, "true"], "rows": rows}
+
+
+def _bytes(planes: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.clip(np.rint(planes), 0, 255).astype(np.uint8), 0, 2)
 
 
 def live(samples: Any, shape: tuple[int, ...]) -> bytes | None:

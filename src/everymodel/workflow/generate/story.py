@@ -1,4 +1,5 @@
-"""The whole story of a run that makes data: read, hold a part out, fit, judge samples once by it, pack, report."""
+"""The whole story of a run that makes data, or larger images of small ones: read, hold a part out, fit, judge once by
+it what is made, pack, report."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
 from everymodel.workflow.generate import choice, shown
 from everymodel.workflow.generate.codes import say
-from everymodel.workflow.generate.material import Material, divided, material, suited
+from everymodel.workflow.generate.material import Material, divided, large_images, material, suited
 from everymodel.workflow.generate.model import GenerativeModel
 from everymodel.workflow.types import Evaluation, Listener, Metric, Problem, Progress, SearchResult, Split
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _JUDGED = 0.2, 40.0  # share of the budget that judging may take, and seconds at most
 _VALID = 0.1  # share of the training part that chooses, where several models are tried
 _SECONDS = 1.5  # for the file and the story
+_PIXELS = 4_000_000  # of images that are held out to be shrunk and enlarged again
 # name: (title, better, in words)
 FIGURES: dict[str, tuple[str, str, str]] = {
     "frechet": ("Fréchet distance", "lower", "Between the normal distributions of samples and of held-out data."),
@@ -53,6 +55,12 @@ FIGURES: dict[str, tuple[str, str, str]] = {
     "bits_per_character": ("Bits per character", "lower", "The same in bits."),
     "nats_per_token": ("Nats per token", "lower", "The same for each piece that the model reads."),
     "novelty": ("New texts", "higher", "Share of samples that are no text learnt from."),
+    "psnr": ("Signal to noise (dB)", "higher",
+             "Of held-out images that were shrunk and enlarged again, fidelity 1: how near they come to themselves."),
+    "detail": ("Fine detail", "higher",
+               "Energy of what is lost when an image is halved, against the true image's; 1 is as much."),
+    "psnr_vivid": ("Signal to noise (dB), fidelity 0", "higher", "The same where detail is drawn that is likely."),
+    "detail_vivid": ("Fine detail, fidelity 0", "higher", "The same where detail is drawn that is likely."),
 }  # fmt: skip
 OF_TEXTS = {
     "copied": ("Longest copied run", "lower", "Characters of the longest part of a sample that stands in the texts."),
@@ -65,6 +73,7 @@ SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas", "equa
 
 
 def generate(
+    task: str,
     data: Any,
     target: Any,
     models: list[str] | None,
@@ -80,7 +89,8 @@ def generate(
 
     Parameters
     ----------
-    data, target : see `material`. models : by name; by default the one that suits best.
+    task : "generate", or "enhance" (larger images for small ones).
+    data, target : see `material` and `large_images`. models : by name; by default the one that suits best.
     options : those of `em.fit` that mean nothing here, which must not be given.
 
     Raises
@@ -93,17 +103,19 @@ def generate(
     for name, value in options.items():
         if value not in (None, False):
             raise ParameterError(f"{name}={value!r} is not there for models that make data. Leave it out.")
-    asked = choice.named(models)
+    asked = choice.named(models, task)
     with _stage("read", timing, listener):
         common = None if asked is None else [k for k in asked[0].inputs if all(k in c.inputs for c in asked)]
-        whole = material(data, target, common)
+        whole = material(data, target, common) if task == "generate" else large_images(data, target)
         folder, model_path = _places(out, whole.target or whole.kind, False)
     with _stage("split", timing, listener):
         findings = [*whole.source.findings, *whole.findings]
-        cards = choice.suitable(whole, asked)
+        cards = choice.suitable(whole, asked, task)
         cards = cards if asked is not None else cards[:1]
         rng = np.random.default_rng(derive(seed, "held out"))
         kept, aside = divided(len(whole), test_size, whole.labels, rng, whole.long)
+        if task == "enhance" and test_size:
+            kept, aside = _enough(whole, kept, aside)
         if len(kept) < 2:
             raise DataError(f"{whole.words()} are too few to learn from. Give more.")
         train, held = whole.take(kept), whole.take(aside) if len(aside) else None
@@ -149,6 +161,15 @@ def generate(
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)  # type: ignore[arg-type]
 
 
+def _enough(whole: Material, kept: np.ndarray, aside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As many held-out images as are enlarged in some seconds, one at least; the others are learnt from."""
+    if not len(aside) and len(kept) > 2:
+        kept, aside = kept[:-1], kept[-1:]
+    areas = np.cumsum([whole.rows[i].shape[0] * whole.rows[i].shape[1] for i in aside])
+    count = max(int((areas <= _PIXELS).sum()), min(len(aside), 1))
+    return np.sort(np.concatenate([kept, aside[count:]])), aside[:count]
+
+
 def _watch(listener: Listener | None, folder: Path, train: Material) -> Any:
     """What a fit reports while it runs: coverage and distance, or the loss, with the time that is left.
 
@@ -169,7 +190,12 @@ def _watch(listener: Listener | None, folder: Path, train: Material) -> Any:
             return
         last = progress.history.epochs[-1] if progress.history.epochs else {}
         parts = []
-        for key, title in (("valid_coverage", "coverage"), ("valid_loss", "distance or loss"), ("loss", "loss")):
+        for key, title in (
+            ("valid_psnr", "dB"),
+            ("valid_coverage", "coverage"),
+            ("valid_loss", "distance or loss"),
+            ("loss", "loss"),
+        ):
             value = last.get(key)
             if isinstance(value, int | float) and math.isfinite(value):
                 parts.append(f"{title} {value:.3g}")
@@ -188,15 +214,25 @@ def evaluation_of(figures: dict[str, float], makes: str, source: str) -> Evaluat
     n, known = figures.get("n"), titles(makes)
     metrics = []
     for name, value in figures.items():
-        if name.endswith("_real") or name == "n":
+        if name.endswith(("_real", "_bicubic")) or name == "n":
             continue
         _, better, text = known.get(name, (name, "", ""))
         low = high = math.nan
         if name in SHARES and n and 0 <= value <= 1:
             low, high = _wilson(value, n)
         metrics.append(Metric(name, value, low, high, better, text))
-    made = Evaluation("generate", source, metrics, headline(figures, makes), [], curves={"figures": dict(figures)})
-    return made
+    curves = {"figures": dict(figures), "beside": beside(figures, makes)}
+    task = "enhance" if makes == "enhanced" else "generate"
+    return Evaluation(task, source, metrics, headline(figures, makes), [], curves=curves)
+
+
+def beside(figures: dict[str, float], makes: str) -> dict[str, Any]:
+    """What figures are held against: those of real data, or of bicubic enlargement. {"title", "values" by name}"""
+    if makes == "enhanced":
+        names = {name: f"{name.partition('_')[0]}_bicubic" for name in figures}
+        values = {name: figures[other] for name, other in names.items() if name != other and other in figures}
+        return {"title": "bicubic", "values": values}
+    return {"title": "real data", "values": {k[:-5]: v for k, v in figures.items() if k.endswith("_real")}}
 
 
 def titles(makes: str) -> dict[str, tuple[str, str, str]]:
@@ -215,7 +251,14 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
 def headline(figures: dict[str, float], makes: str) -> str:
     """One sentence."""
     if not figures:
-        return f"Makes {makes}; nothing was held out to judge them by."
+        does = "Enlarges images" if makes == "enhanced" else f"Makes {makes}"
+        return f"{does}; nothing was held out to judge them by."
+    if makes == "enhanced":
+        return (
+            f"Held-out images, shrunk and enlarged again, reach {figures['psnr']:.1f} dB with fidelity 1, where "
+            f"bicubic enlargement reaches {figures['psnr_bicubic']:.1f} dB; with fidelity 0 they have "
+            f"{figures['detail_vivid']:.0%} of the true fine detail (bicubic {figures['detail_bicubic']:.0%})."
+        )
     parts = []
     if "coverage" in figures:
         real = figures.get("coverage_real")
@@ -241,6 +284,8 @@ def _noticed(figures: dict[str, float]) -> list[Finding]:
     found = []
     if 0.6 < figures.get("copied", 0.0) <= 1 and _wilson(figures["copied"], figures.get("n", 1.0))[0] > 0.55:
         found.append(say("copies", share=figures["copied"]))
+    if figures.get("psnr", math.inf) <= figures.get("psnr_bicubic", -math.inf):
+        found.append(say("no-gain", reached=figures["psnr"], plain=figures["psnr_bicubic"]))
     covered, real = figures.get("coverage"), figures.get("coverage_real")
     if covered is not None and real is not None and covered < 0.5 * real:
         found.append(say("samples-alike", covered=covered, real=real))
@@ -332,23 +377,25 @@ def _story(
     from everymodel.workflow.story import plain, story
 
     n = len(held) if held is not None else 0
-    part = "The end of the text was" if whole.long else f"{n:,} of {whole.words()} were"
+    part = "The end of the text was" if whole.long else f"{n:,} of {whole.words()} {'was' if n == 1 else 'were'}"
+    what = "what is made" if model.makes == "enhanced" else "samples"
     note = (
-        f"{part} held out before anything was fitted, and read once: to judge samples."
+        f"{part} held out before anything was fitted, and read once: to judge {what}."
         if n
-        else "Nothing was held out, so samples were not judged."
+        else f"Nothing was held out, so {what} could not be judged."
     )
     parts = Split("random", np.arange(len(train)), np.arange(n), [], note)
     metric = choice.HEADLINES.get(model.makes, ("frechet", False))[0]
-    problem = Problem(model.schema, "generate", Batch({}, 0), np.zeros(0), [], metric, seed)
+    problem = Problem(model.schema, model.task, Batch({}, 0), np.zeros(0), [], metric, seed)
     told = story(whole.source, findings, parts, problem, result, evaluation, {}, timing, clock.limit, model_file,
                  whole.source.frame, False)  # fmt: skip
     name = Path(whole.source.source).name
-    told["title"] = f"Data like {name}" if name and not name.startswith("<") else f"Data like {whole.words()}"
+    like = name if name and not name.startswith("<") else whole.words()
+    told["title"] = f"Larger images, learnt from {like}" if model.makes == "enhanced" else f"Data like {like}"
     told["rows"] = len(whole)
     told["target"] = whole.target or ""
     told["how_to"] = _how_to(model_file, model)
-    told["structure"] = plain(shown.structure(whole, train, model, best, evaluation, seed))
+    told["structure"] = plain(shown.structure(whole, train, held, model, best, evaluation, seed))
     shares = [name for name in SHARES if name == "novelty" or model.makes != "texts"]
     told["structure"] |= {"titles": {k: t[0] for k, t in titles(model.makes).items()}, "shares": shares}
     return told
@@ -356,6 +403,14 @@ def _story(
 
 def _how_to(path: Path, model: GenerativeModel) -> dict[str, str]:
     classes = model.step.classes
+    if model.makes == "enhanced":
+        return {
+            "python": f'import everymodel as em\n\nmodel = em.load("{path}")\n'
+            "model.upscale(image, fidelity=1.0)  # 1: the least error; 0: the most detail",
+            "cli": f"everymodel enhance {shlex.quote(str(path))} small.png -o large.png",
+            "rest": f"everymodel serve {shlex.quote(str(path))}\ncurl -s localhost:8000/v1/enhance -H 'content-type: "
+            'application/json\' -d "{\\"image\\": \\"$(base64 -w0 small.png)\\"}"',
+        }
     file = shlex.quote(str(path))
     asks = f", condition={classes[0]!r}" if classes else ""
     wish = f" --condition {shlex.quote(str(classes[0]))}" if classes else ""
