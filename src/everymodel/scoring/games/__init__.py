@@ -14,9 +14,10 @@ WORDS = ("tic_tac_toe", "connect_four", "go")
 
 def build(word: str, **settings: Any) -> Rules:
     """The rules called `word`: "tic_tac_toe", "connect_four" (rows, columns) or "go" (size, komi)."""
+    from everymodel.scoring.games.go import Go
     from everymodel.scoring.games.tic_tac_toe import TicTacToe
 
-    kinds: dict[str, type[Rules]] = {"tic_tac_toe": TicTacToe}
+    kinds: dict[str, type[Rules]] = {"tic_tac_toe": TicTacToe, "go": Go}
     if word not in kinds:
         raise ParameterError(f"game {word!r} came; expected one of {', '.join(WORDS)}")
     try:

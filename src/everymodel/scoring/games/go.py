@@ -1,0 +1,336 @@
+"""Go on small boards: area scoring, positional superko, no suicide (Tromp-Taylor), for many positions at once.
+
+A board lies in a row of bytes with one guard column and one guard row, (h + 1) * (w + 1) cells in all, so that the
+neighbours of every cell of every position are four shifts of one flat array. Each byte is seen from the side of the
+mover: bit 0 its stone, bit 1 the other's stone, bit 2 it has had a stone here, bit 3 the other has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everymodel.core.errors import ParameterError
+from everymodel.scoring.games.base import Bools, Floats, Ints, Positions, Rules, square_symmetries
+
+COLUMNS = "ABCDEFGHJ"  # Go leaves out the I
+SMALLEST, LARGEST = 2, 9
+MINE, OTHERS, STONE, MINE_BEEN = 1, 2, 3, 4
+BOTH_MINE = 5  # a stone of the mover, now and ever
+NOWHERE = 255  # no liberty has this number
+NEVER = np.uint64(2**64 - 1)  # the key of no position
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(slots=True)
+class GoPositions(Positions):
+    cells: Bytes  # (n, P) stones from the side of the mover, see above
+    only: Bytes  # (n, P) for stones of chains with one liberty its number (1 + point), else 0
+    plies: NDArray[np.int64]  # (n,) moves and passes
+    passes: Bytes  # (n,) passes in a row, 2 at the end
+    last: NDArray[np.int64]  # (n,) cell of the last stone if its colour had never been there, else -1
+    keys: NDArray[np.uint64]  # (n,) a number per whole-board position
+    earlier: NDArray[np.uint64]  # (n, longest + 1) keys of all positions of the game, this one too; then NEVER
+    boards: NDArray[np.int64]  # (n,) how many those are
+
+
+class Go(Rules):
+    """Go on a square board of 2 to 9 lines.
+
+    A point is empty, Black's (the first player's) or White's. A stone is put on an empty point; then the other's
+    chains without liberty leave the board. Not allowed: a move after which its own chain has no liberty, and a move
+    that makes a whole-board position which the game has had before, whoever moved then. Two passes in a row end the
+    game; so does `longest`, 3 plies a point. Score: Black's points less White's less `komi`; a player's points are
+    its stones and the empty points from which only its stones are reached.
+
+    Parameters
+    ----------
+    size : 2 to 9.
+    komi : points given to White.
+    """
+
+    word: ClassVar[str] = "go"
+
+    def __init__(self, size: int = 5, komi: float = 0.0) -> None:
+        if not isinstance(size, int | np.integer) or not SMALLEST <= size <= LARGEST:
+            raise ParameterError(f"size {size!r} came; expected a whole number from {SMALLEST} to {LARGEST}")
+        if not isinstance(komi, int | float) or not abs(komi) <= size * size:
+            raise ParameterError(f"komi {komi!r} came; expected a number from {-size * size} to {size * size}")
+        self.size = int(size)
+        self.komi = float(komi)
+        self.area = self.size**2
+        self.board = (self.size, self.size)
+        self.actions = self.area + 1
+        self.planes = 7
+        self.worth = float(self.area + abs(self.komi))
+        self.longest = 3 * self.area
+        self.settings = {"size": self.size, "komi": self.komi}
+        stride = self.size + 1
+        self._stride = stride
+        self._width = stride * stride  # P
+        points = np.arange(self.area)
+        self._cell = points // self.size * stride + points % self.size  # (area,)
+        self._cell_or_guard = np.append(self._cell, self._width - 1)  # (A,), a pass is put on a guard
+        on = np.zeros(self._width, dtype=np.uint8)
+        on[self._cell] = 255
+        self._on = on  # (P,)
+        number = np.zeros(self._width, dtype=np.uint8)
+        number[self._cell] = points + 1
+        self._number = number  # (P,) 1 + point, 0 for guards
+        self._numbers = np.stack([number, (self.area + 1 - number) & on])  # (2, P): counted from both ends
+        # A position's key: the digits of its points in base 3, which is exact up to 40 points; past that 64 bits by
+        # chance for each point and colour, which two different positions share with chance 2 ** -64.
+        code = np.zeros((2, self._width), dtype=np.uint64)
+        if self.area <= 40:
+            code[0, self._cell] = np.array([3**k for k in range(self.area)], dtype=np.uint64)
+            code[1] = 2 * code[0]
+        else:
+            code[:, self._cell] = np.random.default_rng(9).integers(0, 2**64, (2, self.area), dtype=np.uint64)
+        self._code = code  # (2, P) by colour
+        corners = np.zeros((stride, stride), dtype=np.uint8)
+        corners[1 : self.size - 1, 1 : self.size - 1] = 1
+        self._corners = corners.ravel()  # (P,) how many corners of an eye the other may hold
+
+    def start(self, n: int) -> GoPositions:
+        earlier = np.full((n, self.longest + 1), NEVER)
+        earlier[:, 0] = 0
+        return GoPositions(
+            cells=np.zeros((n, self._width), dtype=np.uint8),
+            only=np.zeros((n, self._width), dtype=np.uint8),
+            plies=np.zeros(n, dtype=np.int64),
+            passes=np.zeros(n, dtype=np.uint8),
+            last=np.full(n, -1),
+            keys=np.zeros(n, dtype=np.uint64),
+            earlier=earlier,
+            boards=np.ones(n, dtype=np.int64),
+        )
+
+    def over(self, p: GoPositions) -> Bools:
+        return (p.passes >= 2) | (p.plies >= self.longest)
+
+    def turn(self, p: GoPositions) -> Bytes:
+        return (p.plies & 1).astype(np.uint8)
+
+    # -- moves ---------------------------------------------------------------------------------------------------
+
+    def play(self, p: GoPositions, actions: Any) -> GoPositions:
+        n, width = len(p), self._width
+        actions = np.asarray(actions)
+        live = ~self.over(p)
+        stone = live & (actions < self.area)
+        row = np.arange(n) * width  # (n,)
+        at = row + np.where(stone, self._cell_or_guard[actions], width - 1)  # (n,) flat
+        turn = p.plies & 1
+        other = p.cells & OTHERS  # (n, P)
+        number = np.where(stone, actions + 1, NOWHERE).astype(np.uint8)
+        captured = (p.only == number[:, None]) & (other != 0)  # (n, P): chains whose only liberty is taken
+        cells = p.cells ^ (captured.view(np.uint8) << 1)
+        flat = cells.reshape(-1)
+        before = flat[at]
+        flat[at] = np.where(stone, before | BOTH_MINE, 0)
+        keys = p.keys + np.where(stone, self._code.ravel()[turn * width + at - row], 0).astype(np.uint64)
+        gone = np.flatnonzero(captured)
+        if len(gone):
+            rows, places = np.divmod(gone, width)
+            np.subtract.at(keys, rows, self._code[1 - turn[rows], places])
+        cells = ((cells & 0x55) << 1) | ((cells & 0xAA) >> 1)  # now from the other side
+        if not live.all():
+            cells[~live] = p.cells[~live]
+        earlier = p.earlier.copy()
+        rows = np.flatnonzero(stone)
+        earlier[rows, p.boards[rows]] = keys[rows]
+        return GoPositions(
+            cells=cells,
+            only=self._only_liberties(cells),
+            plies=p.plies + live,
+            passes=np.where(live, np.where(stone, 0, p.passes + 1), p.passes).astype(np.uint8),
+            last=np.where(stone & ((before & MINE_BEEN) == 0), at - row, -1),
+            keys=keys,
+            earlier=earlier,
+            boards=p.boards + stone,
+        )
+
+    def legal(self, p: GoPositions) -> Bools:
+        n = len(p)
+        cells, only = p.cells, p.only
+        empty = ((cells & STONE) == 0).view(np.uint8) & self._on  # (n, P) 0 or 1
+        # A point may be played on beside an empty point, an own chain with another liberty, or a chain it captures.
+        ways = (((cells & MINE) != 0) & (only == 0)) | (((cells & OTHERS) != 0) & (only != 0))
+        allowed = self._beside(ways.view(np.uint8) | empty) & empty
+        self._forbid_repeats(p, allowed)
+        legal = np.empty((n, self.actions), dtype=np.bool_)
+        legal[:, : self.area] = allowed[:, self._cell]
+        legal[:, self.area] = True
+        legal[self.over(p)] = False
+        return legal
+
+    def sensible(self, p: GoPositions) -> Bools:
+        """Legal moves that do not fill an eye of the mover; pass only where no other is left -> (n, A).
+
+        An eye is an empty point all of whose neighbours are stones of the mover, and of whose corners the other
+        holds at most one (none at the edge of the board).
+        """
+        legal = self.legal(p)
+        eyes = self._eyes(p)[:, self._cell]
+        legal[:, : self.area] &= ~eyes
+        legal[:, self.area] &= ~legal[:, : self.area].any(axis=1)
+        return legal
+
+    def _forbid_repeats(self, p: GoPositions, allowed: Bytes) -> None:
+        """Take those moves out of `allowed` (n, P) that make a position which the game has had.
+
+        Few can: the mover must have had a stone there before (else the earlier position lacks it), and the other's
+        last stone must stand where it had stood before (else the earlier position lacks that), or be captured now.
+        """
+        width = self._width
+        tried = np.flatnonzero((p.cells & (allowed << 2)).ravel())  # allowed, and a stone of the mover has been there
+        if not len(tried):
+            return
+        rows, places = np.divmod(tried, width)
+        last = p.last[rows]
+        numbers = self._number[places]
+        kept = np.flatnonzero((last < 0) | (p.only.ravel()[rows * width + last] == numbers))
+        if not len(kept):
+            return
+        rows, places, numbers = rows[kept], places[kept], numbers[kept]
+        turn = p.plies[rows] & 1
+        keys = p.keys[rows] + self._code[turn, places]
+        captured = (p.only[rows] == numbers[:, None]) & ((p.cells[rows] & OTHERS) != 0)  # (m, P)
+        which, gone = np.nonzero(captured)
+        np.subtract.at(keys, which, self._code[1 - turn[which], gone])
+        seen = (p.earlier[rows, : int(p.boards.max())] == keys[:, None]).any(axis=1)
+        allowed[rows[seen], places[seen]] = 0
+
+    def _eyes(self, p: GoPositions) -> Bools:
+        """Empty points that are eyes of the mover -> (n, P)."""
+        empty = ((p.cells & STONE) == 0).view(np.uint8) & self._on
+        eyes = empty & ~self._beside(((p.cells & MINE) ^ 1) & self._on)
+        at = np.flatnonzero(eyes.ravel())
+        others = (p.cells & OTHERS).ravel() >> 1
+        s = self._stride  # before the first cell, negative indices lead to the guards at the end
+        corners = others[at - s - 1] + others[at - s + 1] + others[at + s - 1] + others[at + s + 1]
+        eyes.ravel()[at[corners > self._corners[at % self._width]]] = 0
+        return eyes.view(np.bool_)
+
+    # -- the neighbours of all cells at once ---------------------------------------------------------------------
+
+    def _beside(self, marks: Bytes) -> Bytes:
+        """The cells beside a marked one (guards too) -> (..., P) like `marks`; the marks must be off the guards."""
+        s = self._stride
+        flat = marks.reshape(-1)
+        out = np.zeros_like(flat)
+        out[1:] = flat[:-1]
+        out[:-1] |= flat[1:]
+        out[s:] |= flat[:-s]
+        out[:-s] |= flat[s:]
+        return out.reshape(marks.shape)
+
+    def _spread(self, marks: Bytes, kinds: Bytes) -> None:
+        """Give each cell the largest mark of its region, in place: marks (2, n * P), kinds (n * P).
+
+        A region is what hangs together of one kind; kind 0 has no regions.
+        """
+        s = self._stride
+        some = kinds != 0
+        right = -((kinds[1:] == kinds[:-1]) & some[1:]).view(np.uint8)  # 255 where a cell and the next are one region
+        down = -((kinds[s:] == kinds[:-s]) & some[s:]).view(np.uint8)
+        room = np.empty_like(marks)
+        before = np.empty_like(marks)
+        ways = [
+            (marks[:, 1:], marks[:, :-1], right, room[:, 1:]),
+            (marks[:, s:], marks[:, :-s], down, room[:, s:]),
+            (marks[:, :-1], marks[:, 1:], right, room[:, 1:]),
+            (marks[:, :-s], marks[:, s:], down, room[:, s:]),
+        ]
+        while True:
+            before[:] = marks
+            for to, since, open_, free in ways:
+                np.bitwise_and(since, open_, out=free)
+                np.maximum(to, free, out=to)
+            if np.array_equal(before, marks):
+                return
+
+    def _only_liberties(self, cells: Bytes) -> Bytes:
+        """The number of its one liberty for each stone of a chain that has but one, else 0 -> (n, P).
+
+        A chain's largest and smallest liberty are the same if it has one: both spread along the chain.
+        """
+        kinds = (cells & STONE).ravel()  # (n * P)
+        empty = (cells & STONE) == 0
+        marks = np.where(empty[None], self._numbers[:, None, :], 0).reshape(2, -1)  # (2, n * P)
+        s = self._stride
+        seen = np.zeros_like(marks)
+        seen[:, 1:] = marks[:, :-1]
+        np.maximum(seen[:, :-1], marks[:, 1:], out=seen[:, :-1])
+        np.maximum(seen[:, s:], marks[:, :-s], out=seen[:, s:])
+        np.maximum(seen[:, :-s], marks[:, s:], out=seen[:, :-s])
+        seen &= -(kinds != 0).view(np.uint8)
+        self._spread(seen, kinds)
+        one = (seen[0] + seen[1]) == self.area + 1
+        return (seen[0] * one).reshape(cells.shape)
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    def owners(self, p: GoPositions) -> NDArray[np.int8]:
+        """Whose each point is -> (n, area): 1 the first player's, -1 the second's, 0 nobody's."""
+        n, area = len(p), self.area
+        cells = p.cells
+        stones = np.stack([cells & MINE, (cells & OTHERS) >> 1])  # (2, n, P)
+        empty = ((cells & STONE) == 0).view(np.uint8) & self._on
+        reach = self._beside(stones[0]), self._beside(stones[1])
+        marks = (np.stack(reach) & empty).reshape(2, -1)
+        self._spread(marks, empty.ravel())
+        held = (marks.reshape(2, n, -1) | stones)[:, :, self._cell].view(np.int8)  # (2, n, area)
+        mover = held[0] - held[1]
+        return (mover * (1 - 2 * (p.plies & 1)).astype(np.int8)[:, None]).reshape(n, area)
+
+    def score(self, p: GoPositions) -> Floats:
+        return self.owners(p).sum(axis=1, dtype=np.float32) - np.float32(self.komi)
+
+    # -- for learners and people ---------------------------------------------------------------------------------
+
+    def observe(self, p: GoPositions) -> Floats:
+        """Own stones, the other's, ones, forbidden empty points, stones with one liberty, last was a pass, komi."""
+        n, size = len(p), self.size
+        planes = np.empty((n, self.area, self.planes), dtype=np.float32)
+        cells = p.cells[:, self._cell]
+        planes[:, :, 0] = cells & MINE
+        planes[:, :, 1] = (cells & OTHERS) != 0
+        planes[:, :, 2] = 1
+        planes[:, :, 3] = ((cells & STONE) == 0) & ~self.legal(p)[:, : self.area]
+        planes[:, :, 4] = p.only[:, self._cell] != 0
+        planes[:, :, 5] = (p.passes > 0)[:, None]
+        planes[:, :, 6] = ((2 * (p.plies & 1) - 1) * (self.komi / self.area))[:, None]
+        return planes.reshape(n, size, size, self.planes)
+
+    def symmetries(self) -> tuple[Ints, Ints]:
+        points = square_symmetries(self.size)
+        return points, np.column_stack([points, np.full(8, self.area)])
+
+    def text(self, p: GoPositions, i: int = 0) -> str:
+        cells = p.cells[i, self._cell] & STONE
+        if p.plies[i] & 1:
+            cells = np.array([0, 2, 1])[cells]
+        return board_text(cells.tolist(), self.size)
+
+    def name(self, action: int) -> str:
+        return point_name(action, self.size)
+
+
+def point_name(action: int, size: int) -> str:
+    """C3 for a point, pass for the last action; rows count from the bottom."""
+    return "pass" if action == size * size else f"{COLUMNS[action % size]}{size - action // size}"
+
+
+def board_text(colours: list[int], size: int) -> str:
+    """A board drawn for a terminal: X the first player's stones (1), O the second's (2), . empty points."""
+    header = "  " + " ".join(COLUMNS[:size])
+    lines = [
+        f"{size - r} " + " ".join(".XO"[c] for c in colours[r * size : (r + 1) * size]) + f" {size - r}"
+        for r in range(size)
+    ]
+    return "\n".join([header, *lines, header])
