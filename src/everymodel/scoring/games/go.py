@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from everymodel.core.errors import ParameterError
 from everymodel.scoring.games.base import Bools, Floats, Ints, Positions, Rules, square_symmetries
+from everymodel.scoring.games.go_text import board_text, point_name
 
-COLUMNS = "ABCDEFGHJ"  # Go leaves out the I
 SMALLEST, LARGEST = 2, 9
 MINE, OTHERS, STONE, MINE_BEEN = 1, 2, 3, 4
 BOTH_MINE = 5  # a stone of the mover, now and ever
@@ -319,18 +319,3 @@ class Go(Rules):
 
     def name(self, action: int) -> str:
         return point_name(action, self.size)
-
-
-def point_name(action: int, size: int) -> str:
-    """C3 for a point, pass for the last action; rows count from the bottom."""
-    return "pass" if action == size * size else f"{COLUMNS[action % size]}{size - action // size}"
-
-
-def board_text(colours: list[int], size: int) -> str:
-    """A board drawn for a terminal: X the first player's stones (1), O the second's (2), . empty points."""
-    header = "  " + " ".join(COLUMNS[:size])
-    lines = [
-        f"{size - r} " + " ".join(".XO"[c] for c in colours[r * size : (r + 1) * size]) + f" {size - r}"
-        for r in range(size)
-    ]
-    return "\n".join([header, *lines, header])
