@@ -89,6 +89,7 @@ from everymodel.models.neural.sequence_tagger import SequenceTagger as SequenceT
 from everymodel.models.neural.sequence_to_sequence import SequenceToSequence as SequenceToSequence
 from everymodel.models.neural.signal_convolution import SignalConvolutionClassifier as SignalConvolutionClassifier
 from everymodel.models.neural.signal_convolution import SignalConvolutionRegressor as SignalConvolutionRegressor
+from everymodel.models.reinforcement.ppo import PPO as PPO
 from everymodel.models.semi_supervised.label_propagation import LabelPropagation as LabelPropagation
 from everymodel.models.semi_supervised.label_spreading import LabelSpreading as LabelSpreading
 from everymodel.models.semi_supervised.self_training import SelfTrainingClassifier as SelfTrainingClassifier

@@ -25,6 +25,8 @@ WRITTEN_TASKS = ("translate",)
 PIXEL_TASKS = ("segment", "locate")
 # New data like those that were learnt from; a better image for an image.
 MADE_TASKS = ("generate", "enhance")
+# What to do next in an environment.
+ACT_TASKS = ("act",)
 
 
 @dataclass(frozen=True)

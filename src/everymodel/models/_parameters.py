@@ -177,4 +177,19 @@ PARAMETERS = {
         "text": "What samples are made of; a normal variable cannot leave gaps between groups of the data.",
     },
     "components": {"type": "int", "default": 256, "low": 1, "high": 100000, "text": "Vectors of the mixture."},
+    "lanes": {
+        "type": "int",
+        "default": 16,
+        "low": 1,
+        "high": 65536,
+        "tune": False,
+        "text": "Copies of the environment that are stepped side by side.",
+    },
+    "discount": {
+        "type": "float",
+        "default": 0.99,
+        "low": 0.0,
+        "high": 1.0,
+        "text": "What a reward is worth when it comes one step later.",
+    },
 }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from everymodel.core.errors import CapabilityError, ModelFileError, PackError, ParameterError
-from everymodel.core.schema import MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Schema
+from everymodel.core.schema import ACT_TASKS, MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS, Schema
 from everymodel.scoring import container, probe, table
 from everymodel.scoring.graph import Pack
 from everymodel.scoring.steps.base import Batch
@@ -404,6 +404,12 @@ def _open(contents: container.Contents) -> Model:
         made = Generator(schema, pack, manifest)
         made.step  # noqa: B018 - refused now rather than at the first sample
         return made
+    if schema.task in ACT_TASKS:
+        from everymodel.scoring.agent import Agent
+
+        agent = Agent(schema, pack, manifest)
+        agent.step  # noqa: B018 - refused now rather than at the first action
+        return agent
     if any(node.step.word in ("graph_set_network", "graph_set_table") for node in pack.nodes):
         from everymodel.scoring.graph_sets import GraphSetModel
 

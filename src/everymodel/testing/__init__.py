@@ -20,7 +20,16 @@ import numpy as np
 from everymodel import catalog
 from everymodel.core.card import KINDS, NEEDS, Card
 from everymodel.core.errors import ParameterError
-from everymodel.core.schema import FREE_TASKS, MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, TASKS, WRITTEN_TASKS
+from everymodel.core.schema import (
+    ACT_TASKS,
+    FREE_TASKS,
+    MADE_TASKS,
+    PIXEL_TASKS,
+    SERIES_TASKS,
+    STEP_TASKS,
+    TASKS,
+    WRITTEN_TASKS,
+)
 
 # In everything that is read by people these words would be noise.
 _WRITTEN = ("title", "summary", "choose", "avoid")
@@ -56,6 +65,10 @@ def check_model(card: Card) -> None:
             from everymodel.testing.generating import check_generator
 
             check_generator(card, model)
+        if card.kind == "agent":
+            from everymodel.testing.acting import check_agent
+
+            check_agent(card, model)
         if card.kind not in TABULAR:
             continue
         check_estimator(model, card.waivers)
@@ -67,7 +80,7 @@ def check_card(card: Card) -> None:
     """The card is complete, and agrees with the class that it names."""
     where = f"card {card.name} ({card.kind})"
     assert card.kind in KINDS, f"{where}: unknown kind"
-    known = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *STEP_TASKS, *PIXEL_TASKS, *WRITTEN_TASKS, *MADE_TASKS)
+    known = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *STEP_TASKS, *PIXEL_TASKS, *WRITTEN_TASKS, *MADE_TASKS, *ACT_TASKS)
     assert card.tasks and set(card.tasks) <= set(known), f"{where}: tasks are {card.tasks}, expected some of {known}"
     assert card.module.rpartition(".")[2] == card.name, f"{where}: the file must be called {card.name}.py"
     for word in _WRITTEN:

@@ -119,7 +119,7 @@ class History:
     best_epoch: int | list[int] | None = None
     best_loss: float | list[float] | None = None
     seconds: float = 0.0
-    stopped: str = "end"  # "end" "patience" "budget" "stop" "trouble"
+    stopped: str = "end"  # "end" "patience" "budget" "stop" "trouble" "reached"
     steps: int = 0
 
     def frame(self) -> Any:
@@ -260,13 +260,17 @@ class _Run:
             return self._rescue()
         entry: dict[str, Any] = {"epoch": self.epoch + 1, **figures, "rate": self.shape(self._done()) * self.factor}
         self.epoch, self.at = self.epoch + 1, 0
+        reached = False
         if self.valid is not None and (last or self.epoch % plan.validate_every == 0):
             self._validate(entry)
             told = self.objective.trouble()
             if told is not None and self._turn(told):
                 return "trouble"
+            reached = self.objective.reached()
         entry["seconds"] = time.monotonic() - started
         self.history.epochs.append(entry)
+        if reached:
+            return "reached"
         if keep:
             self._keep()
         if self.waited and plan.patience is not None and self.waited >= plan.patience:

@@ -71,6 +71,10 @@ class Objective:
         """
         return None
 
+    def reached(self) -> bool:
+        """After a validation: whether what was asked for is reached, so that the run may end."""
+        return False
+
     def state(self) -> dict[str, Any]:
         """What besides weights and optimisers a checkpoint must hold: tensors, numbers, texts, lists."""
         return {}

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from everymodel import scoring
 from everymodel.core.errors import TargetError
-from everymodel.core.schema import FREE_TASKS, MADE_TASKS, PIXEL_TASKS, SERIES_TASKS, STEP_TASKS, WRITTEN_TASKS
+from everymodel.core.schema import (
+    ACT_TASKS,
+    FREE_TASKS,
+    MADE_TASKS,
+    PIXEL_TASKS,
+    SERIES_TASKS,
+    STEP_TASKS,
+    WRITTEN_TASKS,
+)
 
 if TYPE_CHECKING:
     from everymodel.workflow.evaluate.feature_maps import FeatureMaps
@@ -175,6 +183,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         from everymodel.workflow.generate.model import GenerativeModel
 
         return GenerativeModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
+    if plain.task in ACT_TASKS:
+        from everymodel.workflow.reinforce.model import AgentModel
+
+        return AgentModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
     if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS):  # they evaluate themselves in numpy
         return plain  # type: ignore[return-value]
     if type(plain) is not scoring.Model:  # whole graphs

@@ -13,6 +13,7 @@ from everymodel.core.errors import DataError, PackError, ParameterError
 from everymodel.core.graph import Graph, dense, joined
 from everymodel.core.schema import Column, Schema
 from everymodel.scoring import table
+from everymodel.scoring.agent import Agent
 from everymodel.scoring.cells import as_text
 from everymodel.scoring.generator import Generator
 from everymodel.scoring.graph import TABLE, Node, Pack
@@ -66,6 +67,8 @@ def wrap(estimator: Any, X: Any, *, target: str = "target", name: str | None = N
     step = catalog.module(card).pack(estimator)
     if step.output in ("tags", "texts"):
         return _words(estimator, X, step, card, name)  # type: ignore[return-value]
+    if step.output == "actions":
+        return _agent(estimator, step, card, name)  # type: ignore[return-value]
     if step.output == "samples":
         return _generator(estimator, X, step, card, name)  # type: ignore[return-value]
     if step.output == "maps":
@@ -122,6 +125,14 @@ def _generator(estimator: Any, X: Any, step: Any, card: Card, name: str | None) 
         "conditions": [c.item() if isinstance(c, np.generic) else c for c in step.classes],
     }
     return Generator(schema, Pack([*nodes, Node("m", step, (nodes[-1].name if nodes else TABLE,))]), manifest)
+
+
+def _agent(estimator: Any, step: Any, card: Card, name: str | None) -> Agent:
+    """What acts: its spaces stand in the step, and where it has learnt in the manifest."""
+    schema = Schema((Column("seed", "number", low=0.0, high=1e9, integer=True),), card.tasks[0])
+    manifest = _manifest(estimator, step, card, name, card.tasks[0], (), None)
+    manifest["environment"] = str(getattr(estimator, "environment_", ""))
+    return Agent(schema, Pack([Node("m", step, (TABLE,))]), manifest)
 
 
 def _pixelwise(estimator: Any, X: Any, step: Any, card: Card, name: str | None) -> PixelwiseModel:

@@ -1,0 +1,229 @@
+"""What agents with networks share: the engine's objective that looks at the agent, and the way into it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from everymodel.core.clock import seconds
+from everymodel.core.errors import ParameterError
+from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
+from everymodel.scoring.spaces import Space
+from everymodel.scoring.steps.acting import Actor
+from everymodel.training.estimator import NetworkEstimator
+from everymodel.training.loop import History, Progress
+from everymodel.training.objective import Objective
+from everymodel.training.source import Source
+
+ENDLESS = 10**9  # steps of a run that its budget or its goal ends
+
+
+@dataclass(frozen=True)
+class Live:
+    """Where the training of an agent is; sent a few times per second at most.
+
+    steps : of the environment, of `most` (None: until the budget or the goal ends it). mean : return of the last
+    training episodes; look : mean return by the best actions, at the last look; pace : steps per second.
+    """
+
+    steps: int
+    most: int | None
+    episodes: int
+    mean: float
+    look: float
+    pace: float
+    done: float
+    seconds_left: float
+
+
+class Experience(Source):
+    """Base of sources that act: their data are made by the policy that learns from them.
+
+    Attributes
+    ----------
+    taken : steps of the environment so far. curve : returns of the episodes that ended.
+    """
+
+    fixed = False
+    taken: int = 0
+    curve: Curve
+
+    def halve(self) -> bool:
+        return False
+
+    def note(self, total: np.ndarray, length: np.ndarray, over: np.ndarray) -> None:
+        """Episodes of lanes `over` (n,) have ended with these returns and lengths, which begin anew."""
+        for i in over.nonzero()[0]:
+            self.curve.episodes.append((self.taken, float(total[i]), int(length[i])))
+        total[over], length[over] = 0.0, 0
+
+    def state(self) -> dict[str, Any]:
+        """All that the next batch depends on."""
+        raise NotImplementedError
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        raise NotImplementedError
+
+
+class Looks(Source):
+    """The validation source of agents: nothing, since they are looked at while they act."""
+
+    def ordered(self) -> Iterator[Any]:
+        return iter(())
+
+
+class Learning(Objective):
+    """Base of the objectives of agents.
+
+    Parameters
+    ----------
+    experience : the source. trial : looks at the agent. every : epochs between two looks.
+    """
+
+    def __init__(self, experience: Experience, trial: Trial, every: int, **nets: nn.Module):
+        super().__init__(**nets)
+        self.experience, self.trial, self.every, self.epochs = experience, trial, max(int(every), 1), 0
+
+    def actor(self) -> Actor:
+        """The policy of the weights as they are."""
+        raise NotImplementedError
+
+    def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
+        """Minus the mean return of a look; infinite where nobody looks."""
+        self.epochs += 1
+        if self.epochs % self.every and self.epochs > 1 and not self.trial.promising():
+            return {"loss": math.inf}
+        mean = self.trial.look(self.actor(), self.experience.taken)
+        return {"loss": -mean, "return": mean}
+
+    def reached(self) -> bool:
+        return self.trial.reached
+
+    def state(self) -> dict[str, Any]:
+        told = {"experience": self.experience.state(), "curve": self.experience.curve.state()}
+        return tensors({**told, "looks": [self.trial.count, self.epochs]})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        state = plain(state)
+        self.experience.restore(state["experience"])
+        self.experience.curve.restore(state["curve"])
+        self.trial.count, self.epochs = (int(v) for v in state["looks"])
+
+
+class NetworkAgent(AgentEstimator, NetworkEstimator):
+    """Base of agents with networks."""
+
+    def _learn(
+        self,
+        learning: Learning,
+        *,
+        steps: int | None,
+        per_epoch: int,
+        usual: int,
+        **plan: Any,
+    ) -> History:
+        """Run the engine: `per_epoch` steps of the environment an epoch, `steps` in all, or `usual`, or a budget's."""
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1):
+            raise ParameterError(f"steps={steps!r} came; expected a whole number from 1, or None.")
+        stop = getattr(self, "_stop", None)
+        limited = seconds(getattr(self, "budget", None)) is not None or getattr(stop, "deadline", None) is not None
+        most = int(steps) if steps is not None else None if limited else usual
+        epochs = math.ceil((most or ENDLESS) / per_epoch)
+        experience, began = learning.experience, time.monotonic()
+        own = getattr(self, "_listener", None)
+
+        def told(progress: Progress, objective: Any) -> None:
+            looks, curve = experience.curve.looks, experience.curve
+            pace = experience.taken / max(time.monotonic() - began, 1e-9)
+            assert own is not None
+            own(Live(experience.taken, most, len(curve.episodes), curve.recent(), looks[-1][1] if looks else math.nan,
+                     pace, progress.done, progress.seconds_left))  # fmt: skip
+
+        try:
+            if own is not None:
+                self._listener = told
+            given = {"device": "cpu", **plan}
+            history = self._train(
+                learning, experience, valid=Looks(), stop=stop, threads=getattr(self, "_threads", None) or 1,
+                epochs=epochs, **given,
+            )  # fmt: skip
+        finally:
+            if own is not None:
+                self._listener = own
+            learning.trial.close()
+        self.curve_ = experience.curve
+        self.steps_ = experience.taken
+        self.stopped_ = {"reached": "until", "end": "steps"}.get(history.stopped, history.stopped)
+        return history
+
+
+def tensors(value: Any) -> Any:
+    """Arrays as tensors, in nested dicts and lists, as checkpoints hold them."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, dict):
+        return {k: tensors(v) for k, v in value.items()}
+    return [tensors(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def plain(value: Any) -> Any:
+    """The inverse of `tensors`."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().numpy().copy()
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return [plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+class Seen:
+    """Observations as a network takes them: choices as ones among zeros, numbers of a running mean 0 and spread 1.
+
+    Parameters
+    ----------
+    normalize : whether numbers are brought to scale; the scale is that of all observations so far.
+    """
+
+    def __init__(self, space: Space, normalize: bool = True):
+        self.space = space
+        self.normalize = normalize and not space.discrete
+        self.shift = np.zeros(space.width)
+        self.spread = np.ones(space.width)
+        self.count, self.mean, self.squares = 0.0, np.zeros(space.width), np.zeros(space.width)
+
+    def learn(self, rows: np.ndarray) -> None:
+        """Take these observations (m, ...) into the scale (Chan, Golub and LeVeque 1983)."""
+        if not self.normalize:
+            return
+        flat = rows.reshape(len(rows), -1).astype(np.float64)
+        n, mean = len(flat), flat.mean(axis=0)
+        gap, whole = mean - self.mean, self.count + n
+        self.squares += ((flat - mean) ** 2).sum(axis=0) + gap**2 * self.count * n / whole
+        self.mean += gap * n / whole
+        self.count = whole
+        self.shift = self.mean.copy()
+        self.spread = np.maximum(np.sqrt(self.squares / whole), 1e-4)
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """(m, width) float32."""
+        if self.space.discrete:
+            made = np.zeros((len(rows), self.space.n), dtype=np.float32)
+            made[np.arange(len(rows)), rows] = 1.0
+            return made
+        flat = rows.reshape(len(rows), -1)
+        return ((flat - self.shift) / self.spread).astype(np.float32) if self.normalize else flat.astype(np.float32)
+
+    def state(self) -> list[Any]:
+        return [self.count, self.mean, self.squares, self.shift, self.spread]
+
+    def restore(self, told: Any) -> None:
+        self.count, self.mean, self.squares, self.shift, self.spread = (
+            float(told[0]), *(np.asarray(t, dtype=np.float64) for t in told[1:]),
+        )  # fmt: skip

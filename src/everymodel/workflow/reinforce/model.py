@@ -1,0 +1,57 @@
+"""The agent as users hold it: it acts, shows itself, and is held against its environment again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from everymodel import environments
+from everymodel.core.errors import ParameterError
+from everymodel.environments import episodes as playing
+from everymodel.environments.lanes import Lanes
+from everymodel.scoring.agent import Agent
+
+
+class AgentModel(Agent):
+    """A `scoring.agent.Agent` that can be evaluated and recorded where its environment can be made."""
+
+    def evaluate(
+        self, episodes: int = 100, *, env: Any = None, seed: int = 0, temperature: float = 0.0
+    ) -> dict[str, float]:
+        """Returns of whole episodes: mean, low and high (95 % interval), iqm, std, worst, best, length, episodes.
+
+        Parameters
+        ----------
+        env : an environment with the spaces of the agent's own, which it is by default. seed : of the episodes.
+        """
+        lanes = self._lanes(env, episodes)
+        try:
+            return playing.summary(*playing.play(lanes, self.step, episodes, seed=seed, temperature=temperature))
+        finally:
+            lanes.close()
+
+    def record(self, path: str | Path, *, env: Any = None, seed: int = 0, temperature: float = 0.0) -> Path:
+        """One episode as a GIF or MP4."""
+        from everymodel.models.reinforcement._base import record
+
+        self._lanes(env, 1).close()
+        return record(self.step, self._place(env), path, seed=seed, temperature=temperature)
+
+    def _place(self, env: Any) -> Any:
+        if env is not None:
+            return env
+        if not self.environment:
+            raise ParameterError("The file does not say where the agent has learnt: give the environment (env=...).")
+        return self.environment
+
+    def _lanes(self, env: Any, count: int) -> Lanes:
+        place = self._place(env)
+        first = environments.make(place, 1)
+        sees, does = self.observation_space, self.action_space
+        if (first.observation, first.action) != (sees, does):
+            raise ParameterError(
+                f"{first.name} shows {first.observation} and takes {first.action}; this agent learnt to see {sees} and "
+                f"to do {does}."
+            )
+        wide = playing.side(playing.arrays(first), count)
+        return first if wide == 1 or first is place else environments.make(place, wide)
