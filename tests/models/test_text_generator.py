@@ -12,7 +12,8 @@ import torch
 from sklearn.base import clone
 
 from everymodel import TextGenerator
-from everymodel.core.errors import DataError, ModelFileError, ParameterError
+from everymodel.core.errors import CapabilityError, DataError, ModelFileError, ParameterError
+from everymodel.models.generative._checkpoint import room
 from everymodel.models.generative._text import read
 from everymodel.models.generative._text_quality import longest_runs
 from everymodel.scoring.layers import base
@@ -435,6 +436,33 @@ def test_a_checkpoint_goes_on_learning_in_small_matrices(tmp_path: Path):
     assert np.array_equal(opened.step.network(ids), model.step_.network(ids))
     full = clone(model).set_params(adapt="full", steps=20).fit(["the cat", "the dog", "the mat"] * 20)
     assert full.share_ == 1 and full.step_.documents and not torch.equal(full.net_.table, before.net_.table)
+
+
+def test_more_memory_than_there_is_is_said_before_anything_is_read(tmp_path: Path):
+    path = _folder(tmp_path / "gpt2", size=64)
+    numbers = sum(p.numel() for p in TextGenerator(base=str(path), adapt="none").fit(None).net_.parameters())
+    assert f"({numbers:,} numbers)" in room(path, "none", 0, None)
+    told = [room(path, adapt, 8 * 32, 1e9) for adapt in ("none", "lora", "full")]
+    sizes = [float(t.partition("about ")[2].partition(" MB")[0]) for t in told]
+    assert sizes[0] < sizes[1] < sizes[2] and all("1.0 GB were free" in t for t in told)
+    for adapt, tokens, free, way in (
+        ("full", 10**6, 2e7, "batch_size times context of"),
+        ("full", 10, 12.0 * numbers, 'adapt="lora"'),
+        ("none", 0, 4.0 * numbers, "Take a smaller checkpoint"),
+    ):
+        with pytest.raises(CapabilityError, match=way):
+            room(path, adapt, tokens, free)
+    with pytest.raises(CapabilityError) as caught:
+        room(path, "full", 10**6, 2e7)
+    most = int(str(caught.value).partition("context of ")[2].split()[0].replace(",", ""))
+    assert "were free" in room(path, "full", most, 2e7)
+    header = json.dumps({"a": {"dtype": "F32", "shape": "x"}}).encode()
+    (path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(DataError, match="cannot be read"):
+        room(path, "none", 0, None)
+    (path / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(DataError, match="cannot be read"):
+        room(path, "none", 0, None)
 
 
 def test_merged_matrices_answer_as_those_beside(tmp_path: Path):

@@ -19,6 +19,7 @@ from everymodel.core import seeds
 from everymodel.core.clock import Clock
 from everymodel.core.errors import DataError
 from everymodel.core.finding import Finding
+from everymodel.core.memory import free_memory
 from everymodel.scoring.metrics import METRICS
 from everymodel.workflow.search import plan, unlabelled
 from everymodel.workflow.search.crew import Crew
@@ -26,7 +27,7 @@ from everymodel.workflow.search.crew import warm_up as _warm_up
 from everymodel.workflow.search.ensemble import Judge, greedy, mix
 from everymodel.workflow.search.final import SURE_ROWS, Final
 from everymodel.workflow.search.ledger import Ledger
-from everymodel.workflow.search.measure import fingerprint_of, free_memory, learning_curve, share_of
+from everymodel.workflow.search.measure import fingerprint_of, learning_curve, share_of
 from everymodel.workflow.search.plain import ROWS as PLAIN_ROWS
 from everymodel.workflow.search.plain import plain_member
 from everymodel.workflow.search.plan import Candidate
@@ -777,7 +778,7 @@ def _average(settings: list[dict[str, Any]]) -> dict[str, Any]:
     return made
 
 
-__all__: list[str] = ["free_memory", "learning_curve", "search", "warm_up"]
+__all__: list[str] = ["learning_curve", "search", "warm_up"]
 
 
 def _training(candidate: Candidate) -> dict[str, Any]:

@@ -224,14 +224,20 @@ class Generative(NetworkEstimator):
         check_is_fitted(self, "step_")
         return self.step_
 
-    def _length(self, default: int, steps: int | None = None) -> int:
-        """Epochs of `epoch_` steps: as many as asked for, endless where only a budget is given, else `default`."""
+    def _length(self, default: int, steps: int | None = None, *, endless: bool = True, looks: int = 1) -> int:
+        """Epochs of `epoch_` steps: as many as asked for, endless where only a budget is given, else `default`.
+
+        Parameters
+        ----------
+        endless : False for models that have learnt enough after `default` steps, whatever the budget.
+        looks : at the validation figures, at least, where there are 20 steps between two of them.
+        """
         steps = getattr(self, "steps", None) if steps is None else steps
         if steps is not None and steps < 1:
             raise ParameterError(f"steps={steps!r} came; it must be 1 or more.")
         if steps is None:
-            steps = ENDLESS if seconds(getattr(self, "budget", None)) is not None else default
-        epochs = math.ceil(steps / EPOCH)
+            steps = ENDLESS if endless and seconds(getattr(self, "budget", None)) is not None else default
+        epochs = max(math.ceil(steps / EPOCH), min(looks, steps // 20))
         self.epoch_ = math.ceil(steps / epochs)
         return epochs
 

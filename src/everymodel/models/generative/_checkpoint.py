@@ -6,6 +6,7 @@ Nothing is downloaded and nothing in the folder is run: weights in pickles are r
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from everymodel.core.errors import DataError
+from everymodel.core.errors import CapabilityError, DataError
 from everymodel.core.optional import require
 from everymodel.models.generative._text import byte_pairs
 from everymodel.scoring.layers.alphabet import BytePairs
 from everymodel.training.blocks.transformer import Block, LanguageNet, norm
 
 KINDS = ("gpt2", "llama", "mistral", "qwen2")
+_HEADER = 100_000_000  # bytes of the list of weights of a file, at most
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 _ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 # Forms of conversations that are known by the signs that stand in a checkpoint's template.
@@ -38,15 +40,18 @@ class Checkpoint:
     alphabet: BytePairs
     limit: int
     template: dict[str, str] | None
+    needs: str = ""
 
 
-def opened(folder: Any) -> Checkpoint:
-    """The model in a folder.
+def opened(folder: Any, adapt: str = "none", tokens: int = 0, free: float | None = None) -> Checkpoint:
+    """The model in a folder; what it needs is compared with what is free first, see `room`.
 
     Raises
     ------
     DataError
         for folders without weights, with weights in pickles, of other architectures, or whose parts do not fit.
+    CapabilityError
+        where clearly more memory is needed than is free.
     NotInstalledError
         without the package safetensors.
     """
@@ -57,6 +62,7 @@ def opened(folder: Any) -> Checkpoint:
     kind = config.get("model_type")
     if kind not in KINDS:
         raise DataError(f"{path} holds a model of type {kind!r}; expected one of {', '.join(KINDS)}.")
+    needs = room(path, adapt, tokens, free)
     weights = _weights(path)
     try:
         net, limit = (_gpt2 if kind == "gpt2" else _llama)(config, weights)
@@ -68,7 +74,74 @@ def opened(folder: Any) -> Checkpoint:
     alphabet = _alphabet(path, config, told)
     if alphabet.size > len(net.table):
         raise DataError(f"{path}: the vocabulary has {alphabet.size} ids, the network {len(net.table)}.")
-    return Checkpoint(net, alphabet, limit, _template(told.get("chat_template")))
+    return Checkpoint(net, alphabet, limit, _template(told.get("chat_template")), needs)
+
+
+def room(folder: Any, adapt: str, tokens: int, free: float | None) -> str:
+    """One sentence on the memory that a checkpoint takes, from the shapes in its files alone.
+
+    Parameters
+    ----------
+    adapt : "none", "lora" or "full". tokens : of a step, batch_size times context. free : bytes, None: not known.
+
+    Raises
+    ------
+    CapabilityError
+        where clearly more is needed than is free.
+    """
+    config, files = _json(Path(folder) / "config.json"), _files(Path(folder))
+    numbers, raw, narrow = _shapes(files)
+
+    def told_as(*names: str) -> int:  # settings that make no sense are refused where the network is built
+        return next((config[name] for name in names if type(config.get(name)) is int), 0)
+
+    width, depth = told_as("hidden_size", "n_embd"), told_as("num_hidden_layers", "n_layer")
+    inner, words = told_as("intermediate_size", "n_inner") or 4 * width, told_as("vocab_size")
+    # Read: the files, all as float32, and the network. Learn: weights and the best of them, for those that learn also
+    # slopes and two averages; what each block keeps for the way back; scores of all words, three times.
+    opening = max(raw * narrow + 4.0 * numbers, 8.0 * numbers)
+    beside = 4.0 * tokens * (depth * (10 * width + 3 * inner) + 3 * words)
+    learning = {"none": 0.0, "lora": 8.0, "full": 20.0}[adapt] * numbers + beside * (adapt != "none")
+    needed = max(opening, learning)
+    does = {"none": "Opening it", "lora": "Teaching it in small matrices", "full": "Teaching all of it"}[adapt]
+    told = f"{does} takes about {_size(needed)} of memory ({numbers:,} numbers)"
+    if free is None:
+        return f"{told}."
+    if needed <= free:
+        return f"{told}; {_size(free)} were free."
+    ways = []
+    if learning > opening and 8.0 * numbers < free:
+        most = int(max(free - (learning - beside), 0.0) / max(beside / tokens, 1.0))
+        ways += [f"batch_size times context of {most:,} or fewer (now {tokens:,})"] if most >= 8 else []
+    ways += ['adapt="lora"'] if adapt == "full" else []
+    raise CapabilityError(
+        f"{told}, and {_size(free)} are free. {'Take ' + ' or '.join(ways) + ', or a' if ways else 'Take a'} smaller "
+        "checkpoint, or a machine with more memory."
+    )
+
+
+def _shapes(files: list[Path]) -> tuple[int, int, bool]:
+    """(numbers, bytes, whether some are of 16 bits) in files of safetensors, from their headers."""
+    numbers = raw = 0
+    narrow = False
+    for file in files:
+        with file.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            if not 2 <= size <= min(_HEADER, file.stat().st_size):
+                raise DataError(f"{file} cannot be read: it does not begin as such files do.")
+            try:
+                told = json.loads(stream.read(size))
+                tensors = [t for name, t in told.items() if name != "__metadata__"]
+                numbers += sum(math.prod(t["shape"]) for t in tensors)
+                narrow |= any(t["dtype"] not in ("F32", "F64") for t in tensors)
+            except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+                raise DataError(f"{file} cannot be read: its list of weights is damaged.") from error
+        raw += file.stat().st_size
+    return numbers, raw, narrow
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -83,8 +156,8 @@ def _json(path: Path) -> dict[str, Any]:
     return told
 
 
-def _weights(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors by name, as float32, from one file or the parts that an index names."""
+def _files(path: Path) -> list[Path]:
+    """The file of weights, or the parts that an index names; all are there."""
     index = path / "model.safetensors.index.json"
     if index.is_file():
         names = sorted({str(name) for name in (_json(index).get("weight_map") or {}).values()})
@@ -103,6 +176,12 @@ def _weights(path: Path) -> dict[str, torch.Tensor]:
                 "model.safetensors."
             )
         raise DataError(f"{path} has no weights: {', '.join(absent[:3]) or 'model.safetensors'} is not there.")
+    return files
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    """All tensors by name, as float32."""
+    files = _files(path)
     library = require("safetensors.torch", "Reading the weights of a checkpoint")
     made: dict[str, torch.Tensor] = {}
     for file in files:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from everymodel.core.clock import seconds
-from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.errors import DataError
 from everymodel.core.schema import Column, Schema
 from everymodel.core.seeds import derive
 from everymodel.models.generative._table_fields import POOLED, numbers_field, words_field
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 BINS = 100  # classes of a column of numbers, at most
 _WIDE = 8000  # classes of all columns of numbers together
-_EPOCH = 200  # steps between two looks at the validation figures
+LOOKS = 10  # at the validation figures of a fit, at least
 
 
 @dataclass
@@ -238,16 +237,6 @@ def _plain(series: pd.Series, name: str) -> tuple[str, pd.Series]:
                 "words or dates. Leave the column out."
             )
     return "category", series
-
-
-def turns(steps: int | None, budget: Any, default: int) -> tuple[int, int]:
-    """(epochs, steps of one): as many as asked for, endless where only a budget is given, else `default`."""
-    if steps is not None and steps < 1:
-        raise ParameterError(f"steps={steps!r} came; it must be 1 or more.")
-    if steps is None:
-        steps = default if seconds(budget) is None else 10**9
-    count = min(_EPOCH, max(steps // 10, 20), steps)
-    return -(-steps // count), count
 
 
 class TableModel:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import Form, TableModel, fit, learn, turns
+from everymodel.models.generative._table import LOOKS, Form, TableModel, fit, learn
 from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.made_fields import score_of
 from everymodel.scoring.steps.base import Step
@@ -149,7 +149,7 @@ class TableDiffusion(TableModel, Generative):
         codes = np.column_stack([f.codes(form.u[:, i]) for i, f in enumerate(form.fields)])
         n = len(codes)
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = turns(self.steps, None, int(np.clip(_PASSES * n / batch, 400, 20_000)))
+        epochs = self._length(int(np.clip(_PASSES * n / batch, 400, 20_000)), endless=False, looks=LOOKS)
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         with self._initial():
@@ -157,7 +157,7 @@ class TableDiffusion(TableModel, Generative):
         values = torch.from_numpy(codes)
         self._train(
             Revealing(net, derive(seed, "judge")),
-            Endless(values[torch.from_numpy(kept)], batch=batch, count=count),
+            Endless(values[torch.from_numpy(kept)], batch=batch, count=self.epoch_),
             valid=Arrays(values[torch.from_numpy(held)], batch=1000, shuffle=False),
             stop=getattr(self, "_stop", None),
             threads=getattr(self, "_threads", None),

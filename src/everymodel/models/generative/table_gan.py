@@ -12,7 +12,7 @@ from everymodel.core.errors import DataError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import TableModel, fit, learn, turns
+from everymodel.models.generative._table import LOOKS, TableModel, fit, learn
 from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.made_fields import Field, outputs_of, rows_of
@@ -150,7 +150,7 @@ class TableGAN(TableModel, Generative):
         if bool((rows == rows[:1]).all()):
             raise DataError("All rows are equal, so there is nothing to learn: give rows that differ.")
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = turns(self.steps, self.budget, int(np.clip(100 * n / batch, 2000, 10_000)))
+        epochs = self._length(int(np.clip(100 * n / batch, 2000, 10_000)), looks=LOOKS)
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         size = self.latent_size or int(np.clip(len(fields), 2, 64))
@@ -161,7 +161,7 @@ class TableGAN(TableModel, Generative):
         objective = Adversarial(maker, critic, loss=self.loss, penalty=self.penalty, seed=derive(seed, "watch"))
         self._train(
             objective,
-            Endless(rows[torch.from_numpy(kept)], batch=batch, count=count),
+            Endless(rows[torch.from_numpy(kept)], batch=batch, count=self.epoch_),
             valid=Arrays(rows[torch.from_numpy(held)], batch=250, shuffle=False),
             stop=getattr(self, "_stop", None),
             threads=getattr(self, "_threads", None),

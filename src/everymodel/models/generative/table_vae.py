@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative
-from everymodel.models.generative._table import TableModel, fit, learn, turns
+from everymodel.models.generative._table import LOOKS, TableModel, fit, learn
 from everymodel.models.generative._table_quality import evaluate
 from everymodel.scoring.made_fields import Field, rows_of
 from everymodel.scoring.steps.base import Step
@@ -155,7 +155,7 @@ class TableVAE(TableModel, Generative):
         rows = torch.from_numpy(rows_of(fields, self.form_.u))
         n, p = rows.shape
         batch = int(min(self.batch_size, max(n // 2, 1)))
-        epochs, count = turns(self.steps, None, int(np.clip(100 * n / batch, 1000, 8000)))
+        epochs = self._length(int(np.clip(100 * n / batch, 1000, 8000)), endless=False, looks=LOOKS)
         rng = np.random.default_rng(derive(seed, "held"))
         kept, held = set_aside(n, min(_HELD[0], _HELD[1] / n), rng) if n > 20 else (np.arange(n), np.arange(n))
         d = self.latent_size or int(np.clip(len(fields), 2, 64))
@@ -163,7 +163,7 @@ class TableVAE(TableModel, Generative):
             net = Autoencoder(fields, p, d, self.width, self.depth)
         self._train(
             Bound(net, float(self.beta), derive(seed, "judge")),
-            Endless(rows[torch.from_numpy(kept)], batch=batch, count=count),
+            Endless(rows[torch.from_numpy(kept)], batch=batch, count=self.epoch_),
             valid=Arrays(rows[torch.from_numpy(held)], batch=1000, shuffle=False),
             stop=getattr(self, "_stop", None),
             threads=getattr(self, "_threads", None),

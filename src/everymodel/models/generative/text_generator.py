@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.memory import free_memory
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._checkpoint import frozen, opened
 from everymodel.models.generative._text import Corpus, NextToken, Windows, chunks, read
@@ -21,7 +22,7 @@ from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.writing import PLAIN, ROLES, TextWriter
 from everymodel.training.blocks.transformer import Block, LanguageNet, RecurrentBlock, adapt, merge, norm
 from everymodel.training.blocks.written import written
-from everymodel.training.device import quick
+from everymodel.training.device import choose, quick
 from everymodel.training.loop import History
 from everymodel.training.optimizers import Optimizer
 from everymodel.training.source import Arrays
@@ -195,7 +196,10 @@ class TextGenerator(Generative):
         """Learn from a text, several texts, or the path of a file."""
         seed = self._seed()
         self._checked()
-        base = None if self.base is None else opened(self.base)
+        base = None
+        if self.base is not None:
+            free = free_memory() if choose(self.device).type == "cpu" else None
+            base = opened(self.base, self.adapt, self.batch_size * self.context, free)
         if base is not None and self.adapt == "none":
             self.history_, self.share_, self.net_ = History(), 0.0, base.net.eval()
             self._finish(base.alphabet, base.alphabet.end >= 0, base.alphabet.end, base.template)
@@ -204,6 +208,7 @@ class TextGenerator(Generative):
         corpus = read(X, self.tokens, self.vocabulary, self.validation_fraction, seed, alphabet)
         most = self.context if base is None else min(self.context, base.limit)
         context = min(most, max(len(corpus.ids) // 2, 4))
+        corpus.notes += [base.needs] if base is not None else []
         if context < self.context:
             why = f"text has {len(corpus.ids)} tokens to learn from" if context < most else "checkpoint sees no more"
             corpus.notes.append(f"The {why}: {context} are seen at once, not {self.context}.")

@@ -1,10 +1,9 @@
-"""What can be measured around a search: the data's fingerprint, free memory, a learning curve."""
+"""What can be measured around a search: the data's fingerprint, its share of memory, a learning curve."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -31,15 +30,6 @@ def fingerprint_of(problem: Problem) -> str:
     for fit, valid in problem.folds:
         digest.update(np.ascontiguousarray(fit).tobytes() + b"|" + np.ascontiguousarray(valid).tobytes())
     return digest.hexdigest()
-
-
-def free_memory() -> float | None:
-    """Bytes that could still be had, as far as the system says."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-        return float(text.split("MemAvailable:")[1].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def share_of(memory: float | None, cores: int) -> float | None:
