@@ -11,8 +11,10 @@ Every method takes a whole batch and has no Python loop over positions. The firs
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from random import Random
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,29 @@ class Positions:
 
     def copy(self) -> Self:
         return type(self)(**{f.name: getattr(self, f.name).copy() for f in fields(self)})
+
+
+class Single(Protocol):
+    """One game in Python's whole numbers, that moves are played in: quick for one, where `Rules` is quick for many.
+
+    `turn`: 0 or 1; `over`; `moves`: the actions so far; `legal()` and `sensible()`: what the mover may do, in lists;
+    `push(action)`: play it if it is legal, and say so; `play(*actions)`: play them or raise; `score()`: for the first
+    player; `random_game(random)`: the score after a game by chance from here on, which leaves this one as it is.
+    """
+
+    moves: list[int]
+
+    @property
+    def turn(self) -> int: ...
+    @property
+    def over(self) -> bool: ...
+    def copy(self) -> Self: ...
+    def legal(self) -> list[int]: ...
+    def sensible(self) -> list[int]: ...
+    def push(self, action: int) -> bool: ...
+    def play(self, *actions: int) -> Self: ...
+    def score(self) -> float: ...
+    def random_game(self, random: Random) -> float: ...
 
 
 class Rules:
@@ -125,6 +150,17 @@ class Rules:
         observation of the turned position and `q[actions[k]]` are its numbers. The first of them changes nothing.
         """
         raise NotImplementedError
+
+    def single(self, *moves: int) -> Any:
+        """One game by these rules after these moves, in whole numbers (see `Single`)."""
+        raise NotImplementedError
+
+    def after(self, moves: Iterable[int]) -> Any:
+        """One game after these moves -> Positions of length 1; ParameterError at the first that is not legal."""
+        p = self.start(1)
+        for action in moves:
+            p = self.play(p, self.require_legal(p, np.array([action])))
+        return p
 
     def text(self, p: Any, i: int = 0) -> str:
         """Position i drawn for a terminal."""

@@ -8,6 +8,7 @@ mover: bit 0 its stone, bit 1 the other's stone, bit 2 it has had a stone here, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,21 +16,23 @@ from numpy.typing import NDArray
 
 from everymodel.core.errors import ParameterError
 from everymodel.scoring.games.base import Bools, Floats, Ints, Positions, Rules, square_symmetries
+from everymodel.scoring.games.go_position import GoPosition
 from everymodel.scoring.games.go_text import board_text, point_name
 
 SMALLEST, LARGEST = 2, 9
 MINE, OTHERS, STONE, MINE_BEEN = 1, 2, 3, 4
 BOTH_MINE = 5  # a stone of the mover, now and ever
-NOWHERE = 255  # no liberty has this number
+NOWHERE = 255  # no liberty has this code
 NEVER = np.uint64(2**64 - 1)  # the key of no position
 
 Bytes = NDArray[np.uint8]
+Marks = NDArray[np.unsignedinteger[Any]]
 
 
 @dataclass(slots=True)
 class GoPositions(Positions):
     cells: Bytes  # (n, P) stones from the side of the mover, see above
-    only: Bytes  # (n, P) for stones of chains with one liberty its number (1 + point), else 0
+    only: Marks  # (n, P) for stones of chains with one liberty its code, else 0
     plies: NDArray[np.int64]  # (n,) moves and passes
     passes: Bytes  # (n,) passes in a row, 2 at the end
     last: NDArray[np.int64]  # (n,) cell of the last stone if its colour had never been there, else -1
@@ -78,10 +81,14 @@ class Go(Rules):
         on = np.zeros(self._width, dtype=np.uint8)
         on[self._cell] = 255
         self._on = on  # (P,)
-        number = np.zeros(self._width, dtype=np.uint8)
-        number[self._cell] = points + 1
-        self._number = number  # (P,) 1 + point, 0 for guards
-        self._numbers = np.stack([number, (self.area + 1 - number) & on])  # (2, P): counted from both ends
+        # Each point's code has the same number of bits, so that a chain whose liberties' codes together have no more
+        # has but one liberty. 8 bits hold 70 codes of 4; 16 bits hold 120 of 2.
+        room, self._weight = (8, 4) if self.area <= 70 else (16, 2)
+        bits = [sum(1 << b for b in chosen) for chosen in combinations(range(room), self._weight)]
+        codes = np.zeros(self._width, dtype=np.uint8 if room == 8 else np.uint16)
+        codes[self._cell] = bits[: self.area]
+        self._codes = codes  # (P,), 0 for guards
+        self._code_of = np.append(codes[self._cell], codes.dtype.type(0))  # (A,)
         # A position's key: the digits of its points in base 3, which is exact up to 40 points; past that 64 bits by
         # chance for each point and colour, which two different positions share with chance 2 ** -64.
         code = np.zeros((2, self._width), dtype=np.uint64)
@@ -100,7 +107,7 @@ class Go(Rules):
         earlier[:, 0] = 0
         return GoPositions(
             cells=np.zeros((n, self._width), dtype=np.uint8),
-            only=np.zeros((n, self._width), dtype=np.uint8),
+            only=np.zeros((n, self._width), dtype=self._codes.dtype),
             plies=np.zeros(n, dtype=np.int64),
             passes=np.zeros(n, dtype=np.uint8),
             last=np.full(n, -1),
@@ -126,8 +133,8 @@ class Go(Rules):
         at = row + np.where(stone, self._cell_or_guard[actions], width - 1)  # (n,) flat
         turn = p.plies & 1
         other = p.cells & OTHERS  # (n, P)
-        number = np.where(stone, actions + 1, NOWHERE).astype(np.uint8)
-        captured = (p.only == number[:, None]) & (other != 0)  # (n, P): chains whose only liberty is taken
+        code = np.where(stone, self._code_of[actions], NOWHERE).astype(p.only.dtype)
+        captured = (p.only == code[:, None]) & (other != 0)  # (n, P): chains whose only liberty is taken
         cells = p.cells ^ (captured.view(np.uint8) << 1)
         flat = cells.reshape(-1)
         before = flat[at]
@@ -192,14 +199,14 @@ class Go(Rules):
             return
         rows, places = np.divmod(tried, width)
         last = p.last[rows]
-        numbers = self._number[places]
-        kept = np.flatnonzero((last < 0) | (p.only.ravel()[rows * width + last] == numbers))
+        codes = self._codes[places]
+        kept = np.flatnonzero((last < 0) | (p.only.ravel()[rows * width + last] == codes))
         if not len(kept):
             return
-        rows, places, numbers = rows[kept], places[kept], numbers[kept]
+        rows, places, codes = rows[kept], places[kept], codes[kept]
         turn = p.plies[rows] & 1
         keys = p.keys[rows] + self._code[turn, places]
-        captured = (p.only[rows] == numbers[:, None]) & ((p.cells[rows] & OTHERS) != 0)  # (m, P)
+        captured = (p.only[rows] == codes[:, None]) & ((p.cells[rows] & OTHERS) != 0)  # (m, P)
         which, gone = np.nonzero(captured)
         np.subtract.at(keys, which, self._code[1 - turn[which], gone])
         seen = (p.earlier[rows, : int(p.boards.max())] == keys[:, None]).any(axis=1)
@@ -218,7 +225,7 @@ class Go(Rules):
 
     # -- the neighbours of all cells at once ---------------------------------------------------------------------
 
-    def _beside(self, marks: Bytes) -> Bytes:
+    def _beside(self, marks: Any) -> Any:
         """The cells beside a marked one (guards too) -> (..., P) like `marks`; the marks must be off the guards."""
         s = self._stride
         flat = marks.reshape(-1)
@@ -229,49 +236,45 @@ class Go(Rules):
         out[:-s] |= flat[s:]
         return out.reshape(marks.shape)
 
-    def _spread(self, marks: Bytes, kinds: Bytes) -> None:
-        """Give each cell the largest mark of its region, in place: marks (2, n * P), kinds (n * P).
+    def _spread(self, marks: Marks, joined: Bytes) -> None:
+        """Give each cell all the marks of its region, in place.
 
-        A region is what hangs together of one kind; kind 0 has no regions.
+        Parameters
+        ----------
+        marks : (k,) bits per cell, k = n * P.
+        joined : (k,) two neighbouring cells are of one region where they have a bit in common.
         """
         s = self._stride
-        some = kinds != 0
-        right = -((kinds[1:] == kinds[:-1]) & some[1:]).view(np.uint8)  # 255 where a cell and the next are one region
-        down = -((kinds[s:] == kinds[:-s]) & some[s:]).view(np.uint8)
+        full = marks.dtype.type(-1 & np.iinfo(marks.dtype).max)
+        right = np.multiply((joined[1:] & joined[:-1]) != 0, full, dtype=marks.dtype)
+        down = np.multiply((joined[s:] & joined[:-s]) != 0, full, dtype=marks.dtype)
         room = np.empty_like(marks)
-        before = np.empty_like(marks)
-        ways = [
-            (marks[:, 1:], marks[:, :-1], right, room[:, 1:]),
-            (marks[:, s:], marks[:, :-s], down, room[:, s:]),
-            (marks[:, :-1], marks[:, 1:], right, room[:, 1:]),
-            (marks[:, :-s], marks[:, s:], down, room[:, s:]),
-        ]
+        near, far = room[1:], room[s:]
+        low, high, top, bottom = marks[:-1], marks[1:], marks[:-s], marks[s:]
+        before = marks.copy()
         while True:
-            before[:] = marks
-            for to, since, open_, free in ways:
-                np.bitwise_and(since, open_, out=free)
-                np.maximum(to, free, out=to)
+            np.bitwise_and(low, right, out=near)
+            np.bitwise_or(high, near, out=high)
+            np.bitwise_and(top, down, out=far)
+            np.bitwise_or(bottom, far, out=bottom)
+            np.bitwise_and(high, right, out=near)
+            np.bitwise_or(low, near, out=low)
+            np.bitwise_and(bottom, down, out=far)
+            np.bitwise_or(top, far, out=top)
             if np.array_equal(before, marks):
                 return
+            before[:] = marks
 
-    def _only_liberties(self, cells: Bytes) -> Bytes:
-        """The number of its one liberty for each stone of a chain that has but one, else 0 -> (n, P).
-
-        A chain's largest and smallest liberty are the same if it has one: both spread along the chain.
-        """
-        kinds = (cells & STONE).ravel()  # (n * P)
-        empty = (cells & STONE) == 0
-        marks = np.where(empty[None], self._numbers[:, None, :], 0).reshape(2, -1)  # (2, n * P)
-        s = self._stride
-        seen = np.zeros_like(marks)
-        seen[:, 1:] = marks[:, :-1]
-        np.maximum(seen[:, :-1], marks[:, 1:], out=seen[:, :-1])
-        np.maximum(seen[:, s:], marks[:, :-s], out=seen[:, s:])
-        np.maximum(seen[:, :-s], marks[:, s:], out=seen[:, :-s])
-        seen &= -(kinds != 0).view(np.uint8)
-        self._spread(seen, kinds)
-        one = (seen[0] + seen[1]) == self.area + 1
-        return (seen[0] * one).reshape(cells.shape)
+    def _only_liberties(self, cells: Bytes) -> Marks:
+        """The code of its one liberty for each stone of a chain that has but one, else 0 -> (n, P)."""
+        stones = cells & STONE
+        free = np.where(stones == 0, self._codes, 0).astype(self._codes.dtype)
+        marks = self._beside(free).reshape(-1)
+        stones = stones.reshape(-1)
+        marks *= stones != 0
+        self._spread(marks, stones)
+        marks *= np.bitwise_count(marks) == self._weight
+        return marks.reshape(cells.shape)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -279,13 +282,12 @@ class Go(Rules):
         """Whose each point is -> (n, area): 1 the first player's, -1 the second's, 0 nobody's."""
         n, area = len(p), self.area
         cells = p.cells
-        stones = np.stack([cells & MINE, (cells & OTHERS) >> 1])  # (2, n, P)
         empty = ((cells & STONE) == 0).view(np.uint8) & self._on
-        reach = self._beside(stones[0]), self._beside(stones[1])
-        marks = (np.stack(reach) & empty).reshape(2, -1)
-        self._spread(marks, empty.ravel())
-        held = (marks.reshape(2, n, -1) | stones)[:, :, self._cell].view(np.int8)  # (2, n, area)
-        mover = held[0] - held[1]
+        reached = self._beside(cells & STONE) * empty  # (n, P): whose stones are beside an empty point, a bit each
+        marks = reached.reshape(-1)
+        self._spread(marks, empty.reshape(-1))
+        held = (reached | (cells & STONE))[:, self._cell]  # (n, area)
+        mover = (held == MINE).view(np.int8) - (held == OTHERS).view(np.int8)
         return (mover * (1 - 2 * (p.plies & 1)).astype(np.int8)[:, None]).reshape(n, area)
 
     def score(self, p: GoPositions) -> Floats:
@@ -319,3 +321,6 @@ class Go(Rules):
 
     def name(self, action: int) -> str:
         return point_name(action, self.size)
+
+    def single(self, *moves: int) -> GoPosition:
+        return GoPosition(self.size, self.komi).play(*moves)

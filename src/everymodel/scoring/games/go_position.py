@@ -6,7 +6,6 @@ set are four shifts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from random import Random
 
@@ -307,8 +306,3 @@ class GoPosition:
         first, second = (others, mine) if turn else (mine, others)
         one, two = g.points_of(first, second)
         return one.bit_count() - two.bit_count() - self.komi
-
-
-def after(moves: Iterable[int], size: int = 5, komi: float = 0.0) -> GoPosition:
-    """The game in which these moves were played."""
-    return GoPosition(size, komi).play(*moves)

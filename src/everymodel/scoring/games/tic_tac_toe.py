@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from random import Random
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from everymodel.core.errors import ParameterError
 from everymodel.scoring.games.base import Bools, Floats, Ints, Positions, Rules, square_symmetries
 
 LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
@@ -49,7 +51,7 @@ class TicTacToe(Rules):
         taken = p.pieces[:, 0] | p.pieces[:, 1]
         return ((taken[:, None] & BITS) == 0) & ~self.over(p)[:, None]
 
-    def play(self, p: TicTacToePositions, actions: Ints) -> TicTacToePositions:
+    def play(self, p: TicTacToePositions, actions: Any) -> TicTacToePositions:
         live = ~self.over(p)
         pieces = p.pieces.copy()
         pieces[np.arange(len(p)), p.plies & 1] |= np.where(live, BITS[actions], 0).astype(np.uint16)
@@ -76,6 +78,64 @@ class TicTacToe(Rules):
 
     def name(self, action: int) -> str:
         return str(action + 1)
+
+    def single(self, *moves: int) -> TicTacToePosition:
+        return TicTacToePosition().play(*moves)
+
+
+class TicTacToePosition:
+    """A game of tic-tac-toe that moves are played in, in Python's whole numbers."""
+
+    __slots__ = ("moves", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces = [0, 0]
+        self.moves: list[int] = []
+
+    def copy(self) -> TicTacToePosition:
+        other = TicTacToePosition()
+        other.pieces, other.moves = self.pieces.copy(), self.moves.copy()
+        return other
+
+    @property
+    def turn(self) -> int:
+        return len(self.moves) & 1
+
+    @property
+    def over(self) -> bool:
+        return len(self.moves) == 9 or self.score() != 0
+
+    def legal(self) -> list[int]:
+        taken = self.pieces[0] | self.pieces[1]
+        return [] if self.over else [a for a in range(9) if not taken >> a & 1]
+
+    sensible = legal
+
+    def push(self, action: int) -> bool:
+        """Play it if the rules allow it, and say whether they do."""
+        if action not in self.legal():
+            return False
+        self.pieces[self.turn] |= 1 << action
+        self.moves.append(action)
+        return True
+
+    def play(self, *actions: int) -> TicTacToePosition:
+        """Play them one after the other, in place; ParameterError at the first that the rules forbid."""
+        for action in actions:
+            if not self.push(action):
+                why = "the game is over" if self.over else "there is no such place or it is taken"
+                raise ParameterError(f"place {action + 1} came as move {len(self.moves) + 1}, but {why}; play another")
+        return self
+
+    def score(self) -> float:
+        return float(WINS[self.pieces[0]]) - float(WINS[self.pieces[1]])
+
+    def random_game(self, random: Random) -> float:
+        """Play on by chance to the end and give the score; this position is left as it is."""
+        game = self.copy()
+        while free := game.legal():
+            game.push(random.choice(free))
+        return game.score()
 
 
 @cache
