@@ -1,0 +1,202 @@
+"""Agents: CPU seconds until a task is learnt, by default settings, seed by seed.
+
+    python benchmarks/agents.py cartpole lunar --seeds 0 1 2
+    python benchmarks/agents.py cartpole --sb3          # Stable-Baselines3 beside it, where it is installed
+
+Prints for each seed: mean return of 100 fresh episodes by the best actions, steps of the environment, CPU seconds of
+the fit, and how many of these were spent on looking at the agent. One thread. A tiny fit before the first seed loads
+what a process loads once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import numpy as np  # noqa: E402
+
+Row = Callable[[argparse.Namespace], None]
+ROWS: dict[str, Row] = {}
+FRESH = 10_007  # seed of the episodes that are reported
+
+
+def row(name: str) -> Callable[[Row], Row]:
+    """Registers a row of the benchmark: a function of the arguments that prints its figures."""
+
+    def keep(function: Row) -> Row:
+        ROWS[name] = function
+        return function
+
+    return keep
+
+
+def agents(
+    given: argparse.Namespace,
+    title: str,
+    make: Callable[[int], Any],
+    env: Any,
+    *,
+    bar: float,
+    seconds: float,
+    tiny: Callable[[], Any],
+    until: Any = "auto",
+) -> list[tuple[float, float]]:
+    """One agent a seed: `make(seed)` fitted in `env`; gives (return, CPU seconds) of each and prints them.
+
+    Parameters
+    ----------
+    bar, seconds : the mean return that counts as learnt, and the CPU seconds that a fit may take.
+    tiny : a fit that loads what a process loads once.
+    """
+    tiny()
+    print(f"\n{title}: {env}; asked for: {bar:g} within {seconds:g} CPU s")
+    print(f"{'seed':>4} {'return':>8} {'95 %':>17} {'steps':>9} {'CPU s':>7} {'looks s':>7} {'steps/s':>8}  ended by")
+    made: list[tuple[float, float]] = []
+    for seed in given.seeds:
+        agent = make(seed)
+        began = time.process_time()
+        agent.fit(env, until=until)
+        spent = time.process_time() - began
+        told = agent.evaluate(100, seed=FRESH + seed)
+        looks = getattr(agent, "looks_seconds_", float("nan"))
+        made.append((told["mean"], spent))
+        interval = f"{told['low']:.1f} to {told['high']:.1f}"
+        pace = agent.steps_ / max(spent - (looks if looks == looks else 0.0), 1e-9)
+        print(f"{seed:>4} {told['mean']:>8.1f} {interval:>17} {agent.steps_:>9,} {spent:>7.2f} {looks:>7.2f} "
+              f"{pace:>8,.0f}  {agent.stopped_}", flush=True)  # fmt: skip
+        if given.curve:
+            print("     looks: " + "  ".join(f"{s:,}: {r:.0f}" for s, r in agent.curve_.looks))
+    good = sum(mean >= bar for mean, _ in made)
+    fast = sum(mean >= bar and spent <= seconds for mean, spent in made)
+    means, times = (np.array(v) for v in zip(*made, strict=True))
+    print(f"     learnt {good} of {len(made)}, in time {fast} of {len(made)}; return {means.min():.1f} to "
+          f"{means.max():.1f}, CPU s median {np.median(times):.2f}, most {times.max():.2f}", flush=True)  # fmt: skip
+    return made
+
+
+def ppo_tiny() -> None:
+    from everymodel.models.reinforcement.ppo import PPO
+
+    PPO(steps=4000, random_state=0).fit("CartPole-v1", until=None)
+
+
+def _ppo(given: argparse.Namespace, env: str, bar: float, seconds: float) -> None:
+    from everymodel.models.reinforcement.ppo import PPO
+
+    agents(given, "PPO", lambda seed: PPO(random_state=seed, **given.set), env,
+           bar=bar, seconds=seconds, tiny=ppo_tiny)  # fmt: skip
+
+
+@row("cartpole")
+def cartpole(given: argparse.Namespace) -> None:
+    _ppo(given, "CartPole-v1", 475, 1.5)
+    if given.sb3:
+        _sb3(given, "CartPole-v1", 475)
+
+
+@row("acrobot")
+def acrobot(given: argparse.Namespace) -> None:
+    _ppo(given, "Acrobot-v1", -80, 20)
+
+
+@row("mountaincar-ppo")
+def mountaincar_ppo(given: argparse.Namespace) -> None:
+    _ppo(given, "MountainCar-v0", -110, 60)
+
+
+@row("lunar")
+def lunar(given: argparse.Namespace) -> None:
+    _ppo(given, "LunarLander-v3", 240, 300)
+
+
+@row("pendulum-ppo")
+def pendulum_ppo(given: argparse.Namespace) -> None:
+    _ppo(given, "Pendulum-v1", -200, 60)
+
+
+@row("mountaincar-continuous")
+def mountaincar_continuous(given: argparse.Namespace) -> None:
+    _ppo(given, "MountainCarContinuous-v0", 90, 60)
+
+
+def _sb3(given: argparse.Namespace, env: str, bar: float) -> None:
+    """Stable-Baselines3's PPO by the settings tuned for CartPole (rl-zoo3), until a look of 100 episodes is at the bar.
+
+    Looks are by 20 episodes first, every 2048 steps, as our agent does, and are not counted.
+    """
+    try:
+        import torch
+        from stable_baselines3 import PPO
+        from stable_baselines3.common.callbacks import BaseCallback
+        from stable_baselines3.common.env_util import make_vec_env
+        from stable_baselines3.common.evaluation import evaluate_policy
+    except ImportError:
+        print("     stable-baselines3 is not installed")
+        return
+    torch.set_num_threads(1)
+
+    class Looks(BaseCallback):
+        """Ends the run where the look says so; its own seconds are kept apart."""
+
+        def __init__(self, tests: Any):
+            super().__init__()
+            self.tests, self.seconds, self.mean = tests, 0.0, float("-inf")
+
+        def _on_step(self) -> bool:
+            return self.mean < bar
+
+        def _on_rollout_end(self) -> None:
+            if self.num_timesteps % 2048:
+                return
+            began = time.process_time()
+            self.mean = float(evaluate_policy(self.model, self.tests, 20)[0])  # type: ignore[arg-type]
+            if self.mean >= bar:
+                self.mean = float(evaluate_policy(self.model, self.tests, 100)[0])  # type: ignore[arg-type]
+            self.seconds += time.process_time() - began
+
+    for seed in given.seeds:
+        lanes, tests = make_vec_env(env, n_envs=8, seed=seed), make_vec_env(env, n_envs=10, seed=FRESH + seed)
+        tuned = {"n_steps": 32, "batch_size": 256, "gae_lambda": 0.8, "gamma": 0.98, "n_epochs": 20}
+        model = PPO(
+            "MlpPolicy", lanes, learning_rate=lambda p: 0.001 * p, clip_range=lambda p: 0.2 * p, seed=seed,
+            device="cpu", **tuned,
+        )  # fmt: skip
+        looks = Looks(tests)
+        began = time.process_time()
+        model.learn(100_000, callback=looks)
+        spent = time.process_time() - began - looks.seconds
+        print(f"     SB3 seed {seed}: return {looks.mean:.1f}, {model.num_timesteps:,} steps, {spent:.2f} CPU s "
+              "without looks", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="+", choices=[*ROWS, "all"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--sb3", action="store_true", help="Stable-Baselines3 beside ours, where there is a comparison")
+    parser.add_argument("--curve", action="store_true", help="print the looks of each seed")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings instead of the defaults")
+    given = parser.parse_args()
+    given.set = {name: _value(value) for name, _, value in (pair.partition("=") for pair in given.set)}
+    for name in ROWS if "all" in given.rows else given.rows:
+        ROWS[name](given)
+
+
+def _value(told: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(told)
+        except ValueError:
+            continue
+    return {"None": None, "True": True, "False": False}.get(told, told)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
