@@ -185,6 +185,11 @@ class GoPosition:
         self.moves.append(action)
         return True
 
+    def skip(self) -> None:
+        """Let the other side move, as handicaps do; among the moves it is a pass, but it does not end the game."""
+        self.turn = 1 - self.turn
+        self.moves.append(self.area)
+
     def play(self, *actions: int) -> GoPosition:
         """Play them one after the other, in place; ParameterError at the first that the rules forbid."""
         for action in actions:

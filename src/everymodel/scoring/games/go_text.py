@@ -10,6 +10,18 @@ def point_name(action: int, size: int) -> str:
     return "pass" if action == size * size else f"{COLUMNS[action % size]}{size - action // size}"
 
 
+def point_of(word: str, size: int) -> int:
+    """The action that people write as `word`, upper or lower case; ValueError for what is no point of the board."""
+    word = word.upper()
+    if word == "PASS":
+        return size * size
+    column = COLUMNS[:size].find(word[:1]) if word else -1
+    row = int(word[1:])
+    if column < 0 or not 1 <= row <= size:
+        raise ValueError(word)
+    return (size - row) * size + column
+
+
 def board_text(colours: list[int], size: int) -> str:
     """A board drawn for a terminal: X the first player's stones (1), O the second's (2), . empty points."""
     header = "  " + " ".join(COLUMNS[:size])
