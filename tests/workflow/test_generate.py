@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -244,3 +245,22 @@ def test_large_images_keep_their_sizes(tmp_path):
     ):
         with pytest.raises(wrong, match=told):
             large_images(data, target)
+
+
+def test_which_model_is_taken_is_decided(rows, monkeypatch, tmp_path):
+    numbers, asked = rows.drop(columns="side"), material(rows, "side")
+    for found, words in (
+        (material(numbers), ["vae", "vanilla_gan"]),
+        (material(rows), ["table_diffusion", "table_vae", "table_gan", "gaussian_copula", "smote"]),
+        (asked, ["conditional_gan"]),
+        (material(np.arange(5 * 64, dtype=np.uint8).reshape(5, 8, 8)), ["dcgan", "vae", "lapgan", "vanilla_gan"]),
+        (material(["a text", "another"]), ["text_generator"]),
+    ):
+        assert [c.name for c in suitable(found, None)] == words
+    for found in (material(numbers), material(rows), asked):  # too short to load torch
+        assert [c.name for c in suitable(found, None, light=True)] == ["gaussian_copula", "smote"]
+    assert suitable(material(["a text", "another"]), None, light=True)[0].name == "text_generator"
+    monkeypatch.delitem(sys.modules, "torch")
+    run = em.fit(numbers, task="generate", budget=2, out=tmp_path / "run")
+    assert "too-short-for-networks" in {f.code for f in run.findings}
+    assert run.search.members[0]["name"] == "gaussian_copula"

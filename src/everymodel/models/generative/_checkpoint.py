@@ -97,11 +97,11 @@ def room(folder: Any, adapt: str, tokens: int, free: float | None) -> str:
 
     width, depth = told_as("hidden_size", "n_embd"), told_as("num_hidden_layers", "n_layer")
     inner, words = told_as("intermediate_size", "n_inner") or 4 * width, told_as("vocab_size")
-    # Read: the files, all as float32, and the network. Learn: weights and the best of them, for those that learn also
-    # slopes and two averages; what each block keeps for the way back; scores of all words, three times.
+    # Read: the files, all as float32, and the network. Learn: weights, the best of them, for those that learn slopes,
+    # two averages and what a step moves; what each block keeps for the way back; scores of all words, three times.
     opening = max(raw * narrow + 4.0 * numbers, 8.0 * numbers)
     beside = 4.0 * tokens * (depth * (10 * width + 3 * inner) + 3 * words)
-    learning = {"none": 0.0, "lora": 8.0, "full": 20.0}[adapt] * numbers + beside * (adapt != "none")
+    learning = {"none": 0.0, "lora": 10.0, "full": 28.0}[adapt] * numbers + beside * (adapt != "none")
     needed = max(opening, learning)
     does = {"none": "Opening it", "lora": "Teaching it in small matrices", "full": "Teaching all of it"}[adapt]
     told = f"{does} takes about {_size(needed)} of memory ({numbers:,} numbers)"

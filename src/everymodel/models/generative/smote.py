@@ -28,6 +28,7 @@ CARD = {
     "cost": {"scale": 1e-8, "rows_power": 2.0, "columns_power": 0.5},
     "references": ["Chawla, Bowyer, Hall and Kegelmeyer (2002), SMOTE: synthetic minority over-sampling technique."],
     "advice": ["basic"],
+    "priority": 30,
     "parameters": {
         "neighbors": {"type": "int", "default": 5, "low": 1, "high": 1000, "text": "Neighbours to choose from."},
         "max_rows": {

@@ -39,6 +39,7 @@ CARD = {
         "Huang, Gokaslan, Kuleshov and Tompkin (2024), The GAN is dead; long live the GAN! A modern GAN baseline.",
     ],
     "advice": ["slow"],
+    "priority": 14,
     "parameters": {
         "latent": {"text": "What rows are made of; a normal variable cannot leave gaps between groups of rows."},
         "components": {},

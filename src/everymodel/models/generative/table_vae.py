@@ -39,6 +39,7 @@ CARD = {
         "Xu, Skoularidou, Cuesta-Infante and Veeramachaneni (2019), Modeling tabular data using conditional GAN.",
     ],
     "advice": ["slow"],
+    "priority": 12,
     "parameters": {
         "latent_size": {},
         "width": {"type": "int", "default": 256, "low": 4, "high": 8192, "log": True, "text": "Units of a layer."},

@@ -44,6 +44,7 @@ CARD = {
         "Hochreiter and Schmidhuber (1997), Long short-term memory.",
     ],
     "advice": ["slow"],
+    "priority": 10,
     "parameters": {
         "architecture": {
             "type": "choice",

@@ -30,6 +30,7 @@ CARD = {
         "Huang, Gokaslan, Kuleshov and Tompkin (2024), The GAN is dead; long live the GAN! A modern GAN baseline.",
     ],
     "advice": ["slow"],
+    "priority": 5,
     "parameters": {
         "latent": {},
         "components": {},

@@ -55,8 +55,14 @@ def named(models: list[str] | None, task: str = "generate") -> list[Card] | None
     return [catalog.find(name, task=task) for name in models]
 
 
-def suitable(material: Material, asked: list[Card] | None, task: str = "generate") -> list[Card]:
+def suitable(
+    material: Material, asked: list[Card] | None, task: str = "generate", *, light: bool = False
+) -> list[Card]:
     """Cards that take this material, best first; where samples can be asked for classes, those that learn them.
+
+    Parameters
+    ----------
+    light : whether models that need no library of networks go first, because loading it would take the whole time.
 
     Raises
     ------
@@ -79,8 +85,10 @@ def suitable(material: Material, asked: list[Card] | None, task: str = "generate
         return asked
     every = [c for c in catalog.for_task(task) if material.kind in c.inputs]
     found = [c for c in every if catalog.available(c)]
-    if material.kind == "matrix" and not found:  # torch is not there: models of tables take numbers too
-        found = [c for c in catalog.for_task("generate") if "table" in c.inputs and catalog.available(c)]
+    if material.kind == "matrix" and (light or not found):  # models of tables take numbers too, some without torch
+        found += [c for c in catalog.for_task(task) if "table" in c.inputs and catalog.available(c)]
+    if light:
+        found = [c for c in found if c.package != "torch"] or found
     if not found:
         missing = sorted({c.package or "" for c in every})
         hint = f" {', '.join(c.name for c in every)} need the package {missing[0]}." if missing else ""

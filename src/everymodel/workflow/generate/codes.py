@@ -80,6 +80,18 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
         "Give more time (--budget) or more images.",
         "A model that enlarges images came no nearer to held-out ones than bicubic enlargement.",
     ),
+    "too-short-for-networks": (
+        "info",
+        "{limit:.3g} s are too short to load a library of networks and to learn: {model}, which needs none, was taken.",
+        "Give 10 s or more (--budget), or name a model.",
+        "The budget was too short for networks, so a model that needs none was taken.",
+    ),
+    "slow-start": (
+        "warning",
+        "Loading the library of networks took {took:.1f} s of the {limit:.3g} s that were given.",
+        "Give more time (--budget).",
+        "Most of the budget went by before a network could begin to learn.",
+    ),
     "few-held-out": (
         "warning",
         "{count} are held out, too few to judge samples by: there are no figures.",

@@ -7,6 +7,8 @@ import contextlib
 import datetime
 import math
 import shlex
+import sys
+import time as clocks
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _JUDGED = 0.2, 40.0  # share of the budget that judging may take, and seconds at most
 _VALID = 0.1  # share of the training part that chooses, where several models are tried
 _SECONDS = 1.5  # for the file and the story
+_LOADING = 10.0  # seconds below which a library of networks (2 to 13 s to load) leaves no time to learn
 _PIXELS = 4_000_000  # of images that are held out to be shrunk and enlarged again
 # name: (title, better, in words)
 FIGURES: dict[str, tuple[str, str, str]] = {
@@ -110,7 +113,14 @@ def generate(
         folder, model_path = _places(out, whole.target or whole.kind, False)
     with _stage("split", timing, listener):
         findings = [*whole.source.findings, *whole.findings]
-        cards = choice.suitable(whole, asked, task)
+        light = clock.limit is not None and clock.limit < _LOADING and "torch" not in sys.modules
+        began = clocks.monotonic()
+        cards = choice.suitable(whole, asked, task, light=light)
+        took = clocks.monotonic() - began
+        if light and asked is None and cards[0].package != "torch":
+            findings.append(say("too-short-for-networks", limit=clock.limit, model=cards[0].title))
+        elif clock.limit is not None and took > 0.5 * clock.limit:
+            findings.append(say("slow-start", took=took, limit=clock.limit))
         cards = cards if asked is not None else cards[:1]
         rng = np.random.default_rng(derive(seed, "held out"))
         kept, aside = divided(len(whole), test_size, whole.labels, rng, whole.long)
