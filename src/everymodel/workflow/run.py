@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from everymodel import environments
 from everymodel.core.clock import Clock, seconds
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
-from everymodel.core.schema import FREE_TASKS, MADE_TASKS, SERIES_TASKS, TASKS
+from everymodel.core.schema import ACT_TASKS, FREE_TASKS, MADE_TASKS, SERIES_TASKS, TASKS
 from everymodel.core.settings import Settings
 from everymodel.scoring import table
 from everymodel.scoring.metrics import resolve
@@ -128,17 +129,20 @@ def fit(
     nodes: Any = None,
     graph: str | None = None,
     augment: bool = False,
+    until: float | str | None = "auto",
 ) -> Run:
-    """From a table to a chosen, honestly tested model.
+    """From a table, or an environment, to a chosen, honestly tested model.
 
     Parameters
     ----------
     data : path, database URL, DataFrame (pandas, polars), Arrow table, dict, list of dicts, or "-" (standard input).
+        Or where to act: an id of Gymnasium ("CartPole-v1"), a Python file that registers one, an environment's class.
     target : column to predict; a list of 0/1 columns for multilabel. Without one, groups are looked for.
     task : "regression", "binary", "multiclass" or "multilabel"; found out when not given. Without learning from a
         target: "cluster" (groups), "anomaly" (odd rows), "reduce" (few columns for many), "embed" (a map); a `target`
         then is only compared with what was found. "generate": more data like these (images, rows, tables, texts, music;
-        a `target` is what samples can be asked for). "enhance": larger images for small ones.
+        a `target` is what samples can be asked for). "enhance": larger images for small ones. "act": an agent that
+        learns by doing in an environment.
     models : names of the models to try (`everymodel models` lists them); all that suit by default.
     budget : wall time for the whole call, such as 60, "60s" or "5m", or a Clock that already runs. Default "60s" unless
         `trials` is given.
@@ -168,6 +172,8 @@ def fit(
     graph : with `nodes`: its column that says the graph of each; whole graphs are then learnt and answered.
     augment : also try whether rows made of the training part (rarer classes first) help the best model; it learns from
         them where they clearly do (`run.story["augmentation"]`).
+    until : agents: the mean return with which they have learnt enough; "auto": the environment's own threshold, where
+        it has one; None: all of the time is used.
 
     Raises
     ------
@@ -182,14 +188,22 @@ def fit(
     timing: dict[str, float] = {}
     options = {"clusters": clusters, "contamination": contamination, "components": components}
     wanted = [models] if isinstance(models, str) else models
-    augmented.check(augment, target, task, nodes is not None or horizon is not None)
-    if nodes is not None or graph is not None or task in MADE_TASKS:
+    acts = task in ACT_TASKS or (task is None and environments.is_environment(data))
+    if until != "auto" and not acts:
+        raise ParameterError(f"until={until!r} is for agents in an environment. Leave it out.")
+    augmented.check(augment, target, task, nodes is not None or horizon is not None or acts)
+    if nodes is not None or graph is not None or task in MADE_TASKS or acts:
         options |= {"group": group, "time": time, "segments": segments, "fairness": fairness, "costs": costs}
         options |= {"trials": trials, "prefer": prefer, "resume": resume, "learning_curve": learning_curve}
-        if task in MADE_TASKS:
+        if task in MADE_TASKS or acts:
             from everymodel.workflow.generate.story import generate
+            from everymodel.workflow.reinforce.story import reinforce
 
             options |= {"metric": metric, "split": split, "horizon": horizon, "nodes": nodes, "graph": graph}
+            if acts:
+                options |= {"target": target}
+                return reinforce(data, wanted, until, options, clock, seed, out, listener, timing)
+            assert task is not None
             return generate(task, data, target, wanted, options, clock, seed, test_size, out, listener, timing)
         for name, value in options.items():
             if value not in (None, False) and not (graph and name == "trials"):
@@ -267,10 +281,13 @@ def fit(
             result = augmented.augment(problem, result, clock, closing, listener)
         findings += [*result.findings, *partly.verdict(result.gain, targets[0])]
 
+    from everymodel.workflow.pack import assemble
+
     with _stage("evaluate", timing, listener):
         suspect = bool(understanding.suspects) and bool(keep_suspects)
         name = targets[0] if len(targets) == 1 else "_".join(targets)[:60]
-        model = _assemble(result, schema, batch, y, name, metric, seed, source.fingerprint, findings, suspect)
+        model = assemble(result, schema, batch, y, name=name, metric=metric, seed=seed, suspect=suspect,
+                         fingerprint=source.fingerprint, findings=[f.to_dict() for f in findings])  # fmt: skip
         choice = _choose_threshold(model, y, result, costs)
         evaluation, seen, more = _evaluate(
             model, result, rows, parts, targets, y, metric, group, segments, fairness, costs, seed
@@ -422,7 +439,7 @@ def _check_options(
         if not good:
             raise ParameterError(f"{name}={came!r} is not possible: expected {expected}.")
 
-    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *MADE_TASKS)
+    tasks = (*TASKS, *FREE_TASKS, *SERIES_TASKS, *MADE_TASKS, *ACT_TASKS)
     must(task is None or task in tasks, "task", task, f"one of {', '.join(tasks)}")
     if metric is not None and task in TASKS:
         resolve(metric, task)
@@ -593,35 +610,6 @@ def _closing_seconds(limit: float | None, slow: float, columns: int) -> float:
     own = slow * (min(0.02 * limit, 20.0) + min(2.5, 0.05 * limit)) + _explain_seconds(limit)
     # Each column costs its part of a millisecond to read back, to try out and to write.
     return own + min(slow * 0.0003 * columns, 0.2 * limit)
-
-
-def _assemble(
-    result: SearchResult,
-    schema: Any,
-    batch: Any,
-    y: np.ndarray,
-    name: str,
-    metric: str,
-    seed: int,
-    fingerprint: str,
-    findings: list[Finding],
-    suspect: bool,
-) -> Model:
-    from everymodel.workflow.pack import assemble
-
-    told = [f.to_dict() for f in findings]
-    return assemble(
-        result,
-        schema,
-        batch,
-        y,
-        name=name,
-        metric=metric,
-        seed=seed,
-        fingerprint=fingerprint,
-        findings=told,
-        suspect=suspect,
-    )
 
 
 def _choose_threshold(
