@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,16 @@ __all__ = ["ARRAYS", "ArrayLanes", "EnvironmentFault", "Lanes", "Moved", "is_env
 # Written for arrays: id -> "module:Class".
 ARRAYS = {
     "CartPole-v1": "cart_pole:CartPole",
+    "MountainCar-v0": "mountain_car:MountainCar",
+    "MountainCarContinuous-v0": "mountain_car:MountainCarContinuous",
+    "Acrobot-v1": "acrobot:Acrobot",
+    "Pendulum-v1": "pendulum:Pendulum",
+    "FrozenLake-v1": "grid:FrozenLake",
+    "FrozenLake8x8-v1": "grid:FrozenLake8x8",
+    "CliffWalking-v1": "grid:CliffWalking",
+    "CliffWalkingSlippery-v1": "grid:CliffWalkingSlippery",
+    "Taxi-v4": "grid:Taxi",
+    "Taxi-v3": "grid:Taxi",
 }
 
 
@@ -32,7 +43,8 @@ def make(env: Any, lanes: int = 1, *, limit: int | None = None, **options: Any) 
     Parameters
     ----------
     env : an id ("CartPole-v1"); a Python file, or "file.py:Id-v0", that registers one or defines exactly one class of
-        Gymnasium's kind; such a class, or a function without arguments that makes an environment; or `Lanes`.
+        Gymnasium's kind; such a class, or a function without arguments that makes an environment; or a class or object
+        of this package's kind (`Lanes`), of which the object is a plan: it is not stepped itself.
     limit : steps of an episode, instead of the environment's own.
     options : of the environment.
 
@@ -42,10 +54,12 @@ def make(env: Any, lanes: int = 1, *, limit: int | None = None, **options: Any) 
         when there is no such environment; CapabilityError where Gymnasium, or a package that it needs, is missing.
     """
     if isinstance(env, Lanes):
-        return env
+        return env.alike(lanes)
     if isinstance(env, str) and env in ARRAYS:
         module, _, name = ARRAYS[env].partition(":")
-        return getattr(importlib.import_module(f"{__name__}.{module}"), name)(lanes, limit, **options)
+        written = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        if set(options) <= set(inspect.signature(written).parameters):  # all others Gymnasium may know
+            return written(lanes, limit, **options)
     if isinstance(env, type) and issubclass(env, ArrayLanes):
         return env(lanes, limit, **options)
     from everymodel.environments.adapter import GymLanes

@@ -13,10 +13,9 @@ import numpy as np
 
 from everymodel.core.errors import CapabilityError
 from everymodel.core.seeds import derive
-from everymodel.environments.lanes import EnvironmentFault, Lanes, Moved
+from everymodel.environments.lanes import MOST, EnvironmentFault, Lanes, Moved
 from everymodel.scoring.spaces import Space, box
 
-MOST = 10_000  # steps of an episode where the environment sets no limit
 _PRODUCTS = 4096  # choices that several whole numbers may be joined to
 
 
@@ -30,7 +29,7 @@ class GymLanes(Lanes):
         spec = getattr(first, "spec", None)
         self.observation, self._sees = seen_space(first.observation_space, name)
         self.action, self._does = done_space(first.action_space, name)
-        self.limit = limit or getattr(spec, "max_episode_steps", None) or MOST
+        self.limit: int = limit or getattr(spec, "max_episode_steps", None) or MOST
         self.threshold = getattr(spec, "reward_threshold", None)
         self._drawn: Any = None
         self.allowed: np.ndarray | None = None
@@ -87,6 +86,9 @@ class GymLanes(Lanes):
             for action in own:
                 self._turn(i, self._replayed(action))
 
+    def alike(self, lanes: int) -> GymLanes:
+        return GymLanes(self.build, self.name, lanes, self.limit)
+
     def close(self) -> None:
         for env in [*self.envs, *([self._drawn[0]] if self._drawn else [])]:
             with contextlib.suppress(Exception):
@@ -128,7 +130,7 @@ class GymLanes(Lanes):
         if not np.isfinite(reward):
             raise EnvironmentFault(f"{self.name}: the reward was {reward} in step {len(self.done[lane])}.")
         self._mask(lane, info)
-        return self._seen(seen), reward, bool(ended), bool(cut) or len(self.done[lane]) >= (self.limit or MOST)
+        return self._seen(seen), reward, bool(ended), bool(cut) or len(self.done[lane]) >= self.limit
 
     def _seen(self, observation: Any) -> np.ndarray:
         try:

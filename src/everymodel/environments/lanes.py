@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from everymodel.core.errors import CapabilityError, EverymodelError
+from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.scoring.spaces import Space
+
+MOST = 10_000  # steps of an episode where the environment sets no limit
 
 
 class EnvironmentFault(EverymodelError):
@@ -28,7 +30,7 @@ class Moved(NamedTuple):
 
     seen : (n, ...) observations to act on next. reward : (n,) float32. ended : (n,) bool, the task is over. cut : (n,)
     bool, the time is over though the task is not. last : (n, ...) as `seen`, but for episodes that are over what they
-    showed last.
+    showed last. The arrays are read only: some are the same in every step.
     """
 
     seen: np.ndarray
@@ -83,6 +85,10 @@ class Lanes:
         """The inverse of `state`."""
         raise NotImplementedError
 
+    def alike(self, lanes: int) -> Lanes:
+        """`lanes` environments of this kind, so that one object serves as the plan of many."""
+        raise ParameterError(f"{type(self).__name__} cannot be made several times: it has no method alike(lanes).")
+
     def close(self) -> None:
         """Give back windows and processes."""
 
@@ -90,62 +96,87 @@ class Lanes:
 class ArrayLanes(Lanes):
     """Environments whose rules are written for arrays. Subclasses say how episodes begin and go on.
 
+    An option of a subclass is an argument of its `__init__` that is handed on to this one by name.
+
     Attributes
     ----------
-    inner : (n, s) what an environment is; by default also what it shows. age : (n,) steps of the episode.
+    inner : (s, n) what the environments are, a row for each quantity; by default also what they show.
+    ahead : beginnings that are drawn at a time, since one by one they are dear.
     """
 
     inner: np.ndarray
-    options: dict[str, Any]
+    ahead: int = 256
 
-    def __init__(self, n: int, limit: int | None = None, **options: Any):
-        self.n, self.options = int(n), options
-        self.limit = type(self).limit if limit is None else limit
-        self.age = np.zeros(self.n, dtype=np.int64)
+    def __init__(self, n: int = 1, limit: int | None = None, **options: Any):
+        self.n, self.options = _count("lanes", n), options
+        self.limit: int = type(self).limit or MOST if limit is None else _count("limit", limit)
+        self.never = np.zeros(self.n, dtype=bool)
+        self.never.flags.writeable = False
+
+    @property
+    def age(self) -> np.ndarray:
+        """(n,) steps of the episodes so far."""
+        return self.clock - self.born
 
     def begin(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """(n, s) how new episodes begin."""
+        """(s, n) how new episodes begin; drawn before they are needed, so by `rng` and the options alone."""
         raise NotImplementedError
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(reward (n,), ended (n,)) after `inner` was moved, in place."""
+        """(reward (n,) float32, ended (n,) bool), neither written to again, after `inner` was moved, in place."""
         raise NotImplementedError
 
     def show(self, inner: np.ndarray) -> np.ndarray:
-        """What environments show. Not a view of `inner`, which goes on changing."""
-        return inner.copy()
+        """(m, ...) what environments (s, m) show. Not a view of `inner`, which goes on changing."""
+        return inner.copy().T
 
     def reset(self, seed: int) -> np.ndarray:
         self.rng = np.random.default_rng(derive(seed, "lanes"))
         self.inner = self.begin(self.rng, self.n)
-        self.age[:] = 0
+        self.pool, self.at = self.begin(self.rng, self.ahead), 0
+        self.clock, self.born = 0, np.zeros(self.n, dtype=np.int64)
+        self.due = self.limit
         return self.show(self.inner)
 
     def step(self, actions: np.ndarray) -> Moved:
         reward, ended = self.advance(actions)
-        self.age += 1
+        self.clock += 1
         seen = last = self.show(self.inner)
-        if self.limit is None:
-            cut = np.zeros(self.n, dtype=bool)
-            over = ended
-        else:
-            over = ended | (self.age >= self.limit)
+        late = self.clock >= self.due  # before that, no episode can have come to its limit
+        over, cut = ended, self.never
+        if late:
+            over = ended | (self.clock - self.born >= self.limit)
             cut = over & ~ended
-        if over.any():
+        if np.count_nonzero(over):
             rows = over.nonzero()[0]
-            self.inner[rows] = fresh = self.begin(self.rng, len(rows))
-            self.age[rows] = 0
-            seen = last.copy()
+            fresh = self._fresh(len(rows))
+            self.inner[:, rows] = fresh
+            self.born[rows] = self.clock
+            seen = last.copy("K")
             seen[rows] = self.show(fresh)
+        if late:
+            self.due = int(self.born.min()) + self.limit
         return Moved(seen, reward, ended, cut, last)
+
+    def _fresh(self, count: int) -> np.ndarray:
+        """(s, count) how episodes begin."""
+        if self.at + count > self.pool.shape[1]:
+            self.pool, self.at = self.begin(self.rng, max(self.ahead, count)), 0
+        self.at += count
+        return self.pool[:, self.at - count : self.at]
+
+    def alike(self, lanes: int) -> ArrayLanes:
+        return type(self)(lanes, self.limit, **self.options)
 
     def state(self) -> dict[str, Any]:
         bits = self.rng.bit_generator.state  # PCG64: two large numbers, as texts
         told = [str(bits["state"]["state"]), str(bits["state"]["inc"]), bits["has_uint32"], bits["uinteger"]]
-        return {"inner": self.inner.copy(), "age": self.age.copy(), "random": told}
+        arrays = {"inner": self.inner.copy(), "pool": self.pool.copy(), "born": self.born.copy()}
+        return {**arrays, "counts": [self.at, self.clock, self.due], "random": told}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.inner, self.age = np.array(state["inner"]), np.array(state["age"])
+        self.inner, self.pool, self.born = (np.array(state[k]) for k in ("inner", "pool", "born"))
+        self.at, self.clock, self.due = (int(v) for v in state["counts"])
         number, step, has, last = state["random"]
         self.rng = np.random.default_rng(0)
         self.rng.bit_generator.state = {
@@ -154,3 +185,9 @@ class ArrayLanes(Lanes):
             "has_uint32": int(has),
             "uinteger": int(last),
         }
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ParameterError(f"{name}={value!r} came; expected a whole number from 1.")
+    return int(value)
