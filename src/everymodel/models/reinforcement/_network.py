@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 from everymodel.core.clock import seconds
 from everymodel.core.errors import ParameterError
 from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
+from everymodel.models.reinforcement._live import Live
 from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import Actor
 from everymodel.training.estimator import NetworkEstimator
@@ -23,24 +23,6 @@ from everymodel.training.objective import Objective
 from everymodel.training.source import Source
 
 ENDLESS = 10**9  # steps of a run that its budget or its goal ends
-
-
-@dataclass(frozen=True)
-class Live:
-    """Where the training of an agent is; sent a few times per second at most.
-
-    steps : of the environment, of `most` (None: until the budget or the goal ends it). mean : return of the last
-    training episodes; look : mean return by the best actions, at the last look; pace : steps per second.
-    """
-
-    steps: int
-    most: int | None
-    episodes: int
-    mean: float
-    look: float
-    pace: float
-    done: float
-    seconds_left: float
 
 
 class Experience(Source):

@@ -1,0 +1,23 @@
+"""Where the training of an agent is, for progress bars; without torch, since tables learn without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Live:
+    """Where the training of an agent is; sent a few times per second at most.
+
+    steps : of the environment, of `most` (None: until the budget or the goal ends it). mean : return of the last
+    training episodes; look : mean return by the best actions, at the last look; pace : steps per second.
+    """
+
+    steps: int
+    most: int | None
+    episodes: int
+    mean: float
+    look: float
+    pace: float
+    done: float
+    seconds_left: float
