@@ -14,6 +14,7 @@ on the test part of a classifier trained on 60,000 samples alone (learnt). image
 coverage in that classifier's features against the test part, beside those of training images and of the tutorial's
 DCGAN (batch normalisation, Adam 2e-4 (.5, .999)) after the same time. The folder holds the four IDX files (gzip).
 
+--validate judges against training images that are held out instead of the test part, and is for choices.
 --steps N instead of --seconds on a busy machine. Every seed is shown; no seed is chosen.
 """
 
@@ -129,12 +130,14 @@ def plain_game(maker: Any, critic: Any, rows: torch.Tensor, batch: int, size: in
 # --- digits ---
 
 
-def mnist(folder: Path) -> tuple[np.ndarray, ...]:
+def mnist(folder: Path, validate: bool = False) -> tuple[np.ndarray, ...]:
     def part(name: str, skip: int) -> np.ndarray:
         return np.frombuffer(gzip.open(folder / name).read()[skip:], np.uint8)
 
     images = [part(f"{w}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28) for w in ("train", "t10k")]
     labels = [part(f"{w}-labels-idx1-ubyte.gz", 8) for w in ("train", "t10k")]
+    if validate:
+        return images[0][:-JUDGED], labels[0][:-JUDGED], images[0][-JUDGED:], labels[0][-JUDGED:]
     return images[0], labels[0], images[1], labels[1]
 
 
@@ -199,7 +202,7 @@ def kinds(net: Reader, colours: np.ndarray) -> str:
 
 
 def stacked(asked: argparse.Namespace) -> None:
-    X, y, _, _ = mnist(asked.folder)
+    X, y, _, _ = mnist(asked.folder, asked.validate)
     net = reader(X, y)
     for seed in asked.seeds:
         rng = np.random.default_rng(seed)
@@ -215,7 +218,7 @@ def stacked(asked: argparse.Namespace) -> None:
 
 
 def conditional(asked: argparse.Namespace) -> None:
-    X, y, test, truth = mnist(asked.folder)
+    X, y, test, truth = mnist(asked.folder, asked.validate)
     net = reader(X, y)
     print(f"classifier: {(net.read(test)[1] == truth).mean():.4f} on the test part")
     for seed in asked.seeds:
@@ -240,7 +243,7 @@ def distances(net: Reader, X: np.ndarray, test: np.ndarray, made: np.ndarray) ->
 
 
 def images(asked: argparse.Namespace, pyramid: bool = False) -> None:
-    X, y, test, _ = mnist(asked.folder)
+    X, y, test, _ = mnist(asked.folder, asked.validate)
     if pyramid:
         X, test = (np.pad(x, ((0, 0), (2, 2), (2, 2))) for x in (X, test))
     inner = slice(2, 30) if pyramid else slice(None)
@@ -319,6 +322,7 @@ def main() -> None:
     parser.add_argument("--latent")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other settings of our model")
     parser.add_argument("--no-plain", dest="plain", action="store_false", help="without the tutorial's GAN")
+    parser.add_argument("--validate", action="store_true", help="judge against held-out training images")
     parser.add_argument("--out", type=Path, help="folder for sheets of samples")
     asked = parser.parse_args()
     asked.seconds = asked.seconds or (60.0 if asked.what == "grid" else 600.0)

@@ -215,3 +215,29 @@ def test_files_of_generators_that_are_damaged_are_refused():
             except (ModelFileError, DataError):
                 continue
             assert made.sample(2, seed=0).shape == (2, 8, 8, 1)
+
+
+def test_normalisation_is_measured_with_the_weights_that_answer():
+    X, y = tiny_images(80, side=8)
+    model = ConditionalGAN(width=4, steps=30, latent_size=4, batch_size=16, random_state=0).fit(X, y)
+    maker = model.generator_
+    norm = next(m for m in maker.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        z, code = maker.latent.draw(4000)
+        codes = torch.from_numpy(np.resize((y == "upright").astype(np.int64), 4000))
+        before = maker.body[1](maker.body[0](maker.latent(z, code, codes)))
+    mean, spread = before.mean(dim=(0, 2, 3)), before.std(dim=(0, 2, 3))
+    assert float(((norm.running_mean - mean) / spread).abs().max()) < 0.06
+    assert float((norm.running_var.sqrt() / spread - 1).abs().max()) < 0.06
+
+
+def test_a_sentence_about_trouble_is_said_once():
+    latent = Latent(2)
+    maker = Maker(latent, torch.nn.Linear(2, 2))
+    game = Adversarial(maker, Critic(torch.nn.Linear(2, 4), 4))
+    game.told = "Collapse"
+    with torch.no_grad():
+        maker.body.bias.fill_(float("nan"))
+        assert game.judge(game.nets, [(torch.randn(40, 2),)])["loss"] == float("inf")
+    assert game.trouble() is None

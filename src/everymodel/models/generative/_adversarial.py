@@ -25,6 +25,7 @@ _END = 0.03  # share of the first penalty that is left at the end
 _JUDGED = 1000  # samples that are held against as many real rows
 _FRAMES = 32  # of a film, at most
 _FILM = 16  # samples in a frame
+_SETTLED, _ROWS = 16, 250  # batches that the figures of normalisation are measured on, and their samples
 
 
 def critic_loss(kind: str, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
@@ -262,6 +263,26 @@ class Adversarial(Objective):
     def after_step(self, step: int) -> None:
         self.at = step
 
+    def settle(self, y: torch.Tensor | None = None) -> None:
+        """Measure what normalisation by the batch divides by anew, with the weights that answer: those of the run were
+        of weights that moved. y : (n,) classes to draw from.
+        """
+        norms = [m for m in self.nets.modules() if isinstance(m, nn.BatchNorm2d)]
+        if not norms:
+            return
+        generator = torch.Generator()
+        generator.manual_seed(self.seed)
+        self.nets.cpu()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all that follow
+            norm.train()
+        with torch.no_grad():
+            for _ in range(_SETTLED):
+                codes = None if y is None else y.cpu()[torch.randint(len(y), (_ROWS,), generator=generator)]
+                self.made(self.nets, _ROWS, codes, generator)
+        self.nets.eval()
+
     # --- the watch ---
 
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
@@ -280,6 +301,7 @@ class Adversarial(Objective):
         right = torch.cat([self.right(nets, real[p], fake[p], None if y is None else y[p]) for p in parts])
         self._film(fake[:_FILM])
         a, b = (self.features(x.float()).float().cpu().numpy().astype(np.float64) for x in (real, fake))
+        self.told = None  # an earlier sentence is not said again
         if not np.isfinite(b).all():
             return {"loss": float("inf")}
         covered = coverage(a, b, max(5, len(a) // 50))  # wide balls: whether groups are missing, not how they look
@@ -299,7 +321,6 @@ class Adversarial(Objective):
         return nets["critic"](real, y) > nets["critic"](fake, y)
 
     def _watch(self, covered: float, right: float) -> None:
-        self.told = None
         self.best = max(self.best, covered)
         self.low = self.low + 1 if covered < 0.5 * self.best and self.best > 0.2 else 0
         if self.low >= 3:

@@ -21,6 +21,7 @@ from everymodel.training.source import Arrays, Endless
 _HELD = (0.1, 1000)  # share of the rows, and most of them, that only watch
 _END_OF_IMAGES = 0.3  # share of the penalty that is left at the end: the finest structure of images is not as fine
 _PART = 0.5  # of the rows of a step are enough for the penalties
+_IMAGES = {"relativistic": 0.02}  # strengths of the penalty for images; those of rows slow the critic down
 _WATCHED = 64  # numbers of a row that samples are compared in
 
 
@@ -76,8 +77,13 @@ class AdversarialEstimator(Generative):
             maker, critic = self._build(data, latent, len(self.classes_) if self.conditional else 0)
         tensors = (values,) if codes is None else (values, torch.from_numpy(codes))
         watch = {"features": _projection(values[kept]), "seed": derive(seed, "watch")}
+        convolutions = any(isinstance(m, nn.BatchNorm2d) for m in maker.modules())
         given = {"loss": self.loss, "augment": self._augment(data), "penalty": self.penalty, "part": _PART}
-        if data.shape:
+        if convolutions:
+            given |= {"end": _END_OF_IMAGES, "part": _PART / 2}
+            if self.penalty is None:
+                given["penalty"] = _IMAGES.get(self.loss)
+        elif data.shape:
             given["end"] = _END_OF_IMAGES
         objective = self._game(maker, critic, **given, **watch, conditional=self.conditional)
         epochs = self._length(self.default_steps)
@@ -94,8 +100,9 @@ class AdversarialEstimator(Generative):
             schedule="flat_cosine",
             precision=quick(self.device) if data.shape else "float32",
             channels_last=bool(data.shape),
-            optimizers=Optimizer("adam", rate, betas=(0.0, 0.99)),
+            optimizers=Optimizer("adam", rate, betas=(0.5 if convolutions else 0.0, 0.99)),
         )
+        objective.settle(*tensors[1:])
         self.history_.notes[:0] = data.notes
         self.generator_, self.critic_ = maker.cpu(), critic.cpu()
         self.film_ = [(at, _said(x, data)) for at, x in objective.film]
@@ -123,7 +130,7 @@ def usual_rate(loss: str, width: int | None = None) -> float:
     """The learning rate for convolutions of this width, or dense networks: textbook losses do not bear a high one."""
     if loss != "relativistic":
         return 5e-4
-    return min(6e-3, 0.1 / width) if width else 2e-3
+    return min(4e-3, 0.064 / width) if width else 2e-3
 
 
 def _projection(values: torch.Tensor) -> Any:

@@ -31,19 +31,27 @@ def widths(count: int, width: int) -> list[int]:
     return [width * min(2**i, 8) for i in range(count)]
 
 
-def maker(inputs: int, shape: tuple[int, ...], width: int, top: int | None = None) -> nn.Sequential:
+def maker(
+    inputs: int, shape: tuple[int, ...], width: int, top: int | None = None, normalised: bool = False
+) -> nn.Sequential:
     """(b, inputs) -> images (b, c, h, w): the latent variable spread over the smallest maps, then doubled in size again
     and again by strided transposed convolutions; nothing dense between them. top : channels at the image's own size,
-    where each costs most; None: `width`.
+    where each costs most; None: `width`. normalised : by the batch, before each rectifier: such a net learns several
+    times as fast in a game.
     """
     maps = levels(shape)
     channels = widths(len(maps) - 1, width) or [width]
     (h, w), deep = maps[-1], channels[-1]
-    parts: list[nn.Module] = [nn.Linear(inputs, deep * h * w), nn.Unflatten(1, (deep, h, w)), nn.LeakyReLU(0.2)]
+
+    def after(channels: int) -> list[nn.Module]:
+        return [*([nn.BatchNorm2d(channels)] if normalised else []), nn.LeakyReLU(0.2)]
+
+    first = nn.Linear(inputs, deep * h * w, bias=not normalised)
+    parts: list[nn.Module] = [first, nn.Unflatten(1, (deep, h, w)), *after(deep)]
     for i in range(len(maps) - 2, -1, -1):
         size = tuple(4 if big == 2 * small else 3 for big, small in zip(maps[i], maps[i + 1], strict=True))
         out = channels[i - 1] if i else top or width
-        parts += [nn.ConvTranspose2d(channels[i], out, size, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        parts += [nn.ConvTranspose2d(channels[i], out, size, stride=2, padding=1, bias=not normalised), *after(out)]
     last = nn.Conv2d((top or width) if len(maps) > 1 else deep, shape[2], 3, padding=1)
     return started(nn.Sequential(*parts, last))
 

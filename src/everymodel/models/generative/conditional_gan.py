@@ -50,7 +50,7 @@ CARD = {
         "batch_size": {"default": None, "text": "Rows per step; none: 64 images or 256 rows."},
         "learning_rate": {
             "default": None,
-            "text": "Length of the longest step; none: 0.006 for images, 0.002 for rows; 0.0005 for textbook losses.",
+            "text": "Length of the longest step; none: 0.004 for images, 0.002 for rows; 0.0005 for textbook losses.",
         },
         "device": {},
     },
@@ -77,7 +77,7 @@ class ConditionalGAN(AdversarialEstimator):
     width, depth : of the networks; None: 16 channels for images, 128 units for rows.
     loss, penalty, averaging : as in `VanillaGAN`. augment : as in `DCGAN`.
     steps : steps of training; None: 5,000, or as many as the budget allows.
-    batch_size, learning_rate : None: 64 images and 0.006, or 0.1 / width, 256 rows and 0.002.
+    batch_size, learning_rate : None: 64 images and 0.004, or 0.064 / width, 256 rows and 0.002.
     budget, device, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
@@ -139,7 +139,8 @@ class ConditionalGAN(AdversarialEstimator):
         if data.shape:
             width = self.width or 16
             features, count = critic(data.shape, width)
-            return Maker(latent, maker(latent.width, data.shape, width, width // 2)), Critic(features, count, classes)
+            body = maker(latent.width, data.shape, width, width // 2, normalised=True)
+            return Maker(latent, body), Critic(features, count, classes)
         width, p = self.width or 128, data.values.shape[1]
         body = dense(latent.width, width, self.depth, nn.Linear(width, p))
         return Maker(latent, body), Critic(dense(p, width, self.depth), width, classes)

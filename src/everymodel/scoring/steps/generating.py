@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from everymodel.core.errors import CapabilityError, DataError, ParameterError
+from everymodel.core.errors import CapabilityError, DataError, ModelFileError, ParameterError
 from everymodel.core.schema import Column
 from everymodel.scoring.layers import base
 from everymodel.scoring.layers.base import Layer
@@ -194,10 +194,18 @@ class LatentGenerator(Sampler):
         """(n, p) or (n, h, w, c) floats in the units of the data."""
         per = max(int(np.prod(self.shape)) if self.shape else len(self.shift), 1)
         size = max(_SLICE // (per * (64 if self.shape else 1)), 16)
-        parts = [self.network(latents[i : i + size]) for i in range(0, len(latents), size)]
+        parts = self._parts(self.network, latents, size)
         made = np.concatenate(parts) if len(parts) > 1 else parts[0]
         made = made.reshape(len(made), *self.shape) if self.shape else made
         return np.clip(made.astype(np.float64) * self.spread + self.shift, self.low, self.high)
+
+    @staticmethod
+    def _parts(answer: Callable[[np.ndarray], np.ndarray], latents: np.ndarray, size: int) -> list[np.ndarray]:
+        """What is made of `size` latent variables at a time."""
+        try:
+            return [answer(latents[i : i + size]) for i in range(0, len(latents), size)]
+        except ValueError as error:  # layers of a stranger's file whose sizes do not fit one another
+            raise ModelFileError(f"The networks of a generator do not fit one another: {error}.") from error
 
     def decode(self, latents: np.ndarray) -> np.ndarray:
         """Samples for latent variables (n, d)."""
@@ -305,7 +313,7 @@ class PyramidGenerator(LatentGenerator):
 
     def raw(self, latents: np.ndarray) -> np.ndarray:
         size = max(_SLICE // (64 * int(np.prod(self.shape))), 16)
-        parts = [self._images(latents[i : i + size]) for i in range(0, len(latents), size)]
+        parts = self._parts(self._images, latents, size)
         made = np.concatenate(parts).astype(np.float64) * self.spread + self.shift
         return np.clip(made, self.low, self.high)
 
