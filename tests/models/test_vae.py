@@ -11,7 +11,9 @@ import torch
 from everymodel import VAE
 from everymodel.core.errors import CapabilityError, DataError, ModelFileError, ParameterError
 from everymodel.models.generative._variational import Evidence
+from everymodel.scoring.model import open_bytes
 from everymodel.testing.generating import tiny_images, tiny_rows
+from everymodel.workflow.wrap import wrap
 
 torch.set_num_threads(1)
 
@@ -160,3 +162,35 @@ def test_wrong_settings_and_data():
         VAE(architecture="convolutional").fit(X)
     with pytest.raises(DataError, match="NaN"):
         small(epochs=1).fit(X).score_samples([[1.0, np.nan, 2.0]])
+
+
+def test_rows_without_a_class_are_learnt_from_and_their_classes_guessed():
+    X, y = tiny_rows(300)
+    few = np.where(np.arange(300) < 12, y, None)
+    assert len(set(few[:12])) == 3
+    model = VAE(conditional=True, latent_size=2, width=32, epochs=40, batch_size=32, random_state=0).fit(X, few)
+    assert model.classes_.tolist() == ["left", "middle", "right"]
+    assert (model.predict(X) == y).mean() > 0.97 and np.allclose(model.predict_proba(X[:5]).sum(axis=1), 1)
+    made = model.sample(60, "left", seed=0)
+    assert abs(np.median(made[:, 0]) + 4) < 0.5 and abs(np.median(made[:, 2]) - 10) < 1.5
+    assert np.array_equal(
+        open_bytes(wrap(model, X).to_bytes()).step.sample(4, "left", seed=1), model.sample(4, "left", seed=1)
+    )
+    full = VAE(conditional=True, latent_size=2, width=8, epochs=1, random_state=0).fit(X, y)
+    with pytest.raises(CapabilityError, match="All rows had a class"):
+        full.predict(X)
+
+
+def test_numbers_beside_nan_stay_whole_and_no_class_at_all_is_said():
+    X, _ = tiny_rows(60)
+    y = np.where(np.arange(60) < 20, np.arange(60) % 2, np.nan)
+    model = VAE(conditional=True, latent_size=2, width=8, epochs=1, importance=2, free_bits=0.1, random_state=0).fit(
+        X, y
+    )
+    assert model.classes_.tolist() == [0, 1] and model.classes_.dtype.kind == "i"
+    with pytest.raises(DataError, match="No row has a class"):
+        VAE(conditional=True).fit(X, np.full(60, np.nan))
+    with pytest.raises(DataError, match="one class"):
+        VAE(conditional=True).fit(X, [None] * 59 + ["a"])
+    with pytest.raises(DataError, match="a class for each"):
+        VAE(conditional=True).fit(X, y[:30])

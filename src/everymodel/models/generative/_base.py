@@ -255,6 +255,23 @@ def labels_of(y: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     return coding.labels, codes
 
 
+def labelled(y: Any, n: int) -> tuple[Any, np.ndarray]:
+    """(the classes that are known, which of n rows have one (n,) bool); None and NaN are none."""
+    if y is None:
+        return None, np.ones(n, dtype=bool)  # said by `labels_of`
+    if np.shape(y) != (n,):
+        raise DataError(f"y of shape {np.shape(y)} came for {n} rows; expected a class for each.")
+    cells = np.array([v if v == v else None for v in list(y)], dtype=object)
+    known = np.array([v is not None for v in cells])
+    if known.all():
+        return y, known
+    if not known.any():
+        raise DataError("No row has a class: give y for some of them, or leave conditional=True out.")
+    found = cells[known].tolist()
+    whole = all(isinstance(v, float) and v.is_integer() for v in found)  # numbers beside NaN
+    return np.array([int(v) for v in found] if whole else found), known
+
+
 def fit(
     model: Any, X: Any, y: Any = None, *, stop: Callable[[], bool] | None = None, threads: int | None = None
 ) -> Any:

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.errors import CapabilityError, DataError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.models.generative import _strided
-from everymodel.models.generative._base import Data, Generative, fit, labels_of, read
-from everymodel.models.generative._variational import NOISE, Coder, Evidence, drawn
+from everymodel.models.generative._base import Data, Generative, fit, labelled, labels_of, read
+from everymodel.models.generative._variational import NOISE, Coder, Evidence, Partly, drawn
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.variational import Variational
 from everymodel.training.blocks.written import array, written
@@ -35,6 +35,7 @@ CARD = {
     "references": [
         "Kingma and Welling (2014), Auto-encoding variational Bayes.",
         "Burda, Grosse and Salakhutdinov (2016), Importance weighted autoencoders.",
+        "Kingma, Rezende, Mohamed and Welling (2014), Semi-supervised learning with deep generative models.",
         "Higgins et al. (2017), beta-VAE. Kingma et al. (2016), Improved variational inference (free bits).",
     ],
     "advice": ["slow"],
@@ -59,7 +60,7 @@ CARD = {
             "type": "bool",
             "default": False,
             "tune": False,
-            "text": "Whether samples are made of a class that is asked for, learnt from y.",
+            "text": "Whether samples are made of a class that is asked for, learnt from y, of which some may lack.",
         },
         "width": {
             "type": "int",
@@ -145,7 +146,9 @@ class VAE(Generative):
     Parameters
     ----------
     latent_size : hidden numbers d. likelihood : "auto", "gaussian", "bernoulli" or "categorical" (rows of levels).
-    architecture : "auto", "dense" or "convolutional". conditional : learn from y to make rows of a class.
+    architecture : "auto", "dense" or "convolutional". conditional : learn from y to make rows of a class. Where the
+        classes of some rows lack (None or NaN), all rows are learnt from, those classes are guessed on the way, and
+        `predict` says what the guess is; a step then takes as many passes of the decoder as there are classes.
     width, depth : of the networks. beta, warm_up, free_bits : weight of the KL term, share of the run over which it
         grows, and nats of each hidden number that are free. importance : draws of the weighted bound.
     prior : "normal", or "mixture": samples come from a Gaussian mixture fitted to the hidden numbers of the data.
@@ -215,7 +218,7 @@ class VAE(Generative):
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> VAE:
-        """Learn from rows (n, p) or images (n, h, w[, c]); with y (n,) where conditional.
+        """Learn from rows (n, p) or images (n, h, w[, c]); with y (n,) where conditional, None or NaN where not known.
 
         Raises
         ------
@@ -231,19 +234,24 @@ class VAE(Generative):
         seed = self._seed()
         data = read(X)
         n = len(data.values)
-        codes = None
+        codes, known = None, np.ones(n, dtype=bool)
         if self.conditional:
-            self.classes_, codes = labels_of(y, n)
+            y, known = labelled(y, n)
+            self.classes_, codes = labels_of(y, int(known.sum()))
         classes = 0 if codes is None else len(self.classes_)
         values, units = self._values(data)
-        label = torch.zeros(n, 0) if codes is None else F.one_hot(torch.from_numpy(codes), classes).float()
+        label = torch.zeros(n, classes)
+        if codes is not None:
+            label[torch.from_numpy(known)] = F.one_hot(torch.from_numpy(codes), classes).float()
         rng = np.random.default_rng(derive(seed, "held"))
         kept, aside = set_aside(n, max(min(int(n * _HELD[0]), _HELD[1]), min(n - 1, 2)) / n, rng)
         with self._initial():
-            coder = self._build(data, values, classes)
+            coder = self._build(data, values, classes, not known.all())
         settings = {name: getattr(self, name) for name in ("beta", "warm_up", "free_bits", "importance")}
-        objective = Evidence(coder, self.likelihood_, units.get("counts", ()), settings)
+        given = (coder, self.likelihood_, units.get("counts", ()), settings)
         kept, aside = torch.from_numpy(kept), torch.from_numpy(aside)
+        told = label.sum(dim=1) > 0  # few as they are, rows with a class that only watch still teach the guess
+        objective = Evidence(*given) if known.all() else Partly((values[told], label[told]), *given)
         grey = self.likelihood_ == "bernoulli" and bool(((values > 0) & (values < 1)).any())
         batch = min(self.batch_size, len(kept))
         steps = None if self.epochs is None else self.epochs * -(-len(kept) // batch)
@@ -261,10 +269,10 @@ class VAE(Generative):
         )
         self.history_.notes[:0] = data.notes
         self.coder_ = coder.cpu()
-        told: dict[str, Any] = {}
+        asked: dict[str, Any] = {}
         if codes is not None:
             shares = np.bincount(codes, minlength=classes).astype(np.float64)
-            told = {
+            asked = {
                 "labels": np.eye(classes, dtype=np.float32),
                 "shares": shares,
                 "classes": tuple(self.classes_.tolist()),
@@ -277,7 +285,7 @@ class VAE(Generative):
             likelihood=self.likelihood_,
             noise=None if coder.noise is None else array(coder.noise.clamp(*NOISE)).astype(np.float64),
             **units,
-            **told,
+            **asked,
             **self._mixture(coder, values[kept], label[kept]),
         )
         return self
@@ -285,6 +293,22 @@ class VAE(Generative):
     def score_samples(self, X: Any, **given: Any) -> np.ndarray:
         """(n,) evidence lower bounds in nats, higher for more usual rows; see `Variational.score_samples`."""
         return self._step().score_samples(self._cells(X), **given)  # type: ignore[attr-defined]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """(n, c) chances of the classes, where the fit had rows without one."""
+        step: Any = self._step()
+        if self.coder_.guess is None:
+            raise CapabilityError(
+                "All rows had a class (or none was asked for), so none was guessed: use a classifier."
+            )
+        scores = step.encoder(step.given(self._cells(X))) @ array(self.coder_.guess.weight).T
+        scores = scores + array(self.coder_.guess.bias)
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(n,) the likeliest class of each row, where the fit had rows without one."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _values(self, data: Data) -> tuple[torch.Tensor, dict[str, Any]]:
         """(data as the networks take them, units and form for the step)."""
@@ -326,7 +350,7 @@ class VAE(Generative):
         self.likelihood_ = kind
         return x, units
 
-    def _build(self, data: Data, values: torch.Tensor, classes: int) -> Coder:
+    def _build(self, data: Data, values: torch.Tensor, classes: int, guesses: bool) -> Coder:
         p = values[0].numel()
         size = self.latent_size or max(1, min(p, 50 if data.shape else 16))
         gaussian = self.likelihood_ == "gaussian"
@@ -334,11 +358,11 @@ class VAE(Generative):
             width = self.width or 32
             body, features = _strided.critic(data.shape, width)
             decoder: nn.Module = _strided.maker(size + classes, data.shape, width)
-            return Coder(body, features, decoder, size, classes, 1 if gaussian else 0)
+            return Coder(body, features, decoder, size, classes, 1 if gaussian else 0, guesses)
         width = self.width or (512 if data.shape else 128)
         body = _strided.dense(p, width, self.depth)
         decoder = _strided.dense(size + classes, width, self.depth, nn.Linear(width, p))
-        return Coder(body, width, decoder, size, classes, (1 if data.shape else p) if gaussian else 0)
+        return Coder(body, width, decoder, size, classes, (1 if data.shape else p) if gaussian else 0, guesses)
 
     def _mixture(self, coder: Coder, values: torch.Tensor, label: torch.Tensor) -> dict[str, Any]:
         """A Gaussian mixture over draws of the hidden numbers of the data."""
