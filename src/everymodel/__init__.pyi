@@ -89,7 +89,12 @@ from everymodel.models.neural.sequence_tagger import SequenceTagger as SequenceT
 from everymodel.models.neural.sequence_to_sequence import SequenceToSequence as SequenceToSequence
 from everymodel.models.neural.signal_convolution import SignalConvolutionClassifier as SignalConvolutionClassifier
 from everymodel.models.neural.signal_convolution import SignalConvolutionRegressor as SignalConvolutionRegressor
+from everymodel.models.reinforcement.dqn import DQN as DQN
 from everymodel.models.reinforcement.ppo import PPO as PPO
+from everymodel.models.reinforcement.q_learning import QLearning as QLearning
+from everymodel.models.reinforcement.sac import SAC as SAC
+from everymodel.models.reinforcement.sarsa import Sarsa as Sarsa
+from everymodel.models.reinforcement.self_play import SelfPlay as SelfPlay
 from everymodel.models.semi_supervised.label_propagation import LabelPropagation as LabelPropagation
 from everymodel.models.semi_supervised.label_spreading import LabelSpreading as LabelSpreading
 from everymodel.models.semi_supervised.self_training import SelfTrainingClassifier as SelfTrainingClassifier
