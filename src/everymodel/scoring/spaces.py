@@ -46,6 +46,13 @@ class Space:
         """Whether every number has both bounds."""
         return not self.discrete and None not in self.low and None not in self.high
 
+    def suits(self, other: Space, bounds: bool = False) -> bool:
+        """Whether what is of one space is of the other: equal choices, or equal shapes; with `bounds` these too, but
+        for roundings."""
+        if (self.n, self.shape) != (other.n, other.shape):
+            return False
+        return self.discrete or not bounds or all(map(np.allclose, self.bounds(), other.bounds()))
+
     def batch(self, values: Any, what: str = "observation") -> tuple[np.ndarray, bool]:
         """(an array (m, *shape) or (m,) of whole numbers, whether one came rather than several).
 

@@ -330,7 +330,14 @@ def fit(
 
 
 def look(data: Any, target: str | list[str] | None = None, **options: Any) -> Understanding:
-    """Read a table and say what is in it: kinds of columns, findings, leaks (`everymodel look`)."""
+    """Read a table and say what is in it: kinds of columns, findings, leaks (`everymodel look`).
+
+    Of an environment: its spaces, time limit and threshold.
+    """
+    if environments.is_environment(data):
+        from everymodel.workflow.reinforce.story import look as world
+
+        return world(data)  # type: ignore[return-value]
     source = _read_by(data, options)
     if target is not None:
         _targets(source.frame, target, source.source)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from everymodel.core.schema import FREE_TASKS, MADE_TASKS
-from everymodel.interfaces.cli import draw, structure
+from everymodel.core.schema import ACT_TASKS, FREE_TASKS, MADE_TASKS
+from everymodel.interfaces.cli import draw, play, structure
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded
 from everymodel.interfaces.cli.source import ModelFile
 
@@ -38,6 +38,7 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
                 (_gives(loaded), target(loaded)),
                 ("made of", members(card.get("members"))),
                 ("trained on", f"{provenance['rows']:,} rows" if isinstance(provenance.get("rows"), int) else ""),
+                *(play.spaces(loaded) if loaded.task in ACT_TASKS else []),
                 ("created", card.get("created")),
                 ("written by", f"everymodel {card.get('everymodel')}" if card.get("everymodel") else ""),
                 ("seed", provenance.get("seed")),
@@ -58,6 +59,8 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
     if card.get("components"):
         out.print()
         structure.components(card["components"])
+    if loaded.task in ACT_TASKS:
+        return
     out.print()
     out.print(draw.heading("What it has learnt from" if loaded.task in MADE_TASKS else "What a row must hold"))
     for part in draw.columns(loaded.schema, width=out.width):
@@ -65,10 +68,14 @@ def command(model: ModelFile, as_json: Json = False, quiet: Quiet = False, verbo
 
 
 def _gives(model: Any) -> str:
+    if model.task in ACT_TASKS:
+        return "acts in"
     return "makes" if model.task in MADE_TASKS else "gives" if model.task in FREE_TASKS else "predicts"
 
 
 def target(model: Any) -> str:
+    if model.task in ACT_TASKS:
+        return draw.clean(model.environment, 60) or "an environment that the file does not name"
     if model.task == "enhance":
         return f"images {model.step.factor} times as large"
     if model.task == "generate":

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from everymodel.core.errors import CapabilityError
-from everymodel.core.schema import MADE_TASKS, PIXEL_TASKS
-from everymodel.interfaces.cli import draw, pixelwise
+from everymodel.core.errors import CapabilityError, ParameterError
+from everymodel.core.schema import ACT_TASKS, MADE_TASKS, PIXEL_TASKS
+from everymodel.interfaces.cli import draw, pixelwise, play
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
-from everymodel.interfaces.cli.source import Data, Encoding, ModelFile, Query, Separator, Sheet, read
+from everymodel.interfaces.cli.source import Encoding, ModelFile, Query, Separator, Sheet, read
 
 EXAMPLES = examples(
     "everymodel evaluate price.em sold_in_june.csv",
@@ -18,13 +18,19 @@ EXAMPLES = examples(
     "everymodel evaluate segments.em customers.csv --target plan     # do groups agree with a column?",
     "everymodel evaluate cells.em slides.csv --target mask     # columns: image, and mask (a file) or boxes (JSON)",
     "everymodel evaluate toxic.em atoms.csv --edges bonds.csv     # whole graphs",
+    "everymodel evaluate cartpole.em --episodes 100     # an agent, where it has learnt",
 )
 
 
 @guarded
 def command(
     model: ModelFile,
-    data: Data,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA", help="Labelled rows: a file, a database URL, or -. Agents: another environment, if any."
+        ),
+    ] = None,
     target: Annotated[
         str | None, typer.Option("--target", "-t", help="The column with the truth; default the one it was fitted on.")
     ] = None,
@@ -32,6 +38,8 @@ def command(
     edges: Annotated[
         str | None, typer.Option(help="Models of whole graphs: a table of edges between the rows.")
     ] = None,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Agents: episodes to play. Default 100.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Agents: of the episodes. Default 0.")] = None,
     sheet: Sheet = None,
     query: Query = None,
     separator: Separator = None,
@@ -44,7 +52,16 @@ def command(
     with working("Evaluating", quiet or as_json):
         import everymodel as em
 
-        loaded = em.load(model)
+        loaded: Any = em.load(model)
+        if loaded.task in ACT_TASKS:
+            for name, value in (("target", target), ("metric", metric), ("edges", edges)):
+                if value is not None:
+                    raise ParameterError(f"--{name} is not for agents: they are held against their environment.")
+            play.evaluate(loaded, data, episodes or 100, seed or 0, as_json, quiet)
+            return
+        if data is None or episodes is not None or seed is not None:
+            told = "Name the rows to measure it on" if data is None else "--episodes and --seed are for agents"
+            raise ParameterError(f"This model ({loaded.task}) is held against labelled rows. {told}.")
         if loaded.task in MADE_TASKS:
             _generator(loaded, data, target, metric, as_json, quiet)
             return

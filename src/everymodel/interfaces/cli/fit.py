@@ -13,8 +13,8 @@ import typer
 
 from everymodel.core.errors import ParameterError
 from everymodel.core.files import atomic_write
-from everymodel.core.schema import FREE_TASKS, MADE_TASKS, SERIES_TASKS
-from everymodel.interfaces.cli import draw, forecast, sample, structure
+from everymodel.core.schema import ACT_TASKS, FREE_TASKS, MADE_TASKS, SERIES_TASKS
+from everymodel.interfaces.cli import draw, forecast, play, sample, structure
 from everymodel.interfaces.cli.shell import (
     Json,
     Quiet,
@@ -42,6 +42,8 @@ EXAMPLES = examples(
     "everymodel fit payments.csv --task anomaly --contamination 0.01 -o odd.em",
     "everymodel fit photos/ --task generate --budget 10m -o photos.em    # then: everymodel sample photos.em",
     "everymodel fit photos/ --task enhance --budget 10m -o larger.em     # then: everymodel enhance larger.em in.png",
+    "everymodel fit CartPole-v1 --budget 60s -o balance.em       # an agent; then: everymodel play balance.em",
+    "everymodel fit world.py --until 200 --model ppo -o mine.em   # in an environment of one's own",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave
 _SHOWN = 8  # rows of the leaderboard
@@ -81,7 +83,16 @@ def command(
         str | None,
         typer.Option(
             help="regression, binary, multiclass or multilabel; found out by default. Without a target: cluster "
-            "(default), anomaly, reduce or embed. generate: make more data like these. enhance: enlarge images."
+            "(default), anomaly, reduce or embed. generate: make more data like these. enhance: enlarge images. "
+            "act: an agent in an environment."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RETURN",
+            help="Agents: the mean return with which they have learnt enough; by default the environment's own; none: "
+            "use all of the time.",
         ),
     ] = None,
     clusters: Annotated[
@@ -203,7 +214,7 @@ def command(
     if resume and not Path(resume).is_dir():
         raise ParameterError(f"--resume {resume}: there is no such run folder.")
     _check_models(model)
-    costs = _costs(cost)
+    costs, goal = _costs(cost), play.until(until)
     from everymodel.interfaces.cli.progress import FitProgress
 
     progress = FitProgress(limit, quiet=quiet, started=started)
@@ -242,6 +253,7 @@ def command(
             nodes=nodes,
             graph=graph,
             augment=augment,
+            until=goal,
             progress=progress,
             verbose=verbose,
         )
@@ -268,6 +280,8 @@ def command(
         forecast.show(run, files, took, data)
     elif run.story["task"] in MADE_TASKS:
         sample.show(run, files, took, data)
+    elif run.story["task"] in ACT_TASKS:
+        play.show(run, files, took, data)
     elif run.story["task"] in FREE_TASKS:
         structure.show(run, files, took, data, target, task)
     else:
@@ -445,7 +459,7 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
     matter = [f for f in draw.ranked(run.findings) if f["severity"] != "info"]
     if matter:
         out.print()
-        out.print(draw.heading("What matters about the data"))
+        out.print(draw.heading("What matters" + (" about the data" if run.story["task"] not in ACT_TASKS else "")))
         for part in draw.findings(matter, 5):
             out.print(part)
     out.print()
@@ -463,6 +477,8 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
         steps = [f"everymodel enhance {saved} small.png -o large.png"]
     elif run.story["task"] == "generate":
         steps = [f"everymodel sample {saved} -n{run.story['how_to']['cli'].partition(' -n')[2]}"]
+    elif run.story["task"] in ACT_TASKS:
+        steps = [run.story["how_to"]["cli"]]
     elif "graphs" in run.story:
         steps = [f"everymodel predict {saved} nodes.csv --edges edges.csv -o out.csv"]
     else:

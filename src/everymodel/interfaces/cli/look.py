@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from everymodel.interfaces.cli import draw
+from everymodel.environments import is_environment
+from everymodel.interfaces.cli import draw, play
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, read
 
@@ -14,6 +15,7 @@ EXAMPLES = examples(
     "everymodel look houses.csv",
     "everymodel look houses.csv --target price",
     "cat houses.csv.gz | everymodel look - --json",
+    "everymodel look CartPole-v1",
     'everymodel look sqlite:///shop.db --query "select * from orders"',
 )
 
@@ -37,6 +39,9 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Show the columns of a table, their kinds, and everything worth knowing before a model is fitted."""
+    if is_environment(data):
+        play.look(data, as_json)
+        return
     with working(f"Reading {draw.clean(data)}", quiet or as_json):
         import everymodel as em
 

@@ -19,7 +19,8 @@ EXAMPLES = examples(
 )
 
 _DOES = {"regression": {"regression"}, "classification": {"binary", "multiclass"}, "multilabel": {"multilabel"},
-         "groups": {"cluster"}, "anomalies": {"anomaly"}, "components": {"reduce"}, "maps": {"embed"}}  # fmt: skip
+         "groups": {"cluster"}, "anomalies": {"anomaly"}, "components": {"reduce"}, "maps": {"embed"},
+         "series": {"forecast"}, "data": {"generate"}, "larger images": {"enhance"}, "acting": {"act"}}  # fmt: skip
 
 
 @guarded

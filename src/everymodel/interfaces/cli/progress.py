@@ -21,6 +21,7 @@ _SPEECH = {
     "split": "Setting the test rows aside",
     "understand": "Understanding the columns",
     "search": "Searching for the best model",
+    "learn": "Learning by doing",
     "refit": "Fitting the best on all training rows",
     "evaluate": "Testing once on rows no choice has seen",
     "save": "Saving",

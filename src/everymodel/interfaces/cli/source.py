@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Data = Annotated[
     str,
     typer.Argument(
-        metavar="DATA", help="A file (CSV, Parquet, JSON, Excel, HTML, ...), a database URL, or - for standard input."
+        metavar="DATA",
+        help="A file (CSV, Parquet, JSON, Excel, HTML, ...), a database URL, or - for standard input; "
+        "or an environment (CartPole-v1, world.py).",
     ),
 ]
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="A model file (.em).")]

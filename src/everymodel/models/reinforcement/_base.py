@@ -71,7 +71,7 @@ class AgentEstimator(BaseEstimator):
         first = environments.make(env, 1)
         wide = playing.side(playing.arrays(first), count)
         step = self._step()
-        if (first.observation, first.action) != (step.sees, step.does):
+        if not (first.observation.suits(step.sees) and first.action.suits(step.does, bounds=True)):
             raise ParameterError(
                 f"{first.name} shows {first.observation} and takes {first.action}; this agent learnt to see "
                 f"{step.sees} and to do {step.does}."

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +15,8 @@ from everymodel import catalog
 from everymodel.core.card import Card
 from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
-from everymodel.core.settings import Settings
 from everymodel.workflow.generate.material import Material, suited
+from everymodel.workflow.stopping import interruptible, threads
 
 # Which figure of an evaluation chooses among several models, by what they make: (name, whether higher is better).
 HEADLINES = {
@@ -85,7 +81,7 @@ def suitable(
         return asked
     every = [c for c in catalog.for_task(task) if material.kind in c.inputs]
     found = [c for c in every if catalog.available(c)]
-    if material.kind == "matrix" and (light or not found):  # models of tables take numbers too, some without torch
+    if material.kind == "matrix" and (light or material.labels is None or not found):  # models of tables take numbers
         found += [c for c in catalog.for_task(task) if "table" in c.inputs and catalog.available(c)]
     if light:
         found = [c for c in found if c.package != "torch"] or found
@@ -143,48 +139,6 @@ def fit(
         if listener is not None:
             del model._listener
     return model
-
-
-def threads() -> int:
-    """Those of the machine; one where others keep all of it busy, because threads that wait for each other then cost
-    more than they bring."""
-    cores = Settings.load().cores()
-    try:
-        return cores if os.getloadavg()[0] <= cores + 0.5 else 1
-    except OSError:
-        return cores
-
-
-class Stop:
-    """Asked by a fit now and then; `deadline` is for those that plan ahead."""
-
-    def __init__(self, seconds: float | None):
-        self.deadline = None if seconds is None else time.monotonic() + max(seconds, 0.05)
-        self.asked = False
-
-    def __call__(self) -> bool:
-        return self.asked or (self.deadline is not None and time.monotonic() > self.deadline)
-
-
-@contextmanager
-def interruptible(seconds: float | None) -> Iterator[Stop]:
-    """A stop that Ctrl-C and a scheduler's signal set; the second of them interrupts."""
-    stop = Stop(seconds)
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.asked:
-            raise KeyboardInterrupt
-        stop.asked = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def examined(

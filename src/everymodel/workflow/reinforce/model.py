@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from everymodel import environments
 from everymodel.core.errors import ParameterError
+from everymodel.core.seeds import derive
 from everymodel.environments import episodes as playing
 from everymodel.environments.lanes import Lanes
 from everymodel.scoring.agent import Agent
 
+Watch = Callable[[Lanes, Any, float, float, int], None]  # (lanes, action, its reward, return so far, steps so far)
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode: its return, its steps, and whether the task ended it rather than the time limit."""
+
+    total: float
+    steps: int
+    ended: bool
+
 
 class AgentModel(Agent):
-    """A `scoring.agent.Agent` that can be evaluated and recorded where its environment can be made."""
+    """A `scoring.agent.Agent` that can be evaluated, watched and recorded where its environment can be made."""
 
     def evaluate(
         self, episodes: int = 100, *, env: Any = None, seed: int = 0, temperature: float = 0.0
@@ -30,8 +46,33 @@ class AgentModel(Agent):
         finally:
             lanes.close()
 
+    def play(self, *, env: Any = None, seed: int = 0, temperature: float = 0.0, watch: Watch | None = None) -> Episode:
+        """One episode, which `watch` sees step by step but for the last, after which the next one begins.
+
+        Parameters
+        ----------
+        env, seed, temperature : as for `evaluate`.
+        """
+        lanes = self._lanes(env, 1)
+        rng = np.random.default_rng(derive(seed, "actions"))
+        try:
+            seen = lanes.reset(derive(seed, "episodes"))
+            total, steps = 0.0, 0
+            if watch is not None:
+                watch(lanes, None, 0.0, 0.0, 0)
+            while True:
+                actions = self.step.choose(seen, rng, temperature, lanes.masks())
+                seen, reward, ended, cut, _ = lanes.step(actions)
+                total, steps = total + float(reward[0]), steps + 1
+                if ended[0] or cut[0]:
+                    return Episode(total, steps, bool(ended[0]))
+                if watch is not None:
+                    watch(lanes, actions[0], float(reward[0]), total, steps)
+        finally:
+            lanes.close()
+
     def record(self, path: str | Path, *, env: Any = None, seed: int = 0, temperature: float = 0.0) -> Path:
-        """One episode as a GIF or MP4."""
+        """One episode as a GIF or MP4: the one that `play` plays with the same seed."""
         from everymodel.models.reinforcement._base import record
 
         self._lanes(env, 1).close()
@@ -48,7 +89,7 @@ class AgentModel(Agent):
         place = self._place(env)
         first = environments.make(place, 1)
         sees, does = self.observation_space, self.action_space
-        if (first.observation, first.action) != (sees, does):
+        if not (first.observation.suits(sees) and first.action.suits(does, bounds=True)):
             raise ParameterError(
                 f"{first.name} shows {first.observation} and takes {first.action}; this agent learnt to see {sees} and "
                 f"to do {does}."

@@ -227,7 +227,7 @@ def _watch(listener: Listener | None, goal: float | None) -> choice.Told | None:
 
 def _test(step: Any, env: Any, world: World, agent: Any, clock: Clock, seed: int) -> tuple[Tested, Tested]:
     """(fresh episodes by the agent, as many by chance), as many as the clock allows: how many is known before."""
-    left = max(0.55 * clock.left(), 0.5)
+    left = max(0.55 * clock.left(), 1.0)
     lengths = [e[2] for e in agent.curve_.episodes[-100:]] or [world.limit or 1000]
     count, length = EPISODES, max(float(np.mean(lengths)), 1.0)
     if clock.limit is not None:
@@ -236,7 +236,8 @@ def _test(step: Any, env: Any, world: World, agent: Any, clock: Clock, seed: int
         short = tested(step, env, 1, seed=derive(seed, "pace"))
         pace = max(float(short.lengths.sum()), 1.0) / max(time.perf_counter() - began, 1e-4)
         length = max(length, float(short.lengths.mean()) if len(short.lengths) else length)
-        count = episodes_in(left, pace * (10 if world.arrays else 0.8), length, EPISODES)
+        # A hundred lanes of arrays cost about three times as much as one.
+        count = episodes_in(left, pace * (30 if world.arrays else 0.8), length, EPISODES)
     ends = time.monotonic() + 3 * left + 2.0 if clock.limit is not None else math.inf
     test = tested(step, env, count, seed=derive(seed, "test"), stop=lambda: time.monotonic() > ends)
     by_chance = max(min(count, EPISODES), 5)
