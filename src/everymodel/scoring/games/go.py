@@ -276,6 +276,12 @@ class Go(Rules):
         marks *= np.bitwise_count(marks) == self._weight
         return marks.reshape(cells.shape)
 
+    def stones(self, p: GoPositions) -> Bytes:
+        """The stone on each point -> (n, area): 0 none, 1 the first player's, 2 the second's."""
+        cells = p.cells[:, self._cell] & STONE
+        swapped = ((cells & MINE) << 1) | (cells >> 1)
+        return np.where((p.plies & 1)[:, None] != 0, swapped, cells)
+
     # -- the end -------------------------------------------------------------------------------------------------
 
     def owners(self, p: GoPositions) -> NDArray[np.int8]:
@@ -314,10 +320,7 @@ class Go(Rules):
         return points, np.column_stack([points, np.full(8, self.area)])
 
     def text(self, p: GoPositions, i: int = 0) -> str:
-        cells = p.cells[i, self._cell] & STONE
-        if p.plies[i] & 1:
-            cells = np.array([0, 2, 1])[cells]
-        return board_text(cells.tolist(), self.size)
+        return board_text(self.stones(p.take([i]))[0].tolist(), self.size)
 
     def name(self, action: int) -> str:
         return point_name(action, self.size)

@@ -26,7 +26,7 @@ class Node:
         self.wins = 0.0  # of the player who played `action`
 
 
-def uct_root(game: Single, playouts: int, random: Random, exploration: float = 1.0, width: float = 0.0) -> Node:
+def uct_root(game: Single, playouts: int, random: Random, exploration: float = 0.5, width: float = 0.0) -> Node:
     """The tree after that many random games from `game`; its children hold visits and wins.
 
     Parameters
@@ -77,7 +77,7 @@ def uct_root(game: Single, playouts: int, random: Random, exploration: float = 1
     return root
 
 
-def uct_move(game: Single, playouts: int, random: Random, exploration: float = 1.0, width: float = 0.0) -> int:
+def uct_move(game: Single, playouts: int, random: Random, exploration: float = 0.5, width: float = 0.0) -> int:
     """The action that the search visits most."""
     children = uct_root(game, playouts, random, exploration, width).children
     return max(children, key=lambda child: child.visits).action
