@@ -2,7 +2,8 @@
 
 A board lies in a row of bytes with one guard column and one guard row, (h + 1) * (w + 1) cells in all, so that the
 neighbours of every cell of every position are four shifts of one flat array. Each byte is seen from the side of the
-mover: bit 0 its stone, bit 1 the other's stone, bit 2 it has had a stone here, bit 3 the other has.
+mover: bit 0 its stone, bit 1 the other's stone, bit 2 it has had a stone here, bit 3 the other has; bits 6 and 7 are
+the guards'.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from everymodel.scoring.games.go_text import board_text, point_name
 SMALLEST, LARGEST = 2, 9
 MINE, OTHERS, STONE, MINE_BEEN = 1, 2, 3, 4
 BOTH_MINE = 5  # a stone of the mover, now and ever
+GUARD = 0xC0
+TAKEN = STONE | GUARD
 NOWHERE = 255  # no liberty has this code
 NEVER = np.uint64(2**64 - 1)  # the key of no position
 
@@ -78,9 +81,8 @@ class Go(Rules):
         points = np.arange(self.area)
         self._cell = points // self.size * stride + points % self.size  # (area,)
         self._cell_or_guard = np.append(self._cell, self._width - 1)  # (A,), a pass is put on a guard
-        on = np.zeros(self._width, dtype=np.uint8)
-        on[self._cell] = 255
-        self._on = on  # (P,)
+        self._empty = np.full(self._width, GUARD, dtype=np.uint8)  # (P,)
+        self._empty[self._cell] = 0
         # Each point's code has the same number of bits, so that a chain whose liberties' codes together have no more
         # has but one liberty. 8 bits hold 70 codes of 4; 16 bits hold 120 of 2.
         room, self._weight = (8, 4) if self.area <= 70 else (16, 2)
@@ -106,7 +108,7 @@ class Go(Rules):
         earlier = np.full((n, self.longest + 1), NEVER)
         earlier[:, 0] = 0
         return GoPositions(
-            cells=np.zeros((n, self._width), dtype=np.uint8),
+            cells=np.tile(self._empty, (n, 1)),
             only=np.zeros((n, self._width), dtype=self._codes.dtype),
             plies=np.zeros(n, dtype=np.int64),
             passes=np.zeros(n, dtype=np.uint8),
@@ -138,7 +140,7 @@ class Go(Rules):
         cells = p.cells ^ (captured.view(np.uint8) << 1)
         flat = cells.reshape(-1)
         before = flat[at]
-        flat[at] = np.where(stone, before | BOTH_MINE, 0)
+        flat[at] = np.where(stone, before | BOTH_MINE, before)
         keys = p.keys + np.where(stone, self._code.ravel()[turn * width + at - row], 0).astype(np.uint64)
         gone = np.flatnonzero(captured)
         if len(gone):
@@ -164,7 +166,7 @@ class Go(Rules):
     def legal(self, p: GoPositions) -> Bools:
         n = len(p)
         cells, only = p.cells, p.only
-        empty = ((cells & STONE) == 0).view(np.uint8) & self._on  # (n, P) 0 or 1
+        empty = ((cells & TAKEN) == 0).view(np.uint8)  # (n, P) 0 or 1
         # A point may be played on beside an empty point, an own chain with another liberty, or a chain it captures.
         ways = (((cells & MINE) != 0) & (only == 0)) | (((cells & OTHERS) != 0) & (only != 0))
         allowed = self._beside(ways.view(np.uint8) | empty) & empty
@@ -194,7 +196,7 @@ class Go(Rules):
         last stone must stand where it had stood before (else the earlier position lacks that), or be captured now.
         """
         width = self._width
-        tried = np.flatnonzero((p.cells & (allowed << 2)).ravel())  # allowed, and a stone of the mover has been there
+        tried = np.flatnonzero(((p.cells >> 2) & allowed).view(np.bool_).ravel())
         if not len(tried):
             return
         rows, places = np.divmod(tried, width)
@@ -209,14 +211,15 @@ class Go(Rules):
         captured = (p.only[rows] == codes[:, None]) & ((p.cells[rows] & OTHERS) != 0)  # (m, P)
         which, gone = np.nonzero(captured)
         np.subtract.at(keys, which, self._code[1 - turn[which], gone])
-        seen = (p.earlier[rows, : int(p.boards.max())] == keys[:, None]).any(axis=1)
+        boards = int(p.boards.max())
+        seen = np.flatnonzero(p.earlier[rows, :boards] == keys[:, None]) // boards
         allowed[rows[seen], places[seen]] = 0
 
     def _eyes(self, p: GoPositions) -> Bools:
         """Empty points that are eyes of the mover -> (n, P)."""
-        empty = ((p.cells & STONE) == 0).view(np.uint8) & self._on
-        eyes = empty & ~self._beside(((p.cells & MINE) ^ 1) & self._on)
-        at = np.flatnonzero(eyes.ravel())
+        empty = ((p.cells & TAKEN) == 0).view(np.uint8)
+        eyes = empty & ~self._beside(((p.cells & (MINE | GUARD)) == 0).view(np.uint8))
+        at = np.flatnonzero(eyes.view(np.bool_).ravel())
         others = (p.cells & OTHERS).ravel() >> 1
         s = self._stride  # before the first cell, negative indices lead to the guards at the end
         corners = others[at - s - 1] + others[at - s + 1] + others[at + s - 1] + others[at + s + 1]
@@ -245,9 +248,9 @@ class Go(Rules):
         joined : (k,) two neighbouring cells are of one region where they have a bit in common.
         """
         s = self._stride
-        full = marks.dtype.type(-1 & np.iinfo(marks.dtype).max)
-        right = np.multiply((joined[1:] & joined[:-1]) != 0, full, dtype=marks.dtype)
-        down = np.multiply((joined[s:] & joined[:-s]) != 0, full, dtype=marks.dtype)
+        # All bits of a mark where a cell is of one region with the next, or with the one below.
+        right = np.negative((joined[1:] & joined[:-1]) != 0, dtype=marks.dtype)
+        down = np.negative((joined[s:] & joined[:-s]) != 0, dtype=marks.dtype)
         room = np.empty_like(marks)
         near, far = room[1:], room[s:]
         low, high, top, bottom = marks[:-1], marks[1:], marks[:-s], marks[s:]
@@ -268,8 +271,7 @@ class Go(Rules):
     def _only_liberties(self, cells: Bytes) -> Marks:
         """The code of its one liberty for each stone of a chain that has but one, else 0 -> (n, P)."""
         stones = cells & STONE
-        free = np.where(stones == 0, self._codes, 0).astype(self._codes.dtype)
-        marks = self._beside(free).reshape(-1)
+        marks = self._beside((stones == 0).view(np.uint8) * self._codes).reshape(-1)
         stones = stones.reshape(-1)
         marks *= stones != 0
         self._spread(marks, stones)
@@ -288,7 +290,7 @@ class Go(Rules):
         """Whose each point is -> (n, area): 1 the first player's, -1 the second's, 0 nobody's."""
         n, area = len(p), self.area
         cells = p.cells
-        empty = ((cells & STONE) == 0).view(np.uint8) & self._on
+        empty = ((cells & TAKEN) == 0).view(np.uint8)
         reached = self._beside(cells & STONE) * empty  # (n, P): whose stones are beside an empty point, a bit each
         marks = reached.reshape(-1)
         self._spread(marks, empty.reshape(-1))
