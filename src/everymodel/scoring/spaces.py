@@ -62,7 +62,8 @@ class Space:
             for another shape, numbers that are not finite, or choices that are not there.
         """
         try:
-            array = np.asarray(values, dtype=None if self.discrete else np.float32)
+            with np.errstate(over="ignore"):  # too large for float32: infinite, and said below
+                array = np.asarray(values, dtype=None if self.discrete else np.float32)
         except (TypeError, ValueError) as error:
             raise DataError(f"The {what} holds what is no number; expected {self}.") from error
         shape = () if self.discrete else self.shape

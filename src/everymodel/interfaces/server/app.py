@@ -21,11 +21,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from everymodel import __version__
 from everymodel.core.errors import EverymodelError
-from everymodel.interfaces.server import ahead, chat, docs, infer, openapi, sample
+from everymodel.interfaces.server import act, ahead, chat, docs, infer, openapi, sample
 from everymodel.interfaces.server.answer import Answer, Answerer, PredictRequest, decode
 from everymodel.interfaces.server.errors import Problem, problem
 from everymodel.interfaces.server.metrics import Metrics
 from everymodel.scoring import Model
+from everymodel.scoring.agent import Agent
 from everymodel.scoring.generator import Generator
 from everymodel.scoring.steps.base import Batch
 
@@ -61,6 +62,8 @@ class Server:
         self.openapi = openapi.document(model, limits.rows, limits.body_bytes)
         if isinstance(model, Generator):
             self.openapi = sample.described(model, self.openapi, limits.rows)
+        elif isinstance(model, Agent):
+            self.openapi = act.described(model, self.openapi, limits.rows)
         self.ready = True
         self.together = Together(self.answerer) if _seconds_for_one(self.answerer) > _SLOW else None
 
@@ -70,6 +73,7 @@ class Server:
 
     async def predict(self, scope: Scope, receive: Receive) -> dict[str, Any]:
         sample.refuse(self.model)
+        act.refuse(self.model)
         check_json(scope)
         body = await read_body(scope, receive, self.limits)
         if len(body) > _BYTES_ON_LOOP:
@@ -367,6 +371,7 @@ def _routes(server: Server) -> list[Route]:
         Route("/", page),
         Route("/metrics", metrics),
         *sample.routes(server),
+        *act.routes(server),
         *chat.routes(server),
         *infer.routes(server),
     ]

@@ -19,9 +19,9 @@ from starlette.responses import Response
 
 _FIELDS = 200  # drawn in the form; a table may have thousands of columns
 _FOLDER = Path(__file__).with_name("page")
-_STYLE, _SCRIPT, _PAGE, _SAMPLE_SCRIPT, _SAMPLE_PAGE = (
+_STYLE, _SCRIPT, _PAGE, _SAMPLE_SCRIPT, _SAMPLE_PAGE, _CALL_SCRIPT, _CALL_PAGE = (
     _FOLDER.joinpath(name).read_text("utf-8")
-    for name in ("docs.css", "docs.js", "docs.html", "sample.js", "sample.html")
+    for name in ("docs.css", "docs.js", "docs.html", "sample.js", "sample.html", "call.js", "call.html")
 )
 
 
@@ -29,8 +29,9 @@ def _hash(text: str) -> str:
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
 
+_SCRIPTS = " ".join(map(_hash, (_SCRIPT, _SAMPLE_SCRIPT, _CALL_SCRIPT)))
 _POLICY = (
-    f"default-src 'none'; script-src {_hash(_SCRIPT)} {_hash(_SAMPLE_SCRIPT)}; style-src {_hash(_STYLE)}; "
+    f"default-src 'none'; script-src {_SCRIPTS}; style-src {_hash(_STYLE)}; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -66,24 +67,38 @@ def _of_samples(document: dict[str, Any]) -> dict[str, Any]:
     return {"makes": makes, "classes": classes, "n": {"images": 16, "rows": 10, "table": 10}.get(makes, 1)}
 
 
+def _of_calls(document: dict[str, Any]) -> dict[str, Any]:
+    """What the page of any other route needs: its path and a body to send there."""
+    path, methods = next((p, m) for p, m in document["paths"].items() if "post" in m)
+    body = methods["post"]["requestBody"]["content"]["application/json"]
+    examples = [e["value"] for e in body.get("examples", {}).values()]
+    wanted = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]["properties"]
+    hints = [[name, str(told.get("description", ""))] for name, told in wanted.items()]
+    return {"path": path, "body": examples[0] if examples else dict.fromkeys(wanted, ""), "fields": hints}
+
+
 def page(document: dict[str, Any], card: dict[str, Any]) -> Response:
     """The page for one OpenAPI document."""
-    makes = "/v1/sample" in document["paths"]
-    told = _of_samples(document) if makes else _of_rows(document)
+    if "/v1/sample" in document["paths"]:
+        whole, script, told = _SAMPLE_PAGE, _SAMPLE_SCRIPT, _of_samples(document)
+    elif "/v1/predict" in document["paths"]:
+        whole, script, told = _PAGE, _SCRIPT, _of_rows(document)
+    else:
+        whole, script, told = _CALL_PAGE, _CALL_SCRIPT, _of_calls(document)
     routes = "".join(
         f'<tr><td><span class="method {method}">{method.upper()}</span> <code>{html.escape(path)}</code></td>'
         f"<td>{html.escape(what['summary'])}</td></tr>"
         for path, methods in document["paths"].items()
         for method, what in methods.items()
     )
-    text = Template(_SAMPLE_PAGE if makes else _PAGE).substitute(
+    text = Template(whole).substitute(
         title=html.escape(document["info"]["title"]),
         description=html.escape(document["info"]["description"]),
         name=html.escape(str(card.get("name") or "model")),
         routes=routes,
         data=_data(told),
         style=_STYLE,
-        script=_SAMPLE_SCRIPT if makes else _SCRIPT,
+        script=script,
     )
     return Response(
         text,

@@ -14,9 +14,11 @@ import uvicorn
 
 from everymodel.core.errors import ParameterError
 from everymodel.core.settings import Settings
+from everymodel.interfaces.server import act
 from everymodel.interfaces.server.app import Limits, make_app
 from everymodel.interfaces.server.openapi import example_row
-from everymodel.scoring import load
+from everymodel.scoring import Model, load
+from everymodel.scoring.agent import Agent
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -70,7 +72,7 @@ def serve(
 
     def greet() -> None:
         if not quiet:
-            _greet(path, host, listener.getsockname()[1], example_row(model), model.task == "generate")
+            _greet(path, host, listener.getsockname()[1], *asking(model))
 
     # uvicorn passes the signal that stopped it on when all requests have been answered; that is a good end.
     signal.signal(signal.SIGTERM, _leave)
@@ -100,15 +102,22 @@ def _leave(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _greet(path: str, host: str, port: int, row: dict, makes: bool) -> None:
+def asking(model: Model) -> tuple[str, str, str]:
+    """(what the first request asks for, its route's word, its body)."""
+    if model.task == "generate":
+        return "four samples   ", "sample", '{"n": 4}'
+    if model.task == "enhance":
+        return "a larger image ", "enhance", '{"image": "<base64>"}'
+    if isinstance(model, Agent):
+        body = json.dumps(act.example(model))
+        return "one action     ", "act", body if len(body) <= 600 else '{"observation": [...]}'
+    body = json.dumps({"row": example_row(model)}, ensure_ascii=False)
+    return "one prediction ", "predict", body if len(body) <= 600 else '{"row": {...}}'
+
+
+def _greet(path: str, host: str, port: int, asks: str, verb: str, body: str) -> None:
     shown = f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}"
-    body = json.dumps({"row": row}, ensure_ascii=False)
-    asks, verb = "one prediction ", "predict"
-    if makes:
-        asks, verb, body = "four samples   ", "sample", '{"n": 4}'
-    if len(body) > 600:
-        body = '{"row": {...}}'
     body = body.replace("'", "'\\''")
     print(
         f"Serving {path} on {base} (Ctrl-C stops)\n"
