@@ -73,6 +73,7 @@ class Learning(Objective):
     def __init__(self, experience: Experience, trial: Trial, every: int, **nets: nn.Module):
         super().__init__(**nets)
         self.experience, self.trial, self.every, self.epochs = experience, trial, max(int(every), 1), 0
+        self.last = ENDLESS  # epoch that is looked at in any case, since it may be the best
 
     def actor(self) -> Actor:
         """The policy of the weights as they are."""
@@ -81,7 +82,7 @@ class Learning(Objective):
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
         """Minus the mean return of a look; infinite where nobody looks."""
         self.epochs += 1
-        if self.epochs % self.every and self.epochs > 1 and not self.trial.promising():
+        if self.epochs % self.every and 1 < self.epochs < self.last and not self.trial.promising():
             return {"loss": math.inf}
         mean = self.trial.look(self.actor(), self.experience.taken)
         return {"loss": -mean, "return": mean}
@@ -118,7 +119,7 @@ class NetworkAgent(AgentEstimator, NetworkEstimator):
         stop = getattr(self, "_stop", None)
         limited = seconds(getattr(self, "budget", None)) is not None or getattr(stop, "deadline", None) is not None
         most = int(steps) if steps is not None else None if limited else usual
-        epochs = math.ceil((most or ENDLESS) / per_epoch)
+        learning.last = epochs = math.ceil((most or ENDLESS) / per_epoch)
         experience, began = learning.experience, time.monotonic()
         own = getattr(self, "_listener", None)
 
