@@ -9,7 +9,7 @@ the guards'.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -80,7 +80,9 @@ class Go(Rules):
         self._width = stride * stride  # P
         points = np.arange(self.area)
         self._cell = points // self.size * stride + points % self.size  # (area,)
-        self._cell_or_guard = np.append(self._cell, self._width - 1)  # (A,), a pass is put on a guard
+        self._place = np.append(self._cell, self._width - 1)  # (A,) a pass is put on a guard, and puts nothing there
+        self._put = np.full(self.actions, BOTH_MINE, dtype=np.uint8)
+        self._put[-1] = 0
         self._empty = np.full(self._width, GUARD, dtype=np.uint8)  # (P,)
         self._empty[self._cell] = 0
         # Each point's code has the same number of bits, so that a chain whose liberties' codes together have no more
@@ -90,7 +92,7 @@ class Go(Rules):
         codes = np.zeros(self._width, dtype=np.uint8 if room == 8 else np.uint16)
         codes[self._cell] = bits[: self.area]
         self._codes = codes  # (P,), 0 for guards
-        self._code_of = np.append(codes[self._cell], codes.dtype.type(0))  # (A,)
+        self._code_of = np.append(codes[self._cell], codes.dtype.type(NOWHERE))  # (A,)
         # A position's key: the digits of its points in base 3, which is exact up to 40 points; past that 64 bits by
         # chance for each point and colour, which two different positions share with chance 2 ** -64.
         code = np.zeros((2, self._width), dtype=np.uint64)
@@ -128,39 +130,40 @@ class Go(Rules):
 
     def play(self, p: GoPositions, actions: Any) -> GoPositions:
         n, width = len(p), self._width
-        actions = np.asarray(actions)
-        live = ~self.over(p)
-        stone = live & (actions < self.area)
-        row = np.arange(n) * width  # (n,)
-        at = row + np.where(stone, self._cell_or_guard[actions], width - 1)  # (n,) flat
-        turn = p.plies & 1
-        other = p.cells & OTHERS  # (n, P)
-        code = np.where(stone, self._code_of[actions], NOWHERE).astype(p.only.dtype)
-        captured = (p.only == code[:, None]) & (other != 0)  # (n, P): chains whose only liberty is taken
+        over = self.over(p)
+        ended = bool(over.any())
+        actions = np.where(over, self.area, actions) if ended else np.asarray(actions)  # a pass changes no cell
+        stone = actions < self.area
+        place = self._place[actions]  # (n,)
+        row = np.arange(n)
+        at = row * width + place
+        captured = (p.only == self._code_of[actions][:, None]) & ((p.cells & OTHERS) != 0)  # their only liberty goes
         cells = p.cells ^ (captured.view(np.uint8) << 1)
         flat = cells.reshape(-1)
         before = flat[at]
-        flat[at] = np.where(stone, before | BOTH_MINE, before)
-        keys = p.keys + np.where(stone, self._code.ravel()[turn * width + at - row], 0).astype(np.uint64)
+        flat[at] = before | self._put[actions]
+        turn = p.plies & 1
+        keys = p.keys + self._code[turn, place]
         gone = np.flatnonzero(captured)
         if len(gone):
             rows, places = np.divmod(gone, width)
             np.subtract.at(keys, rows, self._code[1 - turn[rows], places])
         cells = ((cells & 0x55) << 1) | ((cells & 0xAA) >> 1)  # now from the other side
-        if not live.all():
-            cells[~live] = p.cells[~live]
+        plies, passes = p.plies + 1, (p.passes + 1) * ~stone
+        if ended:
+            cells[over], plies[over], passes[over] = p.cells[over], p.plies[over], p.passes[over]
+        boards = p.boards + stone
         earlier = p.earlier.copy()
-        rows = np.flatnonzero(stone)
-        earlier[rows, p.boards[rows]] = keys[rows]
+        earlier[row, boards - 1] = keys
         return GoPositions(
             cells=cells,
             only=self._only_liberties(cells),
-            plies=p.plies + live,
-            passes=np.where(live, np.where(stone, 0, p.passes + 1), p.passes).astype(np.uint8),
-            last=np.where(stone & ((before & MINE_BEEN) == 0), at - row, -1),
+            plies=plies,
+            passes=passes,
+            last=np.where(stone & ((before & MINE_BEEN) == 0), place, -1),
             keys=keys,
             earlier=earlier,
-            boards=p.boards + stone,
+            boards=boards,
         )
 
     def legal(self, p: GoPositions) -> Bools:
@@ -174,7 +177,9 @@ class Go(Rules):
         legal = np.empty((n, self.actions), dtype=np.bool_)
         legal[:, : self.area] = allowed[:, self._cell]
         legal[:, self.area] = True
-        legal[self.over(p)] = False
+        over = self.over(p)
+        if over.any():
+            legal[over] = False
         return legal
 
     def sensible(self, p: GoPositions) -> Bools:
@@ -254,8 +259,10 @@ class Go(Rules):
         room = np.empty_like(marks)
         near, far = room[1:], room[s:]
         low, high, top, bottom = marks[:-1], marks[1:], marks[:-s], marks[s:]
-        before = marks.copy()
-        while True:
+        before = np.empty_like(marks)
+        for sweep in count():
+            if sweep > 1:
+                before[:] = marks
             np.bitwise_and(low, right, out=near)
             np.bitwise_or(high, near, out=high)
             np.bitwise_and(top, down, out=far)
@@ -264,9 +271,8 @@ class Go(Rules):
             np.bitwise_or(low, near, out=low)
             np.bitwise_and(bottom, down, out=far)
             np.bitwise_or(top, far, out=top)
-            if np.array_equal(before, marks):
+            if sweep > 1 and np.array_equal(before, marks):
                 return
-            before[:] = marks
 
     def _only_liberties(self, cells: Bytes) -> Marks:
         """The code of its one liberty for each stone of a chain that has but one, else 0 -> (n, P)."""
