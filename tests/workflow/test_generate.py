@@ -14,6 +14,7 @@ import torch
 import everymodel as em
 from everymodel import catalog
 from everymodel.core.errors import DataError, EverymodelError, ParameterError, ReadError, TargetError
+from everymodel.models.generative._text_quality import by_frequency
 from everymodel.scoring.images import as_png, pixels
 from everymodel.testing.enhancing import tiny_pictures
 from everymodel.testing.generating import tiny_images, tiny_rows
@@ -21,7 +22,7 @@ from everymodel.workflow.evaluate.page import html
 from everymodel.workflow.generate.choice import suitable
 from everymodel.workflow.generate.material import divided, large_images, material
 from everymodel.workflow.generate.shown import live
-from everymodel.workflow.generate.story import _noticed, _watch
+from everymodel.workflow.generate.story import _noticed, _watch, evaluation_of, headline, titles
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -250,7 +251,10 @@ def test_large_images_keep_their_sizes(tmp_path):
 def test_which_model_is_taken_is_decided(rows, monkeypatch, tmp_path):
     numbers, asked = rows.drop(columns="side"), material(rows, "side")
     for found, words in (
-        (material(numbers), ["vae", "vanilla_gan"]),
+        (
+            material(numbers),
+            ["table_diffusion", "vae", "vanilla_gan", "table_vae", "table_gan", "gaussian_copula", "smote"],
+        ),
         (material(rows), ["table_diffusion", "table_vae", "table_gan", "gaussian_copula", "smote"]),
         (asked, ["conditional_gan"]),
         (material(np.arange(5 * 64, dtype=np.uint8).reshape(5, 8, 8)), ["dcgan", "vae", "lapgan", "vanilla_gan"]),
@@ -264,3 +268,27 @@ def test_which_model_is_taken_is_decided(rows, monkeypatch, tmp_path):
     run = em.fit(numbers, task="generate", budget=2, out=tmp_path / "run")
     assert "too-short-for-networks" in {f.code for f in run.findings}
     assert run.search.members[0]["name"] == "gaussian_copula"
+
+
+def test_one_sentence_for_each_kind():
+    texts = {"nats_per_character": 1.8, "nats_by_frequency": 3.3, "copied_usual": 19.5, "copied_usual_real": 18.0}
+    assert headline(texts, "texts") == (
+        "Held-out text costs 1.8 nats a character, where the frequency of characters alone costs 3.3; samples share "
+        "runs of 19.5 characters with the texts, held-out text 18."
+    )
+    assert "5.3 nats a frame; samples share runs of 9" in headline(
+        {"nats_per_frame": 5.3, "copied": 9.0, "copied_real": 8.0}, "pieces"
+    )
+    assert "show 50% of their" in headline({"nats_per_tile": 0.4, "coverage": 0.5}, "levels")
+    assert headline({}, "enhanced") == "Enlarges images; nothing was held out to judge them by."
+    assert [f.code for f in _noticed({"nats_per_character": 3.2, "nats_by_frequency": 3.3})] == ["nothing-learnt"]
+    assert titles("pieces")["copied"] != titles("rows")["copied"]
+    runs = evaluation_of({"copied": 12.0, "copied_real": 9.0, "n": 20.0, "nats_per_frame": 5.0}, "pieces", "test")
+    assert np.isnan(runs.metrics[0].low) and runs.curves["beside"]["values"] == {"copied": 9.0}
+
+
+def test_what_frequency_alone_costs():
+    a, b = "aab", "ab"  # with one more of each: a 3 of 5, b 2 of 5
+    assert by_frequency([b], [a]) == pytest.approx(-(np.log(3 / 5) + np.log(2 / 5)) / 2)
+    assert by_frequency(["c"], ["ab"]) == pytest.approx(np.log(5))  # never seen, still possible
+    assert by_frequency(["a"], ["a", "a"]) == pytest.approx(np.log(2))  # and ends: 3 of 6 each

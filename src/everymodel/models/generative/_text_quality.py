@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +39,15 @@ def quality(made: list[str], held: list[str], train: list[str] | None) -> dict[s
         if alike:
             told["copied_usual_real"] = float(np.median(longest_runs(alike, whole)))
     return told
+
+
+def by_frequency(held: list[str], train: list[str]) -> float:
+    """Nats of a character of the held texts by how often it comes in others; the end of a text counts as one."""
+    counts, wanted = Counter("".join(train)), Counter("".join(held))
+    if len(train) > 1:
+        counts["\0end"], wanted["\0end"] = len(train), len(held)
+    total = counts.total() + len(counts | wanted)  # each is counted once more than it came
+    return sum(n * math.log(total / (counts[c] + 1)) for c, n in wanted.items()) / max(wanted.total(), 1)
 
 
 def _alike(made: list[str], held: list[str]) -> list[str]:

@@ -42,7 +42,7 @@ CARD = {
         "Kotelnikov, Baranchuk, Rubachev and Babenko (2023), TabDDPM: modelling tabular data with diffusion models.",
     ],
     "advice": ["slow"],
-    "priority": 10,
+    "priority": 2,
     "parameters": {
         "width": {"type": "int", "default": 256, "low": 8, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 3, "low": 1, "high": 32, "text": "Blocks of two layers."},

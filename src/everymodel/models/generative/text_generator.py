@@ -16,7 +16,7 @@ from everymodel.core.memory import free_memory
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._checkpoint import frozen, opened
 from everymodel.models.generative._text import Corpus, NextToken, Windows, chunks, read
-from everymodel.models.generative._text_quality import quality
+from everymodel.models.generative._text_quality import by_frequency, quality
 from everymodel.scoring.layers.alphabet import Alphabet
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.writing import PLAIN, ROLES, TextWriter
@@ -322,7 +322,8 @@ class TextGenerator(Generative):
         Returns
         -------
         nats_per_character, bits_per_character : -log p(character | before it) of the held-out texts (the end of a text
-        counts as one), nats_per_token, and what `_text_quality.quality` says of samples.
+        counts as one); nats_per_token, where these are no characters; nats_by_frequency, where each character is
+        foretold by its share in the texts of the fit; and what `_text_quality.quality` says of samples.
         """
         return evaluate(self._step(), X, train=train, n=n, seed=seed)
 
@@ -338,6 +339,10 @@ def evaluate(step: Any, X: Any, *, train: Any = None, n: int | None = None, seed
         "bits_per_character": -total / max(signs, 1) / math.log(2),
         "nats_per_token": -total / max(tokens, 1),
     }
+    if told["nats_per_token"] == told["nats_per_character"]:
+        del told["nats_per_token"]
+    if train is not None:
+        told["nats_by_frequency"] = by_frequency(texts, [train] if isinstance(train, str) else list(train))
     made = step.sample(n or (200 if step.documents else 32), seed=seed)
     known = None if train is None else [train] if isinstance(train, str) else list(train)
     return told | quality(made, texts, known)

@@ -12,6 +12,9 @@ from everymodel.workflow.evaluate import view as common
 _WORDS = {"images": "images", "rows": "rows", "table": "rows", "texts": "texts", "pieces": "pieces", "levels": "levels"}
 
 
+_COMPARED = {"texts": "held-out texts", "pieces": "held-out pieces", "levels": "training or held-out levels"}
+
+
 def view(story: Mapping[str, Any]) -> dict[str, Any]:
     """Everything `made.html` needs. What a story lacks is left out."""
     told = story.get("structure") or {}
@@ -53,7 +56,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "enlarged": told.get("enlarged") or {},
         "metrics": [_metric(row, against["values"], told) for row in evaluation.get("metrics") or []],
         "beside": against["title"].capitalize() if against["values"] else "",
-        "real": against["title"] == "real data",
+        "compared": _COMPARED.get(makes, "training data") if against["title"] == "real data" else "",
         "judge": _judge(told.get("judge") or {}),
         "note": (story.get("split") or {}).get("note") or "",
         "curves": [c for c in curves if c],

@@ -92,6 +92,18 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
         "Give more time (--budget).",
         "Most of the budget went by before a network could begin to learn.",
     ),
+    "few-steps": (
+        "warning",
+        "Only {steps:,} steps of learning fitted into {seconds:.3g} s: what is made will hardly be like the data.",
+        "Give more time (--budget).",
+        "A network had time for very few steps.",
+    ),
+    "nothing-learnt": (
+        "warning",
+        "Held-out text costs {reached:.3g} nats a character, no less than by the frequency of characters ({plain:.3g}).",
+        "Give more time (--budget) or more text.",
+        "A model of text foretells held-out text no better than the frequency of its characters does.",
+    ),
     "few-held-out": (
         "warning",
         "{count} are held out, too few to judge samples by: there are no figures.",

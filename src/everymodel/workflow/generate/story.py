@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _JUDGED = 0.2, 40.0  # share of the budget that judging may take, and seconds at most
 _VALID = 0.1  # share of the training part that chooses, where several models are tried
 _SECONDS = 1.5  # for the file and the story
+_STEPS = 100  # fewer steps of a network than these are said
 _LOADING = 10.0  # seconds below which a library of networks (2 to 13 s to load) leaves no time to learn
 _PIXELS = 4_000_000  # of images that are held out to be shrunk and enlarged again
 # name: (title, better, in words)
@@ -56,6 +57,8 @@ FIGURES: dict[str, tuple[str, str, str]] = {
     "equal": ("Equal to a row learnt from", "lower", "Share of made rows; beside it that of held-out rows."),
     "nats_per_character": ("Nats per character", "lower", "How surprising held-out text is; less is better foretold."),
     "bits_per_character": ("Bits per character", "lower", "The same in bits."),
+    "nats_by_frequency": ("Nats per character by frequency", "", "What it costs to know no more than how often each "
+                          "character comes."),
     "nats_per_token": ("Nats per token", "lower", "The same for each piece that the model reads."),
     "novelty": ("New texts", "higher", "Share of samples that are no text learnt from."),
     "psnr": ("Signal to noise (dB)", "higher",
@@ -72,7 +75,30 @@ OF_TEXTS = {
     "distinct_2": ("Distinct pairs of words", "higher", "Share of pairs of words that differ."),
     "distinct_3": ("Distinct triples of words", "higher", "Share of runs of three words that differ."),
 }
-SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas", "equal", "novelty")
+OF_PIECES = {
+    "nats_per_frame": ("Nats per frame", "lower", "How surprising held-out music is, chord by chord."),
+    "nats_per_note": ("Nats per note", "lower", "The same for each note."),
+    "pitch_classes": ("Notes", "higher", "Overlap of how often each of the twelve notes comes, with held-out pieces."),
+    "intervals": ("Steps of the melody", "higher", "Overlap of the steps of the highest voice, with held-out pieces."),
+    "polyphony": ("Notes at once", "higher", "Overlap of how many notes sound together, with held-out pieces."),
+    "copied": ("Longest copied run", "lower",
+               "Frames of the longest part of a sample that stands in a piece learnt from; beside it of held-out."),
+}  # fmt: skip
+OF_LEVELS = {
+    "nats_per_tile": ("Nats per tile", "lower", "How surprising held-out levels are."),
+    "tiles": ("Tiles", "higher", "Overlap of how often each tile comes, with held-out levels."),
+    "patterns": ("Patterns", "higher", "The same of squares of 3 x 3 tiles."),
+    "coverage": ("Coverage", "higher", "Share of the squares of held-out levels that samples show."),
+    "solvable": ("Solvable", "higher", "Share of samples with a way from start to goal before any is put right."),
+    "new": ("New squares", "higher", "Share of squares of 5 x 5 tiles that stand in no level learnt from."),
+}
+SHARES = ("precision", "recall", "coverage", "copied", "agreement", "cas", "equal")
+SHARES_OF = {
+    "texts": ("novelty",),
+    "pieces": ("pitch_classes", "intervals", "polyphony"),
+    "levels": ("tiles", "patterns", "coverage", "solvable", "new"),
+    "enhanced": (),
+}
 
 
 def generate(
@@ -147,6 +173,9 @@ def generate(
         )  # fmt: skip
         best = board[0]
         findings += [say("while-fitting", note=note) for note in getattr(_history(best.model), "notes", [])]
+        steps = getattr(_history(best.model), "steps", _STEPS)
+        if budget is not None and steps < _STEPS:
+            findings.append(say("few-steps", steps=steps, seconds=best.seconds))
     with _stage("evaluate", timing, listener):
         makes = best.model._step().makes
         figures: dict[str, float] = {}
@@ -228,7 +257,7 @@ def evaluation_of(figures: dict[str, float], makes: str, source: str) -> Evaluat
             continue
         _, better, text = known.get(name, (name, "", ""))
         low = high = math.nan
-        if name in SHARES and n and 0 <= value <= 1:
+        if name in SHARES_OF.get(makes, SHARES) and n and 0 <= value <= 1:
             low, high = _wilson(value, n)
         metrics.append(Metric(name, value, low, high, better, text))
     curves = {"figures": dict(figures), "beside": beside(figures, makes)}
@@ -247,7 +276,7 @@ def beside(figures: dict[str, float], makes: str) -> dict[str, Any]:
 
 def titles(makes: str) -> dict[str, tuple[str, str, str]]:
     """Title, direction and meaning of the figures of what is made."""
-    return FIGURES | OF_TEXTS if makes == "texts" else FIGURES
+    return FIGURES | {"texts": OF_TEXTS, "pieces": OF_PIECES, "levels": OF_LEVELS}.get(makes, {})
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:
@@ -269,6 +298,9 @@ def headline(figures: dict[str, float], makes: str) -> str:
             f"bicubic enlargement reaches {figures['psnr_bicubic']:.1f} dB; with fidelity 0 they have "
             f"{figures['detail_vivid']:.0%} of the true fine detail (bicubic {figures['detail_bicubic']:.0%})."
         )
+    said = {"texts": _of_texts, "pieces": _of_pieces, "levels": _of_levels}.get(makes)
+    if said is not None:
+        return said(figures)
     parts = []
     if "coverage" in figures:
         real = figures.get("coverage_real")
@@ -290,10 +322,40 @@ def headline(figures: dict[str, float], makes: str) -> str:
     return said[:1].upper() + said[1:] + "."
 
 
+def _of_texts(figures: dict[str, float]) -> str:
+    plain = figures.get("nats_by_frequency")
+    beside = "" if plain is None else f", where the frequency of characters alone costs {plain:.3g}"
+    runs = figures.get("copied_usual_real")
+    copied = "" if runs is None else (
+        f"; samples share runs of {figures['copied_usual']:.3g} characters with the texts, held-out text {runs:.3g}"
+    )  # fmt: skip
+    return f"Held-out text costs {figures['nats_per_character']:.3g} nats a character{beside}{copied}."
+
+
+def _of_pieces(figures: dict[str, float]) -> str:
+    runs = figures.get("copied_real")
+    copied = "" if runs is None else (
+        f"; samples share runs of {figures['copied']:.0f} frames with pieces learnt from, held-out pieces {runs:.0f}"
+    )  # fmt: skip
+    return f"Held-out music costs {figures['nats_per_frame']:.3g} nats a frame{copied}."
+
+
+def _of_levels(figures: dict[str, float]) -> str:
+    way = "" if "solvable" not in figures else f"; {figures['solvable']:.0%} of samples can be solved as they come"
+    real = figures.get("solvable_real")
+    beside = "" if real is None else f" (held-out levels: {real:.0%})"
+    return (
+        f"Held-out levels cost {figures['nats_per_tile']:.3g} nats a tile; samples show {figures['coverage']:.0%} of "
+        f"their squares of 3 x 3 tiles{way}{beside}."
+    )
+
+
 def _noticed(figures: dict[str, float]) -> list[Finding]:
     found = []
     if 0.6 < figures.get("copied", 0.0) <= 1 and _wilson(figures["copied"], figures.get("n", 1.0))[0] > 0.55:
         found.append(say("copies", share=figures["copied"]))
+    if figures.get("nats_per_character", 0.0) > 0.95 * figures.get("nats_by_frequency", math.inf):
+        found.append(say("nothing-learnt", reached=figures["nats_per_character"], plain=figures["nats_by_frequency"]))
     if figures.get("psnr", math.inf) <= figures.get("psnr_bicubic", -math.inf):
         found.append(say("no-gain", reached=figures["psnr"], plain=figures["psnr_bicubic"]))
     covered, real = figures.get("coverage"), figures.get("coverage_real")
@@ -406,8 +468,8 @@ def _story(
     told["target"] = whole.target or ""
     told["how_to"] = _how_to(model_file, model)
     told["structure"] = plain(shown.structure(whole, train, held, model, best, evaluation, seed))
-    shares = [name for name in SHARES if name == "novelty" or model.makes != "texts"]
-    told["structure"] |= {"titles": {k: t[0] for k, t in titles(model.makes).items()}, "shares": shares}
+    shares = SHARES_OF.get(model.makes, SHARES)
+    told["structure"] |= {"titles": {k: t[0] for k, t in titles(model.makes).items()}, "shares": list(shares)}
     return told
 
 
