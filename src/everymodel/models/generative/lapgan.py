@@ -100,16 +100,18 @@ def whole(coarse: torch.Tensor, details: Iterable[torch.Tensor]) -> torch.Tensor
 
 
 class Finer(nn.Module):
-    """Latent map and enlarged image -> that image with detail: up + body([up, z])."""
+    """Latent map and enlarged image -> that image with detail: up + body([up, z]), at half the size, which is the real
+    size of what was enlarged and costs half as much as the whole.
+    """
 
     def __init__(self, channels: int, width: int):
         super().__init__()
         self.body = started(
             nn.Sequential(
-                *(nn.Conv2d(channels + 1, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)),
-                *(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)),
-                *(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2)),
-                nn.Conv2d(width, channels, 3, padding=1),
+                *(nn.Conv2d(channels + 1, width, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(width)),
+                *(nn.LeakyReLU(0.2), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)),
+                *(nn.LeakyReLU(0.2), nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)),
+                *(nn.LeakyReLU(0.2), nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1)),
             )
         )
         with torch.no_grad():
@@ -251,7 +253,7 @@ class LAPGAN(AdversarialEstimator):
             data.notes.append(f"Sides of {h} x {w} cannot be halved: there is one level, as in DCGAN.")
         coarse = (h, w, c)
         features, count = critic(coarse, self.width)
-        self._finer = [Finer(c, max(self.width // 2, 2)) for _ in range(self.levels_)]  # they work at full size
+        self._finer = [Finer(c, self.width) for _ in range(self.levels_)]
         self._critics = []
         for k in range(1, self.levels_ + 1):
             body, m = critic((h << k, w << k, c), self.width, 2 * c)
