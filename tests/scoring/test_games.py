@@ -141,9 +141,9 @@ def test_moves_from_outside_are_checked():
     with pytest.raises(ParameterError, match="the game is over"):
         rules.after([0, 3, 1, 4, 2, 5])
     np.testing.assert_array_equal(rules.require_legal(p, [3, 8]), [3, 8])
-    for bad in ("chess", "Go"):
+    for bad in ("chess", "Go", ["go"], None):
         with pytest.raises(ParameterError, match="expected one of"):
-            games.build(bad)
+            games.build(bad)  # type: ignore[arg-type]
     with pytest.raises(ParameterError, match="settings komi"):
         games.build("tic_tac_toe", komi=1)
     for settings in ({"rows": 3}, {"columns": 4.0}, {"rows": 9, "columns": 9}):

@@ -39,8 +39,11 @@ def test_every_command_is_answered_as_the_protocol_says():
         ("genmove w", "= B7"),
         ("undo", "="),
         ("genmove w", "= B7"),
+        ("komi 1.5", "="),
+        ("undo", "="),  # takes the move back, not the komi
+        ("genmove w", "= B7"),
         ("play b pass", "="),
-        ("final_score", "= W+0.5"),
+        ("final_score", "= W+1.5"),
         ("quit", "="),
     ]:
         answer = e.answer(line)

@@ -19,7 +19,7 @@ def build(word: str, **settings: Any) -> Rules:
     from everymodel.scoring.games.tic_tac_toe import TicTacToe
 
     kinds: dict[str, type[Rules]] = {"tic_tac_toe": TicTacToe, "connect_four": ConnectFour, "go": Go}
-    if word not in kinds:
+    if not isinstance(word, str) or word not in kinds:
         raise ParameterError(f"game {word!r} came; expected one of {', '.join(WORDS)}")
     try:
         return kinds[word](**settings)

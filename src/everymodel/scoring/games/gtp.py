@@ -152,7 +152,8 @@ class GtpEngine:
     def _undo(self, words: list[str]) -> str:
         if not self._before:
             raise GtpError("cannot undo")
-        self.game = self._before.pop()
+        komi, self.game = self.game.komi, self._before.pop()
+        self.game.komi = komi
         return ""
 
     def _quit(self, words: list[str]) -> str:
