@@ -478,7 +478,7 @@ def close(run: Any, files: dict[str, Any], took: float, data: str) -> None:
     elif run.story["task"] == "generate":
         steps = [f"everymodel sample {saved} -n{run.story['how_to']['cli'].partition(' -n')[2]}"]
     elif run.story["task"] in ACT_TASKS:
-        steps = [run.story["how_to"]["cli"]]
+        steps = [f"everymodel play {saved} --{run.story['how_to']['cli'].partition(' --')[2]}"]
     elif "graphs" in run.story:
         steps = [f"everymodel predict {saved} nodes.csv --edges edges.csv -o out.csv"]
     else:

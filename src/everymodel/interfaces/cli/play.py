@@ -186,7 +186,13 @@ def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:
         if row["score"] is not None and len(run.search.leaderboard) > 1:
             span = draw.between(row["score_low"], row["score_high"])
             parts.insert(0, f"return {draw.number(row['score'])} {span}".rstrip())
-        ends = {"until": "the return asked for", "budget": "the time", "stop": "a request", "steps": "its steps"}
+        ends = {
+            "until": "the return asked for",
+            "budget": "the time",
+            "stop": "a request",
+            "steps": "its steps",
+            "still": "no more gain",
+        }
         ended = f", ended by {ends[row['ended_by']]}" if row["ended_by"] in ends else ""
         out.print(draw.text(f"{mark} {row['model']}: {', '.join(parts)}{ended}"))
     if told["test"].get("mean") is not None:

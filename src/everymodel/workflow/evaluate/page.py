@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from everymodel.core.files import atomic_write
-from everymodel.core.schema import FREE_TASKS, MADE_TASKS, SERIES_TASKS
+from everymodel.core.schema import ACT_TASKS, FREE_TASKS, MADE_TASKS, SERIES_TASKS
 from everymodel.workflow.evaluate import structure_view
 from everymodel.workflow.evaluate.view import view
 
@@ -40,6 +40,10 @@ def html(story: Mapping[str, Any]) -> str:
         from everymodel.workflow.evaluate import made_view
 
         return _environment().get_template("made.html").render(**made_view.view(story))
+    if story.get("task") in ACT_TASKS:
+        from everymodel.workflow.evaluate import agent_view
+
+        return _environment().get_template("agent.html").render(**agent_view.view(story))
     structure = story.get("structure") or {}
     gain = structure_view.gain({**structure, **structure["gain"]}) if structure.get("gain") else None
     return (

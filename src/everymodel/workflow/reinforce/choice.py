@@ -34,7 +34,9 @@ class Tried:
     seconds: float = 0.0
     chosen_by: Tested | None = None
     failed: str = ""
-    still: bool = False  # it gave way to the next
+    other: str = ""  # the agent that it gave way to
+    late: float = 0.0  # seconds until it took its first steps
+    ended: str = ""  # why it ended: "until", "budget", "stop", "steps", "still"
 
     @property
     def reached(self) -> bool:
@@ -103,23 +105,25 @@ class Patience(Stop):
     def __init__(self, seconds: float | None, until: float | None, other: Callable[[], bool] = lambda: False):
         super().__init__(seconds)
         self.until, self.still, self.other = until, False, other
-        self.began, self.span = time.monotonic(), seconds
-        self.first, self.best, self.gained = math.nan, -math.inf, self.began
+        self.made, self.began = time.monotonic(), math.nan  # and when its first report came
+        self.first, self.best, self.gained = math.nan, -math.inf, math.nan
 
     def told(self, live: Any) -> None:
         """What the agent reaches now."""
-        if self.span is None or self.until is None:
-            return
-        now, values = time.monotonic(), [v for v in (live.mean, live.look) if v == v]
-        if not values:
+        now = time.monotonic()
+        if self.began != self.began:  # what is loaded before takes its time, too
+            self.began = self.gained = now
+        values = [v for v in (live.mean, live.look) if v == v]
+        if self.deadline is None or self.until is None or not values:
             return
         value = max(values)
         if self.first != self.first:
             self.first = self.best = value
         if value > self.best + _GAIN * abs(self.until - self.first):
             self.best, self.gained = value, now
-        half = now - self.began > 0.5 * self.span
-        self.still = half and now - self.gained > _STILL * self.span and self.other()
+        span = self.deadline - self.began
+        half = now - self.began > 0.5 * span
+        self.still = half and now - self.gained > _STILL * span and self.other()
 
     def __call__(self) -> bool:
         return self.still or super().__call__()
@@ -198,11 +202,17 @@ def try_all(
             raise
         except EverymodelError as error:
             one.failed, last = str(error), error
-        one.seconds, one.still = time.monotonic() - began, stop.still
+        one.seconds = time.monotonic() - began
+        one.late = stop.began - stop.made if stop.began == stop.began else one.seconds
+        one.ended = str(getattr(one.agent, "stopped_", ""))
+        if one.ended == "stop" and not stop.asked:
+            one.ended = "still" if stop.still else "budget"
         if stop.asked:
             break
+        if len(tried) > 1 and tried[-2].ended == "still":
+            tried[-2].other = card.title
         done = one.agent is not None and (one.reached or until is None)
-        short = seconds is not None and ends is not None and ends - time.monotonic() < 0.1 * seconds
+        short = seconds is not None and ends is not None and ends - time.monotonic() < 0.1 * (seconds - tried[0].late)
         if not compare and (done or short):
             break
     able = [t for t in tried if t.agent is not None]

@@ -62,6 +62,12 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
         "Name an agent (--model) to give it all of the time.",
         "The first agent stood still below the return that was asked for, and another was given the rest of the time.",
     ),
+    "late-start": (
+        "warning",
+        "{late:.0f} of {whole:.0f} seconds had passed before the first step was learnt from: loading took them.",
+        "Give more time (--budget), or run it where less else runs.",
+        "Loading libraries took a large part of the time of a fit.",
+    ),
     "no-film": (
         "info",
         "There is no film of an episode: {why}",

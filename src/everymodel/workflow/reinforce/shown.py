@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _FRAMES, _WIDE = 72, 320  # pictures of a film, and pixels of its longer side
 _STILLS = 6
-_POINTS = 240  # of a curve
+_GROUPS, _POINTS = 100, 240  # of training episodes, and looks, that a curve shows
 _GRID = 41  # places on a side of a map of two numbers
 _SECONDS = 6.0  # for a film
 
@@ -151,7 +151,7 @@ def structure(
         "grid": _grid(agent._step(), world),
         "steps": int(getattr(agent, "steps_", 0)),
         "episodes": len(agent.curve_.episodes),
-        "stopped": str(getattr(agent, "stopped_", "")),
+        "stopped": best.ended,
         "reasons": reasons,
         "summary": {"title": best.card.title, "sentence": best.card.summary, "choose": best.card.choose,
                     "avoid": best.card.avoid},
@@ -171,7 +171,7 @@ def curve(told: Any) -> dict[str, Any]:
     """Returns of training episodes in groups of neighbours (steps, mean, low and high quarter), and the looks."""
     steps = np.array([e[0] for e in told.episodes], dtype=float)
     returns = np.array([e[1] for e in told.episodes], dtype=float)
-    groups = np.array_split(np.arange(len(steps)), min(_POINTS, max(len(steps), 1)))
+    groups = np.array_split(np.arange(len(steps)), min(_GROUPS, max(len(steps), 1)))
     rows = [[steps[g].mean(), returns[g].mean(), *np.percentile(returns[g], (25, 75))] for g in groups if len(g)]
     looks = told.looks
     if len(looks) > _POINTS:
@@ -222,19 +222,10 @@ def _map(step: Any, test: Tested, world: World) -> dict[str, Any] | None:
 
 
 def _grid(step: Any, world: World) -> dict[str, Any] | None:
-    """Value and best action of each state, where states are counted and a table of values acts."""
+    """Value and best action of each field, where states are the fields of a map and a table of values acts."""
     values = getattr(step, "values", None)
-    if values is None or not world.observation.discrete or world.observation.n > 1024:
+    if values is None or world.fields is None or world.steps is None or values.shape[0] != world.fields.size:
         return None
-    return {"values": values.max(axis=1), "actions": values.argmax(axis=1), "choices": world.action.n,
-            "side": _side(world), "spread": np.ptp(values, axis=1)}  # fmt: skip
-
-
-def _side(world: World) -> list[int] | None:
-    """(rows, columns) of a world that is a grid, by its own word or because it is a square one."""
-    n = world.observation.n
-    side = math.isqrt(n)
-    shape = world.board
-    if shape is not None and shape[0] * shape[1] == n:
-        return list(shape)
-    return [side, side] if side * side == n and world.action.n == 4 else None
+    known = np.ptp(values, axis=1) > 1e-9  # holes and goals are never left
+    return {"values": np.where(known, values.max(axis=1), np.nan), "actions": values.argmax(axis=1),
+            "fields": ["".join(row) for row in world.fields], "steps": world.steps}  # fmt: skip

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 EPISODES = 100  # of the test
 _TEST = 0.12, 20.0  # share of the budget that testing and the film may take, and seconds at most
 _SECONDS = 0.6  # for the file and the story
+_LATE = 0.4  # share of an agent's time that loading may take before it is said
 _TELL = 0.2  # seconds between two reports of an agent that learns
 # name: (title, better, in words)
 FIGURES: dict[str, tuple[str, str, str]] = {
@@ -48,7 +49,7 @@ FIGURES: dict[str, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
     """What is known of an environment before anything is learnt in it."""
 
@@ -58,12 +59,24 @@ class World:
     limit: int | None
     threshold: float | None
     arrays: bool
-    board: tuple[int, int] | None = None  # rows and columns, where states are places on one
+    fields: np.ndarray | None = None  # (h, w) letters, where each state is a field of a map
+    steps: np.ndarray | None = None  # (A, 2) rows and columns that an action leads on, there
 
     @classmethod
     def of(cls, lanes: Lanes) -> World:
+        fields, after = getattr(lanes, "fields", None), getattr(lanes, "after", None)
+        steps = None
+        if fields is None or after is None or np.size(fields) != lanes.observation.n:
+            fields = None
+        else:  # after (S, A, outcomes)
+            h, w = fields.shape
+            here, there = np.divmod(np.arange(h * w), w), np.divmod(after, w)
+            chance = np.broadcast_to(lanes.chance, after.shape)  # type: ignore[attr-defined]
+            steps = np.stack(
+                [(chance * (to - at[:, None, None])).sum(axis=2).mean(axis=0) for at, to in zip(here, there)], axis=1
+            )
         return cls(lanes.name, lanes.observation, lanes.action, lanes.limit, lanes.threshold, playing.arrays(lanes),
-                   getattr(lanes, "board", None))  # fmt: skip
+                   fields, steps)  # fmt: skip
 
     def words(self) -> list[tuple[str, str]]:
         """Facts, each with its title."""
@@ -284,11 +297,14 @@ def headline(test: Tested, chance: Tested | None, goal: float | None, name: str)
 
 
 def _of_learning(board: list[choice.Tried], best: choice.Tried, goal: float | None) -> list[Finding]:
-    found = []
-    for one, other in zip(board, [b.card.title for b in board][::-1], strict=True):
-        if one.still and goal is not None:
-            found.append(say("gave-way", model=one.card.title, mean=one.last, until=goal, other=other))
+    found = [
+        say("gave-way", model=one.card.title, mean=one.last, until=goal, other=one.other)
+        for one in board
+        if one.other and goal is not None
+    ]
     agent = best.agent
+    if best.late > max(_LATE * best.seconds, 1.0) and best.ended != "until":
+        found.append(say("late-start", late=best.late, whole=best.seconds))
     if not agent.curve_.episodes:
         found.append(say("no-episode-ended", steps=int(getattr(agent, "steps_", 0))))
     return [*found, *(say("while-learning", note=n) for n in getattr(getattr(agent, "history_", None), "notes", []))]
@@ -304,12 +320,12 @@ def _noticed(test: Tested, chance: Tested, goal: float | None, best: choice.Trie
     if not n:
         return found
     missed = goal is not None and said["mean"] < goal
-    if goal is not None and missed:
-        found.append(say("return-not-reached", mean=said["mean"], until=goal))
     low = said["low"] if math.isfinite(said["low"]) else said["mean"]
     weak = len(chance.returns) > 0 and low <= chance.summary["mean"]
     if weak:
         found.append(say("no-better-than-chance", mean=said["mean"], chance=chance.summary["mean"]))
+    elif goal is not None and missed:
+        found.append(say("return-not-reached", mean=said["mean"], until=goal))
     if test.limit is not None and (test.lengths >= test.limit).all():
         found.append(say("always-cut", limit=test.limit))
     if missed or weak:
@@ -349,7 +365,7 @@ def _describe(
         "until": goal,
         "steps": int(getattr(agent, "steps_", 0)),
         "episodes": len(agent.curve_.episodes),
-        "stopped": str(getattr(agent, "stopped_", "")),
+        "stopped": best.ended,
     }
     model.manifest["provenance"] |= {"data_fingerprint": _fingerprint(world), "seed": seed}
 
@@ -381,7 +397,7 @@ def _result(model: AgentModel, board: list[choice.Tried], best: choice.Tried) ->
                 "status": t.failed or "ok",
                 "steps": int(getattr(t.agent, "steps_", 0)) or None,
                 "episodes": len(curve.episodes) if curve is not None else None,
-                "ended_by": str(getattr(t.agent, "stopped_", "")),
+                "ended_by": t.ended,
             }
         )
     return SearchResult(
