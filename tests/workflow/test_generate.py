@@ -276,7 +276,7 @@ def test_one_sentence_for_each_kind():
         "Held-out text costs 1.8 nats a character, where the frequency of characters alone costs 3.3; samples share "
         "runs of 19.5 characters with the texts, held-out text 18."
     )
-    assert "5.3 nats a frame; samples share runs of 9" in headline(
+    assert "5.3 nats a frame; samples repeat up to 9" in headline(
         {"nats_per_frame": 5.3, "copied": 9.0, "copied_real": 8.0}, "pieces"
     )
     assert "show 50% of their" in headline({"nats_per_tile": 0.4, "coverage": 0.5}, "levels")

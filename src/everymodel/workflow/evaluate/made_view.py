@@ -40,6 +40,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
     shapes = [draw(plots.short(s["name"], 40), "", made_plots.shape, s) for s in told.get("shapes") or []]
     makes = _WORDS.get(str(told.get("makes")), "data")
     against = told.get("beside") or {"title": "real data", "values": {}}
+    metrics = [_metric(row, against["values"], told) for row in evaluation.get("metrics") or []]
     return {
         "title": plots.short(story.get("title") or "Made data", 160),
         "created": common._when(story.get("created")),
@@ -53,8 +54,10 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "texts": told.get("texts") or [],
         "pictures": told.get("pictures") or [],
         "table": told.get("table"),
+        "tiled": makes == "levels",
         "enlarged": told.get("enlarged") or {},
-        "metrics": [_metric(row, against["values"], told) for row in evaluation.get("metrics") or []],
+        "metrics": metrics,
+        "spans": any(m["span"] for m in metrics),
         "beside": against["title"].capitalize() if against["values"] else "",
         "compared": _COMPARED.get(makes, "training data") if against["title"] == "real data" else "",
         "judge": _judge(told.get("judge") or {}),

@@ -100,7 +100,7 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
     ),
     "nothing-learnt": (
         "warning",
-        "Held-out text costs {reached:.3g} nats a character, no less than by the frequency of characters ({plain:.3g}).",
+        "Held-out text costs {reached:.3g} nats a character, no less than their frequency does ({plain:.3g}).",
         "Give more time (--budget) or more text.",
         "A model of text foretells held-out text no better than the frequency of its characters does.",
     ),

@@ -41,11 +41,11 @@ def structure(
     elif model.makes in ("rows", "table"):
         told |= _tables(model, whole, seed)
     else:  # texts, pieces of music, levels
-        made = model.step.sample(_TEXTS, seed=seed)
+        made = model.step.sample(3 * _TEXTS if model.makes == "levels" else _TEXTS, seed=seed)
         if hasattr(made[0], "picture"):
             told["pictures"] = [data_url(one.picture()) for one in made]
-        if model.makes != "pieces":
-            told["texts"] = [str(t)[:_LETTERS] for t in made]
+        if model.makes != "pieces":  # one level, as it is written
+            told["texts"] = [str(t)[:_LETTERS] for t in (made[:1] if model.makes == "levels" else made)]
     return told
 
 

@@ -335,7 +335,7 @@ def _of_texts(figures: dict[str, float]) -> str:
 def _of_pieces(figures: dict[str, float]) -> str:
     runs = figures.get("copied_real")
     copied = "" if runs is None else (
-        f"; samples share runs of {figures['copied']:.0f} frames with pieces learnt from, held-out pieces {runs:.0f}"
+        f"; samples repeat up to {figures['copied']:.0f} frames in a row of known pieces, held-out ones {runs:.0f}"
     )  # fmt: skip
     return f"Held-out music costs {figures['nats_per_frame']:.3g} nats a frame{copied}."
 
