@@ -176,6 +176,101 @@ def _sb3(given: argparse.Namespace, env: str, bar: float) -> None:
               "without looks", flush=True)  # fmt: skip
 
 
+@row("table")
+def table(given: argparse.Namespace) -> None:
+    """Agents of tables against value iteration: returns of both policies are computed from Gymnasium's own tables."""
+    import gymnasium as gym
+
+    from everymodel.environments.grid import Table
+    from everymodel.environments.lanes import MOST
+    from everymodel.models.reinforcement.q_learning import QLearning
+    from everymodel.models.reinforcement.sarsa import Sarsa
+
+    for name in ("FrozenLake-v1", "FrozenLake8x8-v1", "Taxi-v4", "CliffWalking-v1"):
+        env = gym.make(name)
+        told, most = env.unwrapped.P, env.spec.max_episode_steps or MOST  # type: ignore[union-attr,attr-defined]
+        outcomes = max(len(told[s][a]) for s in told for a in told[s])
+        cells = np.zeros((4, len(told), len(told[0]), outcomes))
+        for s in told:
+            for a in told[s]:
+                cells[0, s, a] = s
+                for k, row_of in enumerate(told[s][a]):
+                    cells[:, s, a, k] = (row_of[1], row_of[2], row_of[3], row_of[0])
+        starts = env.unwrapped.initial_state_distrib  # type: ignore[attr-defined]
+        exact = Table(
+            1, after=cells[0].astype(int), reward=cells[1], ended=cells[2] > 0, chance=cells[3], starts=starts
+        )
+        # Value iteration knows no time limit: the discount whose policy does best within it is the reference.
+        discounts = (0.9, 0.95, 0.98, 0.99, 0.995, 0.997, 0.999, 0.9999)
+        best = max(exact.expected(exact.best(d).argmax(axis=1), most) for d in discounts)
+        for kind in (QLearning, Sarsa):
+            kind(steps=2000, random_state=0).fit(name)
+            print(
+                f"\n{kind.__name__}: {name}; the best policy by value iteration: {best:.4f}; asked for: 1 % near it "
+                f"within 5 CPU s\n{'seed':>4} {'return':>9} {'of best':>8} {'steps':>9} {'CPU s':>7} {'looks s':>7}"
+            )
+            good = 0
+            for seed in given.seeds:
+                agent = kind(random_state=seed, **given.set)
+                began = time.process_time()
+                agent.fit(name)
+                spent = time.process_time() - began
+                made = exact.expected(agent.values_.argmax(axis=1), most)
+                near = made >= best - 0.01 * abs(best)
+                good += near and spent <= 5
+                share = 1 + (made - best) / abs(best)
+                print(
+                    f"{seed:>4} {made:>9.4f} {share:>8.2%} {agent.steps_:>9,} {spent:>7.2f} "
+                    f"{agent.looks_seconds_:>7.2f}",
+                    flush=True,
+                )
+            print(f"     near and in time {good} of {len(given.seeds)}", flush=True)
+
+
+@row("environments")
+def environments(given: argparse.Namespace) -> None:
+    """Steps per CPU second of random play: ours, and Gymnasium's vectors beside them, in turn in one process."""
+    import gymnasium as gym
+
+    from everymodel.environments import ARRAYS, make
+
+    def paced(step: Callable[[Any], Any], draw: list[Any], lanes: int, seconds: float = 0.3) -> float:
+        count, began, spent = 0, time.process_time(), 0.0
+        while spent < seconds:
+            for actions in draw:
+                step(actions)
+            count += len(draw) * lanes
+            spent = time.process_time() - began
+        return count / spent
+
+    print(f"\n{'environment':<26} {'lanes':>5} {'ours':>9} {'Gymnasium arrays':>17} {'Gymnasium objects':>18}  M/CPU s")
+    for name in ARRAYS:
+        if name not in gym.registry:
+            continue
+        for lanes in (64, 1024):
+            ours, rng = make(name, lanes), np.random.default_rng(0)
+            ours.reset(0)
+            if ours.action.discrete:
+                draw: list[Any] = [rng.integers(0, ours.action.n, lanes) for _ in range(32)]
+            else:
+                low, high = ours.action.bounds()
+                draw = [rng.uniform(low, high, (lanes, *ours.action.shape)).astype(np.float32) for _ in range(32)]
+            sides: dict[str, list[float]] = {"ours": [], "vector_entry_point": [], "sync": []}
+            others: dict[str, Any] = {}
+            for mode in ("vector_entry_point", "sync")[: 2 if lanes == 64 else 1]:
+                try:
+                    others[mode] = gym.make_vec(name, lanes, vectorization_mode=mode)
+                    others[mode].reset(seed=0)
+                except (gym.error.Error, ValueError):
+                    continue
+            for _ in range(3):  # in turn; the best of each, since other work of the machine only slows
+                sides["ours"].append(paced(ours.step, draw, lanes))
+                for mode, vector in others.items():
+                    sides[mode].append(paced(vector.step, draw[:2] if mode == "sync" else draw, lanes))
+            told = [f"{max(v) / 1e6:.3f}" if v else "-" for v in sides.values()]
+            print(f"{name:<26} {lanes:>5} {told[0]:>9} {told[1]:>17} {told[2]:>18}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="+", choices=[*ROWS, "all"])

@@ -169,22 +169,32 @@ class ArrayLanes(Lanes):
         return type(self)(lanes, self.limit, **self.options)
 
     def state(self) -> dict[str, Any]:
-        bits = self.rng.bit_generator.state  # PCG64: two large numbers, as texts
-        told = [str(bits["state"]["state"]), str(bits["state"]["inc"]), bits["has_uint32"], bits["uinteger"]]
         arrays = {"inner": self.inner.copy(), "pool": self.pool.copy(), "born": self.born.copy()}
-        return {**arrays, "counts": [self.at, self.clock, self.due], "random": told}
+        return {**arrays, "counts": [self.at, self.clock, self.due], "random": numbers_of(self.rng)}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.inner, self.pool, self.born = (np.array(state[k]) for k in ("inner", "pool", "born"))
         self.at, self.clock, self.due = (int(v) for v in state["counts"])
-        number, step, has, last = state["random"]
-        self.rng = np.random.default_rng(0)
-        self.rng.bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {"state": int(number), "inc": int(step)},
-            "has_uint32": int(has),
-            "uinteger": int(last),
-        }
+        self.rng = generator(state["random"])
+
+
+def numbers_of(rng: np.random.Generator) -> list[Any]:
+    """Where a generator is, as numbers and texts that a file can hold."""
+    bits = rng.bit_generator.state  # PCG64: two large numbers, as texts
+    return [str(bits["state"]["state"]), str(bits["state"]["inc"]), bits["has_uint32"], bits["uinteger"]]
+
+
+def generator(told: list[Any]) -> np.random.Generator:
+    """The inverse of `numbers_of`."""
+    number, step, has, last = told
+    made = np.random.default_rng(0)
+    made.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": int(number), "inc": int(step)},
+        "has_uint32": int(has),
+        "uinteger": int(last),
+    }
+    return made
 
 
 def _count(name: str, value: Any) -> int:

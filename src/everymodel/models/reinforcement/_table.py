@@ -1,0 +1,380 @@
+"""Learning by tables: what every action is worth in every state that can be counted; many lanes fill one table."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from everymodel import environments
+from everymodel.core.clock import seconds
+from everymodel.core.errors import CapabilityError, ModelFileError, ParameterError
+from everymodel.core.files import atomic_write
+from everymodel.core.seeds import derive
+from everymodel.environments.lanes import Lanes, generator, numbers_of
+from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
+from everymodel.models.reinforcement._live import Live
+from everymodel.scoring import tensors
+from everymodel.scoring.steps.acting import TablePolicy
+
+_PAIRS = 1 << 26  # states times actions that a table may hold
+_KEEP = 30.0  # seconds between two checkpoints
+_CLOCK = 0.1  # seconds between two looks at the clock
+_LOOKS = 12  # looks at the agent in a fit
+_CURIOUS, _NEW = 0.95, 0.2  # discount and step length of what is new
+
+
+class TableAgent(AgentEstimator):
+    """Base of agents that learn a table.
+
+    Attributes
+    ----------
+    values_ : (S, A) what actions are worth. visits_ : (S, A) how often each was tried.
+    """
+
+    kinds = ("discrete",)
+    counted = True  # needs states that can be counted
+
+    def __init__(
+        self,
+        steps: int | None = None,
+        lanes: int = 64,
+        discount: float = 0.997,
+        learning_rate: float | None = None,
+        epsilon: float = 0.4,
+        curious: float = 0.25,
+        budget: float | str | None = None,
+        checkpoint: str | None = None,
+        random_state: int | None = None,
+        verbose: int = 0,
+    ):
+        self.steps = steps
+        self.lanes = lanes
+        self.discount = discount
+        self.learning_rate = learning_rate
+        self.epsilon = epsilon
+        self.curious = curious
+        self.budget = budget
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _worth(self, values: np.ndarray, epsilon: float) -> np.ndarray:
+        """(n,) what states are worth by the values (n, A) of their actions."""
+        raise NotImplementedError
+
+    def fit(self, env: Any, until: float | str | None = "auto") -> Any:
+        """Learn in an environment until its mean return is `until`, or the steps or the budget end.
+
+        Parameters
+        ----------
+        env : see `everymodel.environments.make`.
+        until : mean return over 100 episodes. "auto" and None: the steps are taken to their end, since a table that is
+            good enough is seldom the best one, and the rest takes seconds.
+        """
+        self._check()
+        learner = _Learner(self, env, None if until == "auto" else until)
+        try:
+            with _bar(self.verbose, type(self).__name__) as shown:
+                learner.run(getattr(self, "_stop", None), [t for t in (getattr(self, "_listener", None), shown) if t])
+        finally:
+            learner.close()
+        self.values_, self.visits_ = learner.tables[0].copy(), learner.visits.reshape(learner.tables[0].shape).copy()
+        self.curve_, self.steps_, self.stopped_ = learner.curve, learner.taken, learner.stopped
+        self.looks_seconds_ = learner.trial.seconds
+        self.step_ = learner.actor()
+        return self
+
+    def _check(self) -> None:
+        for name, low, high in (("discount", 0, 1), ("epsilon", 0, 1), ("curious", 0, 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+                raise ParameterError(f"{name}={value!r} came; expected a number from {low} to {high}.")
+        rate = self.learning_rate
+        if rate is not None and (isinstance(rate, bool | str) or not 0 < rate <= 1):
+            raise ParameterError(f"learning_rate={rate!r} came; expected a number above 0 and up to 1, or None.")
+        for name in ("steps", "lanes"):
+            value = getattr(self, name)
+            if value is None and name == "steps":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ParameterError(f"{name}={value!r} came; expected a whole number from 1.")
+
+
+class _Learner:
+    """One fit: the lanes, the tables, and all that the next step depends on."""
+
+    def __init__(self, agent: TableAgent, env: Any, until: float | str | None):
+        self.agent = agent
+        # Looking at the spaces of one first: a wrong environment is told before many of it are made.
+        first = environments.make(env, 1)
+        try:
+            _suits(agent, first)
+        finally:
+            first.close()
+        self.lanes = agent._enter(env, agent.lanes)
+        self.states, self.actions = self.lanes.observation.n, self.lanes.action.n
+        kept = agent.checkpoint is not None and Path(agent.checkpoint).is_file()
+        told = _read(Path(str(agent.checkpoint)), self._plan()) if kept else None
+        self.seed = agent.seed_ = told["seed"] if told else agent.seed_
+        n, shape = self.lanes.n, (self.states, self.actions)
+        self.tables = np.zeros((2, *shape))  # what actions are worth, and how much of the new they lead to
+        self.tables[1] = 1 / (1 - _CURIOUS)
+        self.flat = self.tables.reshape(2, -1)
+        self.visits = np.zeros(self.states * self.actions)
+        self.curve = Curve()
+        self.trial = Trial(env, until, self.seed, self.curve)
+        self.taken, self.stopped = 0, "steps"
+        # Some lanes go where little is known, all others where most is paid, each with chance of its own to do any.
+        curious = round(agent.curious * n) if n > 1 else 0
+        self.kind = (np.arange(n) < curious).astype(np.int64)
+        rest = max(n - curious, 1)
+        spread = 1 + 6 * (np.arange(n) - curious).clip(0) / max(rest - 1, 1)
+        self.share = np.where(self.kind == 1, 0.1, 1.0 if agent.epsilon == 0 else agent.epsilon**spread / agent.epsilon)
+        self.total, self.length = np.zeros(n), np.zeros(n, dtype=np.int64)
+        if told:
+            self._restore(told)
+        else:
+            self.rng = np.random.default_rng(derive(self.seed, "actions"))
+            self.now = self.lanes.reset(derive(self.seed, "training"))
+
+    def run(self, stop: Any, listeners: list[Any]) -> None:
+        agent, n = self.agent, self.lanes.n
+        budget, deadline = seconds(agent.budget), getattr(stop, "deadline", None)
+        usual = int(np.clip(4000 * self.states * self.actions, 300_000, 2_000_000))
+        limited = budget is not None or deadline is not None
+        most = int(agent.steps) if agent.steps is not None else None if limited else usual
+        every = max((most or usual) // _LOOKS // n, 1)  # moves of all lanes between two looks
+        began = seen = kept = time.monotonic()
+        start, moves = self.taken, self.taken // n
+        while most is None or self.taken < most:
+            self._move()
+            moves += 1
+            if moves % every == 0:
+                self.trial.look(self.actor(), self.taken)
+                if self.trial.reached:
+                    self.stopped = "until"
+                    break
+            if moves % 16:
+                continue
+            now = time.monotonic()
+            if (stop is not None and stop()) or (budget is not None and now - began >= budget):
+                self.stopped = "stop" if budget is None or now - began < budget else "budget"
+                break
+            if now - seen >= _CLOCK:
+                seen = now
+                for listener in listeners:
+                    listener(self._live(most, now - began, start, budget))
+                if agent.checkpoint is not None and now - kept >= _KEEP:
+                    kept = now
+                    self._keep()
+        if agent.checkpoint is not None:
+            self._keep()
+        for listener in listeners:
+            listener(self._live(most, time.monotonic() - began, start, budget, ended=True))
+
+    def _move(self) -> None:
+        """All lanes one step on, and the table with them."""
+        agent, lanes, n, rng = self.agent, self.lanes, self.lanes.n, self.rng
+        state, allowed, epsilon = self.now, lanes.masks(), self._epsilon()
+        scores = self.tables[self.kind, state]
+        if allowed is not None:
+            scores = np.where(allowed, scores, -np.inf)
+        actions = scores.argmax(axis=1)
+        chance = rng.random((2, n))
+        some = (chance[0] < self.share * epsilon).nonzero()[0]
+        if len(some):
+            if allowed is None:
+                actions[some] = (chance[1, some] * self.actions).astype(np.int64)
+            else:
+                actions[some] = np.where(allowed[some], rng.random((len(some), self.actions)), -1).argmax(axis=1)
+        moved = lanes.step(actions)
+        self.taken += n
+        # An episode that is cut goes on in the table: its last state is worth what it is worth.
+        goes = ~moved.ended
+        then = self.tables[:, moved.last]
+        place = state * self.actions + actions
+        visits = self.visits[place] + 1
+        self.visits[place] = visits  # lanes that do the same in the same state count once
+        values, news = self.flat
+        wanted = moved.reward + agent.discount * (goes * self._worth(then[0], epsilon))
+        rate = self._rate(visits)
+        held = values[place]
+        held += rate * (wanted - held)
+        values[place] = held
+        if self.kind[0]:
+            found = news[place]
+            found += _NEW * (1 / np.sqrt(visits) + _CURIOUS * (goes * then[1].max(axis=1)) - found)
+            news[place] = found
+        self.total += moved.reward
+        self.length += 1
+        over = moved.ended | moved.cut
+        if np.count_nonzero(over):
+            rows = over.nonzero()[0]
+            self.curve.episodes.extend(
+                zip([self.taken] * len(rows), self.total[rows].tolist(), self.length[rows].tolist(), strict=True)
+            )
+            self.total[rows], self.length[rows] = 0.0, 0
+        self.now = moved.seen
+
+    def _worth(self, values: np.ndarray, epsilon: float) -> np.ndarray:
+        return self.agent._worth(values, epsilon)
+
+    def _epsilon(self) -> float:
+        """The largest chance of an action by chance: falls as states have been seen often."""
+        return self.agent.epsilon * min(1.0, 50.0 * self.states * self.actions / max(self.taken, 1))
+
+    def _rate(self, visits: np.ndarray) -> np.ndarray | float:
+        """Long steps first, then shorter ones, so that chance averages out (Jin et al. 2018)."""
+        if self.agent.learning_rate is not None:
+            return self.agent.learning_rate
+        reach = min(1 / max(1 - self.agent.discount, 1e-3), 60.0)
+        return (reach + 1) / (reach + visits)
+
+    def actor(self) -> TablePolicy:
+        lanes = self.lanes
+        return TablePolicy(lanes.observation.to_dict(), lanes.action.to_dict(), self.tables[0].copy())
+
+    def close(self) -> None:
+        self.trial.close()
+        self.lanes.close()
+
+    def _live(self, most: int | None, spent: float, start: int, budget: float | None, *, ended: bool = False) -> Live:
+        pace = (self.taken - start) / max(spent, 1e-9)
+        if most is not None:
+            done, left = self.taken / most, (most - self.taken) / max(pace, 1e-9)
+        else:
+            done, left = (spent / budget, budget - spent) if budget else (0.0, math.nan)
+        done, left = (1.0, 0.0) if ended else (min(done, 1.0), max(left, 0.0))
+        looks = self.curve.looks
+        return Live(self.taken, most, len(self.curve.episodes), self.curve.recent(),
+                    looks[-1][1] if looks else math.nan, pace, done, left)  # fmt: skip
+
+    # --- the checkpoint ---
+
+    def _plan(self) -> dict[str, Any]:
+        """What must be the same for a fit to go on."""
+        agent = self.agent
+        names = ("lanes", "discount", "learning_rate", "epsilon", "curious", "random_state")
+        plan = {name: getattr(agent, name) for name in names}
+        return {
+            "agent": type(agent).__name__,
+            "environment": self.lanes.name,
+            **plan,
+            "size": [self.states, self.actions],
+        }
+
+    def _keep(self) -> None:
+        episodes = np.array(self.curve.episodes, dtype=np.float64).reshape(-1, 3)
+        arrays = {"tables": self.tables, "visits": self.visits, "now": self.now, "total": self.total,
+                  "length": self.length, "episodes": episodes}  # fmt: skip
+        told = {
+            "plan": self._plan(), "seed": self.seed, "taken": self.taken, "random": numbers_of(self.rng),
+            "looks": [[s, float(r).hex()] for s, r in self.curve.looks], "count": self.trial.count,
+            "lanes": _lift(self.lanes.state(), "lanes", arrays),
+        }  # fmt: skip
+        _write(Path(str(self.agent.checkpoint)), told, arrays)
+
+    def _restore(self, told: dict[str, Any]) -> None:
+        arrays = told["arrays"]
+        self.tables[:], self.visits[:] = arrays["tables"], arrays["visits"]
+        self.now, self.total, self.length = (arrays[k].copy() for k in ("now", "total", "length"))
+        self.taken, self.rng = int(told["taken"]), generator(told["random"])
+        self.curve.episodes = [(int(a), float(b), int(c)) for a, b, c in arrays["episodes"]]
+        self.curve.looks = [(int(s), float.fromhex(r)) for s, r in told["looks"]]
+        self.trial.count = int(told["count"])
+        self.lanes.restore(_lower(told["lanes"], arrays))
+
+
+def _suits(agent: TableAgent, lanes: Lanes) -> None:
+    """CapabilityError where there are no states to count, or too many."""
+    name = type(agent).__name__
+    if not lanes.observation.discrete:
+        raise CapabilityError(
+            f"{name} needs states that can be counted; {lanes.name} shows {lanes.observation}. PPO and DQN learn there."
+        )
+    if lanes.action.discrete and lanes.observation.n * lanes.action.n > _PAIRS:
+        raise CapabilityError(
+            f"{name} would need a table of {lanes.observation.n:,} states by {lanes.action.n} actions; {_PAIRS:,} "
+            "numbers is the most. PPO and DQN learn there."
+        )
+
+
+# --- files ---
+
+
+def _lift(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays[place] = value
+        return {"array": place}
+    if isinstance(value, dict):
+        return {"dict": [[k, _lift(v, f"{place}/{k}", arrays)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_lift(v, f"{place}/{i}", arrays) for i, v in enumerate(value)]}
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _lower(told: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if not isinstance(told, dict):
+        return told
+    if "array" in told:
+        return arrays[told["array"]].copy()
+    if "dict" in told:
+        return {k: _lower(v, arrays) for k, v in told["dict"]}
+    return [_lower(v, arrays) for v in told["list"]]
+
+
+def _write(path: Path, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    body = tensors.write({**arrays, "\0json": np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)})
+    with atomic_write(path) as stream:
+        stream.write(body)
+        stream.write(zlib.crc32(body).to_bytes(4, "little"))
+
+
+def _read(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
+    """ModelFileError for a damaged checkpoint; ParameterError for that of another fit."""
+    raw = path.read_bytes()
+    whole = len(raw) > 12 and zlib.crc32(raw[:-4]).to_bytes(4, "little") == raw[-4:]
+    try:
+        if not whole:
+            raise ModelFileError("its checksum is wrong")
+        arrays = tensors.read(raw[:-4])
+        told = tensors.load_json(arrays["\0json"].tobytes(), "checkpoint")
+        other = [k for k, v in plan.items() if told["plan"].get(k) != v]
+    except (ModelFileError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFileError(f"{path} is damaged, or no checkpoint of such an agent ({error}).") from error
+    if other:
+        raise ParameterError(
+            f"{path} is the checkpoint of another fit ({other[0]} was {told['plan'].get(other[0])!r}, is "
+            f"{plan[other[0]]!r}). Give the same settings, or another file."
+        )
+    return {**told, "arrays": arrays}
+
+
+@contextlib.contextmanager
+def _bar(verbose: int | bool, title: str) -> Iterator[Any]:
+    """A progress bar in the terminal; gives its listener."""
+    if not verbose:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    fields = ("return {task.fields[mean]}", "{task.fields[episodes]} episodes", "{task.fields[pace]} steps/s")
+    columns = (TextColumn("{task.description}"), BarColumn(), *(TextColumn(f) for f in fields), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task(title, total=1.0, mean="-", episodes="0", pace="-")
+
+        def listen(live: Live) -> None:
+            mean = "-" if live.mean != live.mean else f"{live.mean:.4g}"
+            bar.update(task, completed=live.done, mean=mean, episodes=f"{live.episodes:,}", pace=f"{live.pace:,.0f}")
+
+        yield listen

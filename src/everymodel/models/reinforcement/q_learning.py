@@ -1,0 +1,81 @@
+"""Q-learning: a table of what every action is worth where the best ones follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everymodel.models.reinforcement._base import fit
+from everymodel.models.reinforcement._table import TableAgent
+from everymodel.scoring.steps.base import Step
+
+__all__ = ["CARD", "QLearning", "fit", "pack"]
+
+CARD = {
+    "name": "q_learning",
+    "title": "Q-learning",
+    "summary": "Learns a table of what every action is worth in every state, if only the best actions follow.",
+    "choose": "States and actions that can be counted, up to some million pairs: grids, mazes, small games.",
+    "avoid": "Observations of real numbers, or so many states that most are never seen twice: DQN and PPO learn there.",
+    "gives": ["actions"],
+    "needs": {"inputs": "environment"},
+    "cost": {"scale": 0.00001, "rows_power": 1.0, "columns_power": 0.1},
+    "references": [
+        "Watkins and Dayan (1992), Q-learning.",
+        "Jin et al. (2018), Is Q-learning provably efficient?",
+    ],
+    "advice": ["interpretable"],
+    "parameters": {
+        "steps": {"default": None, "text": "Steps of the environment; none: 4,000 for each state and action, 300,000 "
+                  "at least and 2,000,000 at most, or as many as the budget allows."},
+        "lanes": {"default": 64},
+        "discount": {"default": 0.997},
+        "learning_rate": {"default": None, "high": 1.0,
+                          "text": "Share of what is new in a value; none: less the more often an action was tried."},
+        "epsilon": {"type": "float", "default": 0.4, "low": 0.0, "high": 1.0,
+                    "text": "Largest chance of an action by chance; lanes have less, and all have less in time."},
+        "curious": {"type": "float", "default": 0.25, "low": 0.0, "high": 1.0,
+                    "text": "Share of the lanes that go where little is known."},
+    },
+    "tiny": [{"steps": 4000, "lanes": 8, "random_state": 0}],
+    "presets": [{}],
+    "priority": 0,
+    "classes": {"agent": {"class": "everymodel.models.reinforcement.q_learning:QLearning", "tasks": ["act"]}},
+}  # fmt: skip
+
+
+class QLearning(TableAgent):
+    """Q-learning in many lanes.
+
+        Q(s, a) <- Q(s, a) + r (R + g max_b Q(s', b) - Q(s, a)),    r = (h + 1) / (h + times that a was tried in s)
+
+    An episode that is cut by its limit, rather than ended, is worth what its last state is worth. Three quarters of the
+    lanes take the best action, or with a chance of their own any; the others follow a second table, learnt in the same
+    way, of how little is known where an action leads.
+
+    Parameters
+    ----------
+    steps : of the environment; None: 4,000 for each state and action, 300,000 at least and 2,000,000 at most.
+    lanes : copies of the environment. discount : g. learning_rate : r; None: as above, h = 60 at most.
+    epsilon, curious : largest chance of any action, and share of the lanes that look for what is new.
+    budget, checkpoint, random_state, verbose : as for all agents.
+
+    Attributes
+    ----------
+    values_, visits_, step_, environment_, curve_, steps_, stopped_
+
+    Examples
+    --------
+    >>> agent = QLearning(steps=20_000, random_state=0).fit("CliffWalking-v1")
+    >>> agent.act(36)  # up, away from the cliff
+    0
+    """
+
+    def _worth(self, values: np.ndarray, epsilon: float) -> np.ndarray:
+        return values.max(axis=1)
+
+
+def pack(model: Any, n_classes: int | None = None) -> Step:
+    """The numpy step that acts."""
+    return model._step()
