@@ -186,7 +186,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     if plain.task in ACT_TASKS:
         from everymodel.workflow.reinforce.model import AgentModel
 
-        return AgentModel(plain.schema, plain.pack, plain.manifest)  # type: ignore[return-value]
+        return AgentModel.opened(plain)  # type: ignore[return-value]
     if plain.task in (*STEP_TASKS, *WRITTEN_TASKS, *PIXEL_TASKS):  # they evaluate themselves in numpy
         return plain  # type: ignore[return-value]
     if type(plain) is not scoring.Model:  # whole graphs

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from everymodel import environments
 from everymodel.core.clock import Clock, seconds
 from everymodel.core.errors import DataError, ParameterError, TargetError
 from everymodel.core.files import atomic_write
@@ -34,6 +33,7 @@ from everymodel.workflow import augment as augmented
 from everymodel.workflow import partly
 from everymodel.workflow.automl import search, warm_up
 from everymodel.workflow.model import Model
+from everymodel.workflow.reinforce import acts_in
 from everymodel.workflow.story import plain, story
 from everymodel.workflow.types import Evaluation, Listener, Problem, Progress, SearchResult, Split, Table, Understanding
 
@@ -136,7 +136,8 @@ def fit(
     Parameters
     ----------
     data : path, database URL, DataFrame (pandas, polars), Arrow table, dict, list of dicts, or "-" (standard input).
-        Or where to act: an id of Gymnasium ("CartPole-v1"), a Python file that registers one, an environment's class.
+        Or where to act: an id of Gymnasium ("CartPole-v1"), a Python file that registers one, an environment's class,
+        a board game that is learnt by self-play ("tic_tac_toe", "connect_four", "go:5").
     target : column to predict; a list of 0/1 columns for multilabel. Without one, groups are looked for.
     task : "regression", "binary", "multiclass" or "multilabel"; found out when not given. Without learning from a
         target: "cluster" (groups), "anomaly" (odd rows), "reduce" (few columns for many), "embed" (a map); a `target`
@@ -188,7 +189,7 @@ def fit(
     timing: dict[str, float] = {}
     options = {"clusters": clusters, "contamination": contamination, "components": components}
     wanted = [models] if isinstance(models, str) else models
-    acts = task in ACT_TASKS or (task is None and environments.is_environment(data))
+    acts = task in ACT_TASKS or (task is None and acts_in(data))
     if until != "auto" and not acts:
         raise ParameterError(f"until={until!r} is for agents in an environment. Leave it out.")
     augmented.check(augment, target, task, nodes is not None or horizon is not None or acts)
@@ -334,7 +335,7 @@ def look(data: Any, target: str | list[str] | None = None, **options: Any) -> Un
 
     Of an environment: its spaces, time limit and threshold.
     """
-    if environments.is_environment(data):
+    if acts_in(data):
         from everymodel.workflow.reinforce.story import look as world
 
         return world(data)  # type: ignore[return-value]

@@ -43,6 +43,7 @@ EXAMPLES = examples(
     "everymodel fit photos/ --task generate --budget 10m -o photos.em    # then: everymodel sample photos.em",
     "everymodel fit photos/ --task enhance --budget 10m -o larger.em     # then: everymodel enhance larger.em in.png",
     "everymodel fit CartPole-v1 --budget 60s -o balance.em       # an agent; then: everymodel play balance.em",
+    "everymodel fit go:5 --budget 20m -o go.em                   # a board game by self-play; everymodel play go.em",
     "everymodel fit world.py --until 200 --model ppo -o mine.em   # in an environment of one's own",
 )
 REPORT, END = 2.0, 0.35  # seconds to draw the report, and to leave

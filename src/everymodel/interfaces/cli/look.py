@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from everymodel.environments import is_environment
 from everymodel.interfaces.cli import draw, play
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, read
+from everymodel.workflow.reinforce import acts_in
 
 EXAMPLES = examples(
     "everymodel look houses.csv",
@@ -39,7 +39,7 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Show the columns of a table, their kinds, and everything worth knowing before a model is fitted."""
-    if is_environment(data):
+    if acts_in(data):
         play.look(data, as_json)
         return
     with working(f"Reading {draw.clean(data)}", quiet or as_json):

@@ -10,7 +10,7 @@ import typer
 
 from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.core.schema import ACT_TASKS
-from everymodel.interfaces.cli import draw
+from everymodel.interfaces.cli import draw, game
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, say, working
 from everymodel.interfaces.cli.source import ModelFile, check_writable, size
 
@@ -19,8 +19,11 @@ EXAMPLES = examples(
     "everymodel play cartpole.em --episodes 10 --seed 7 --json",
     "everymodel play cartpole.em --record balance.gif",
     "everymodel play lake.em --pace 4                             # where the environment can be drawn as text",
+    "everymodel play go.em --second                              # a board game: you have the second move",
+    "everymodel play go.em --gtp                                 # for Go programs and viewers",
     "everymodel play mine.em --env world.py:Mine-v0 --temperature 0.5",
 )
+_BOARD = "Board games"
 _SHOWN = 20  # episodes that are listed
 
 
@@ -42,11 +45,21 @@ def command(
     pace: Annotated[
         float | None, typer.Option(min=0.1, help="Steps per second to watch, where there is a view as text.")
     ] = None,
+    second: Annotated[
+        bool, typer.Option("--second", help="Board games: the agent has the first move.", rich_help_panel=_BOARD)
+    ] = False,
+    simulations: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=1_000_000, help="Board games: positions to look at; fewer are weaker.", rich_help_panel=_BOARD
+        ),
+    ] = None,
+    gtp: Annotated[bool, typer.Option("--gtp", help="Go: speak the Go Text Protocol.", rich_help_panel=_BOARD)] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Let an agent act in its environment, and say what each episode returned."""
+    """Let an agent act in its environment, and say what each episode returned; or play a board game against it."""
     check_writable(record, "--record", (".gif", ".mp4"))
     with working("Loading", quiet or as_json):
         import everymodel as em
@@ -54,6 +67,17 @@ def command(
         loaded: Any = em.load(model)
     if loaded.task not in ACT_TASKS:
         raise CapabilityError(f"This model ({loaded.task}) acts nowhere. Use everymodel predict, or sample.")
+    if hasattr(loaded, "rules"):
+        if record or env:
+            raise ParameterError(f"--{'record' if record else 'env'} is not for board games. Leave it out.")
+        if gtp:
+            game.gtp(loaded, simulations, temperature, seed)
+        else:
+            game.play(loaded, second, simulations, temperature, seed, as_json, quiet)
+        return
+    if second or gtp or simulations is not None:
+        raise ParameterError(f"--second, --simulations and --gtp are for board games; this agent acts in "
+                             f"{loaded.environment}.")  # fmt: skip
     told = []
     watched = not (quiet or as_json) and (pace is not None or sys.stdout.isatty())
     for i in range(episodes):
@@ -132,6 +156,9 @@ def evaluate(loaded: Any, env: str | None, episodes: int, seed: int, as_json: bo
     if as_json:
         emit({"environment": env or loaded.environment, **told})
         return
+    if hasattr(loaded, "rules"):
+        game.evaluate(told, env or "uct:200", loaded.environment, quiet)
+        return
     span = draw.between(told.get("low"), told.get("high"))
     line = f"Mean return {draw.number(told['mean'])} {span}".rstrip()
     console().print(draw.text(f"{line} over {told['episodes']:,} episodes of {env or loaded.environment}.", "bold"))
@@ -171,6 +198,7 @@ def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:
     from rich.panel import Panel
 
     out, told = console(), run.story["structure"]
+    what = "games" if "matches" in told else "episodes"
     good = told["goal"] is None or (told["test"].get("mean") or float("-inf")) >= told["goal"]
     title = f"act · {draw.clean(told['environment'], 60)}"
     panel = Panel(draw.text(run.headline, "bold"), title=title, title_align="left",
@@ -182,7 +210,7 @@ def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:
         if row["status"] != "ok":
             out.print(draw.text(f"  {row['model']}: {row['status']}"))
             continue
-        parts = [f"{row['fit_seconds']:.1f} s", f"{row['steps'] or 0:,} steps", f"{row['episodes'] or 0:,} episodes"]
+        parts = [f"{row['fit_seconds']:.1f} s", f"{row['steps'] or 0:,} steps", f"{row['episodes'] or 0:,} {what}"]
         if row["score"] is not None and len(run.search.leaderboard) > 1:
             span = draw.between(row["score_low"], row["score_high"])
             parts.insert(0, f"return {draw.number(row['score'])} {span}".rstrip())
@@ -195,6 +223,9 @@ def show(run: Any, files: dict[str, Any], took: float, data: str) -> None:
         }
         ended = f", ended by {ends[row['ended_by']]}" if row["ended_by"] in ends else ""
         out.print(draw.text(f"{mark} {row['model']}: {', '.join(parts)}{ended}"))
+    if "matches" in told:
+        out.print()
+        out.print(game.matches(told["matches"]))
     if told["test"].get("mean") is not None:
         made = draw.table("", "agent", "by chance", right=[1, 2])
         for key, name in told["titles"].items():

@@ -32,7 +32,12 @@ _DASHED, _DOTTED = (0, (5, 3)), (0, (1.5, 2.5))
 
 
 @_styled
-def learning(curves: Sequence[Mapping[str, Any]], goal: float | None, chance: float | None) -> Figure:
+def learning(
+    curves: Sequence[Mapping[str, Any]],
+    goal: float | None,
+    chance: float | None,
+    labels: tuple[str, str] = ("steps of the environment", "return of an episode"),
+) -> Figure:
     """Returns over steps: training episodes (mean and middle half), looks by the best actions, what was asked for."""
     figure, ax = _axes(8.4, 3.3)
     for i, one in enumerate(curves):
@@ -51,7 +56,7 @@ def learning(curves: Sequence[Mapping[str, Any]], goal: float | None, chance: fl
         ax.axhline(goal, color=ORANGE, linewidth=1.2, linestyle=_DASHED, label="asked for")
     if chance is not None:
         ax.axhline(chance, color=GREY, linewidth=1.2, linestyle=_DOTTED, label="by chance")
-    ax.set(xlabel="steps of the environment", ylabel="return of an episode")
+    ax.set(xlabel=labels[0], ylabel=labels[1])
     _number_axis(ax.xaxis)
     _number_axis(ax.yaxis)
     _legend(ax, loc="best")
@@ -112,14 +117,14 @@ def lengths(steps: Sequence[int], limit: int | None) -> Figure:
 
 
 @_styled
-def choices(counts: Sequence[float]) -> Figure:
+def choices(counts: Sequence[float], names: Sequence[str] | None = None) -> Figure:
     """How often each action was taken."""
     figure, ax = _axes(3.8, 2.6)
-    shares = _floats(counts) / max(sum(counts), 1)
+    shares = _floats(counts) / max(float(np.sum(counts)), 1e-9)
     places = np.arange(len(shares))
     if len(shares) <= 12:
         ax.barh(places, shares, 0.7, color=BLUE)
-        ax.set_yticks(places, [str(i) for i in places])
+        ax.set_yticks(places, names or [str(i) for i in places])
         ax.invert_yaxis()
         ax.set(xlabel="share of steps", ylabel="action")
         _percent_axis(ax.xaxis)
@@ -175,6 +180,26 @@ def policy(told: Mapping[str, Any]) -> Figure:
     _number_axis(ax.xaxis)
     _number_axis(ax.yaxis)
     figure.legend(loc="outside upper center", ncols=4, labelcolor=INK, handlelength=1.2, frameon=False, fontsize=8)
+    return figure
+
+
+@_styled
+def opening(told: Mapping[str, Any]) -> Figure:
+    """Share of each first move: on the board where actions are its points, else as bars."""
+    shares, names, (h, w) = _floats(told["shares"]), told["names"], told["board"]
+    if len(shares) < h * w:
+        return choices(shares, [str(n) for n in names])
+    figure, ax = _axes(0.52 * w + 1.5, 0.52 * h + 0.5)
+    shown = ax.imshow(shares[: h * w].reshape(h, w), cmap=_WORTH, vmin=0.0)
+    for place in np.flatnonzero(shares[: h * w] >= 0.005):
+        dark = shares[place] > 0.55 * shares.max()
+        ax.text(place % w, place // w, f"{100 * shares[place]:.0f}", ha="center", va="center", fontsize=8,
+                color=PAPER if dark else INK)  # fmt: skip
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+    bar = figure.colorbar(shown, ax=ax, label="share of the first move")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    _percent_axis(bar.ax.yaxis)
     return figure
 
 

@@ -26,7 +26,13 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
     curves = [c for c in told.get("curves") or [] if c.get("training") or c.get("looks")]
     goal, chance = told.get("goal"), told.get("chance")
     learning = None
-    if curves:
+    if curves and told.get("matches"):
+        learning = draw(
+            "Worth of the first position while it learnt", "As the player sees it; 1 is the most that can be won.",
+            lambda rows: agent_plots.learning(rows, None, None, ("positions played", "worth for who begins")), curves,
+            wide=True,
+        )  # fmt: skip
+    elif curves:
         learning = draw(
             "Return while it learnt",
             "Each point of the line is a group of neighbouring training episodes, the band their middle half; looks "
@@ -47,6 +53,8 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
              agent_plots.policy, told.get("map")),
         draw("The map", "What each field is worth, and the best step from there.", agent_plots.fields,
              told.get("grid"), wide=True),
+        draw("The first move", "Shares of the moves that its search would play on the empty board.",
+             agent_plots.opening, told.get("opening")),
     ]  # fmt: skip
     return {
         "title": plots.short(story.get("title") or "An agent", 160),
@@ -58,6 +66,8 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
         "world": [(str(name), str(text)) for name, text in told.get("facts") or []],
         "film": _film(told.get("film")),
         "metrics": _metrics(told),
+        "matches": [_match(row) for row in told.get("matches") or []],
+        "game": told.get("game"),
         "note": (story.get("split") or {}).get("note") or "",
         "learning": learning,
         "tested": [t for t in tested if t],
@@ -119,6 +129,13 @@ def _metrics(told: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
+def _match(row: Mapping[str, Any]) -> dict[str, str]:
+    low, high = row.get("low"), row.get("high")
+    span = f"{words.number(low)} – {words.number(high)}" if low is not None and high is not None else ""
+    counts = {key: f"{row.get(key) or 0:.0f}" for key in ("games", "won", "drawn", "lost")}
+    return {"opponent": str(row.get("opponent")), "mean": words.number(row.get("mean")), "span": span, **counts}
+
+
 def _tried(row: Mapping[str, Any]) -> dict[str, Any]:
     score = row.get("score")
     low, high = row.get("score_low"), row.get("score_high")
@@ -137,12 +154,17 @@ def _tried(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _card(told: Mapping[str, Any]) -> list[tuple[str, str]]:
     summary = told.get("summary") or {}
+    plays = bool(told.get("matches"))
+    does = f"Plays {told.get('environment')}: it is told the moves so far and says the next one."
+    if not plays:
+        does = f"Acts in {told.get('environment')}: it is shown an observation and says what to do next."
     rows = [
-        ("What it does", f"Acts in {told.get('environment')}: it is shown an observation and says what to do next."),
+        ("What it does", does),
         ("Made of", f"{summary.get('title', '')}. {summary.get('sentence', '')}"),
         ("Fit for", str(summary.get("choose", ""))),
-        ("Not fit for", f"Worlds that differ from the one it has learnt in. {summary.get('avoid', '')}"),
-        ("Inside the file", "Plain arrays and settings, checked on loading; no code is run. The environment is not in "
-         "it: the file holds its name."),
+        ("Not fit for", ("Other games and boards. " if plays else "Worlds that differ from the one it has learnt in. ")
+         + str(summary.get("avoid", ""))),
+        ("Inside the file", "Plain arrays and settings, checked on loading; no code is run."
+         + ("" if plays else " The environment is not in it: the file holds its name.")),
     ]  # fmt: skip
     return [(name, text) for name, text in rows if text.strip(" .")]

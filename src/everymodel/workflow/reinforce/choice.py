@@ -6,7 +6,8 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from everymodel import catalog
@@ -14,7 +15,7 @@ from everymodel.core.card import Card
 from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import EnvironmentFault, Lanes
-from everymodel.workflow.reinforce.tested import Tested, tested
+from everymodel.workflow.reinforce.tested import tested
 from everymodel.workflow.stopping import Stop, interruptible, threads
 
 FEW = 10_000  # states that a table of values is a good memory for
@@ -32,7 +33,7 @@ class Tried:
     card: Card
     agent: Any = None
     seconds: float = 0.0
-    chosen_by: Tested | None = None
+    figures: dict[str, float] = field(default_factory=dict)  # that it was chosen by: mean, low, high
     failed: str = ""
     other: str = ""  # the agent that it gave way to
     late: float = 0.0  # seconds until it took its first steps
@@ -168,6 +169,7 @@ def try_all(
     seed: int,
     told: Told | None,
     checkpoint: Callable[[Card], str] | None = None,
+    score: Callable[[Any, int], dict[str, float]] | None = None,
 ) -> list[Tried]:
     """Agents that learnt, best first.
 
@@ -175,6 +177,7 @@ def try_all(
     ----------
     compare : this many get an equal share of the time each; with 0 the first gets all of it, and the next what is left
         where the first one stood still below `until`.
+    score : (agent, seed) -> its figures, of which "mean" chooses; by default returns of episodes.
 
     Raises
     ------
@@ -220,7 +223,9 @@ def try_all(
         raise last
     if len(able) > 1:
         for one in able:
-            one.chosen_by = tested(one.agent._step(), env, _CHOOSING, seed=derive(seed, "choose"))
+            chosen = derive(seed, "choose")
+            one.figures = score(one.agent, chosen) if score else tested(
+                one.agent._step(), env, _CHOOSING, seed=chosen).summary  # fmt: skip
     return sorted(tried, key=_order)
 
 
@@ -243,5 +248,11 @@ class _Waiting:
 
 
 def _order(one: Tried) -> tuple[bool, float]:
-    mean = one.chosen_by.summary["mean"] if one.chosen_by is not None and len(one.chosen_by.returns) else 0.0
-    return one.agent is None, -mean
+    return one.agent is None, -one.figures.get("mean", 0.0)
+
+
+def checkpoints(folder: Path) -> Callable[[Card], str]:
+    """Where an agent keeps what a later run goes on from."""
+    place = folder / "learning"
+    place.mkdir(exist_ok=True)
+    return lambda card: str(place / f"{card.name}.ckpt")

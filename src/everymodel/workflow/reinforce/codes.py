@@ -44,6 +44,12 @@ _SAID: dict[str, tuple[str, str, str, str]] = {
         "everymodel evaluate MODEL --episodes {all} tests it again.",
         "Fewer episodes than usual were tested, because the budget was short.",
     ),
+    "few-games": (
+        "warning",
+        "Tested in {count} games against each opponent instead of {all}: the time was short.",
+        "everymodel evaluate MODEL --episodes {all} tests it again.",
+        "Fewer games than usual were played to test a player, because the budget was short.",
+    ),
     "test-cut-short": (
         "warning",
         "The test was ended by the clock while episodes ran; those that ended first are short ones.",

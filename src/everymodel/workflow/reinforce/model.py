@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from everymodel import environments
-from everymodel.core.errors import ParameterError
+from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.environments import episodes as playing
 from everymodel.environments.lanes import Lanes
 from everymodel.scoring.agent import Agent
+from everymodel.scoring.games.base import Rules
+from everymodel.scoring.matches import match, opponent, policy_player
 
 Watch = Callable[[Lanes, Any, float, float, int], None]  # (lanes, action, its reward, return so far, steps so far)
 
@@ -78,6 +80,12 @@ class AgentModel(Agent):
         self._lanes(env, 1).close()
         return record(self.step, self._place(env), path, seed=seed, temperature=temperature)
 
+    @classmethod
+    def opened(cls, plain: Agent) -> AgentModel:
+        """The agent of a file, with the verbs of its kind."""
+        kind = BoardModel if hasattr(plain.step, "rules") else AgentModel
+        return kind(plain.schema, plain.pack, plain.manifest)
+
     def _place(self, env: Any) -> Any:
         if env is not None:
             return env
@@ -96,3 +104,40 @@ class AgentModel(Agent):
             )
         wide = playing.side(playing.arrays(first), count)
         return first if wide == 1 or first is place else environments.make(place, wide)
+
+
+class BoardModel(AgentModel):
+    """A player of a board game: it is told the moves so far, and held against other players."""
+
+    @property
+    def rules(self) -> Rules:
+        """Of the game."""
+        return self.step.rules  # type: ignore[attr-defined]
+
+    def evaluate(  # type: ignore[override]
+        self,
+        episodes: int = 100,
+        *,
+        env: Any = None,
+        seed: int = 0,
+        temperature: float = 0.0,
+        simulations: int | None = None,
+        begins: bool | None = None,
+    ) -> dict[str, float]:
+        """Games: mean score with its 95 % interval, won, drawn, lost, and these by who began.
+
+        Parameters
+        ----------
+        env : the opponent: "uct:200" (the default; so many random games before a move), "random", or for tic-tac-toe
+            "perfect".
+        simulations : positions looked at before a move. begins : True: the agent always begins; None: every other game.
+        """
+        own = policy_player(self.step, simulations, temperature, seed)  # type: ignore[arg-type]
+        other = opponent(self.rules, str(env or "uct:200"), seed)
+        return match(self.rules, own, other, episodes, begins=begins).summary()
+
+    def play(self, **ignored: Any) -> Episode:
+        raise CapabilityError(f"This agent plays {self.rules.word}: act(moves), or everymodel play.")
+
+    def record(self, path: str | Path, **ignored: Any) -> Path:
+        raise CapabilityError(f"This agent plays {self.rules.word}, of which there is no film.")

@@ -153,14 +153,19 @@ def structure(
         "episodes": len(agent.curve_.episodes),
         "stopped": best.ended,
         "reasons": reasons,
-        "summary": {"title": best.card.title, "sentence": best.card.summary, "choose": best.card.choose,
-                    "avoid": best.card.avoid},
+        "summary": summary(best),
         "settings": model.manifest["members"][0].get("parameters") or {},
     }  # fmt: skip
     if film is not None:
         told["film"] = {"gif": _data(film.gif, "gif"), "stills": [_data(s, "png") for s in film.stills],
                         "total": film.total, "steps": film.steps, "shown": film.shown}  # fmt: skip
     return told
+
+
+def summary(best: Tried) -> dict[str, str]:
+    """What the card says of the agent."""
+    card = best.card
+    return {"title": card.title, "sentence": card.summary, "choose": card.choose, "avoid": card.avoid}
 
 
 def _data(image: bytes, kind: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import math
 import os
 import shlex
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from everymodel.core.seeds import derive
 from everymodel.environments import episodes as playing
 from everymodel.environments.lanes import Lanes
 from everymodel.scoring.spaces import Space
-from everymodel.workflow.reinforce import choice, shown
+from everymodel.workflow.reinforce import choice, is_game, rules_of, shown
 from everymodel.workflow.reinforce.codes import say
 from everymodel.workflow.reinforce.model import AgentModel
 from everymodel.workflow.reinforce.tested import Chance, Tested, episodes_in, tested
@@ -98,7 +98,11 @@ def _takes(space: Space) -> str:
 
 
 def look(env: Any) -> World:
-    """What an environment is, for `em.look` and before a fit."""
+    """What an environment, or a board game, is, for `em.look`."""
+    if is_game(env):
+        rules = rules_of(env)
+        seen = Space(shape=(*rules.board, rules.planes), low=(None,), high=(None,))
+        return World(env, seen, Space(rules.actions), rules.longest, None, True)
     lanes = environments.make(env, 1)
     try:
         return World.of(lanes)
@@ -134,10 +138,11 @@ def reinforce(
     from everymodel.workflow.run import Run, _frame, _places, _save, _save_story, _stage
     from everymodel.workflow.wrap import wrap
 
-    resume = bool(options.pop("resume", False))
-    for name, value in options.items():
-        if value not in (None, False):
-            raise ParameterError(f"{name}={value!r} is not there for agents in an environment. Leave it out.")
+    if is_game(env):
+        from everymodel.workflow.reinforce.board import play_board
+
+        return play_board(env, models, until, options, clock, seed, out, listener, timing)
+    resume, trials = refused(options)
     with _stage("read", timing, listener):
         lanes = environments.make(env, 1)
         world = World.of(lanes)
@@ -152,10 +157,11 @@ def reinforce(
         # Where loading took the time (a busy machine), the agent has some all the same.
         budget = max(clock.left() - closing - min(saved, 0.1 * clock.limit), 0.3 * clock.limit)
     with _stage("learn", timing, listener):
-        cards = choice.agents(lanes, models)
+        cards = itertools.islice(choice.agents(lanes, models), trials)
         board = choice.try_all(
             cards, env, goal, compare=len(models or []) if len(models or []) > 1 else 0, seconds=budget, seed=seed,
-            told=_watch(listener, goal), checkpoint=_checkpoints(folder) if resume or clock.limit is None else None,
+            told=_watch(listener, goal),
+            checkpoint=choice.checkpoints(folder) if resume or clock.limit is None else None,
         )  # fmt: skip
         best = board[0]
         agent, step = best.agent, best.agent._step()
@@ -187,6 +193,14 @@ def reinforce(
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)  # type: ignore[arg-type]
 
 
+def refused(options: dict[str, Any]) -> tuple[bool, int | None]:
+    """(whether to resume, how many agents are tried at most); ParameterError for options that mean nothing here."""
+    for name, value in options.items():
+        if value not in (None, False) and name not in ("resume", "trials"):
+            raise ParameterError(f"{name}={value!r} is not there for agents that learn by doing. Leave it out.")
+    return bool(options.get("resume")), options.get("trials")
+
+
 def _number(until: Any) -> float | None:
     if until is None:
         return None
@@ -203,13 +217,6 @@ def _usual_limit() -> int:
 
 def _word(name: str) -> str:
     return Path(name).stem if name.endswith(".py") else name or "agent"
-
-
-def _checkpoints(folder: Path) -> Callable[[Any], str]:
-    """Where an agent keeps what a later run goes on from."""
-    place = folder / "learning"
-    place.mkdir(exist_ok=True)
-    return lambda card: str(place / f"{card.name}.ckpt")
 
 
 def _watch(listener: Listener | None, goal: float | None) -> choice.Told | None:
@@ -383,7 +390,7 @@ def _finite(value: float) -> float | None:
 def _result(model: AgentModel, board: list[choice.Tried], best: choice.Tried) -> SearchResult:
     rows = []
     for t in board:
-        by = t.chosen_by.summary if t.chosen_by is not None else {}
+        by = t.figures
         curve = t.agent.curve_ if t.agent is not None else None
         rows.append(
             {
@@ -427,30 +434,46 @@ def _story(
     model_file: Path,
     env: Any,
 ) -> dict[str, Any]:
-    import pandas as pd
+    from everymodel.workflow.story import plain
 
-    from everymodel.scoring.steps.base import Batch
-    from everymodel.workflow.story import plain, story
-
-    empty = pd.DataFrame()
-    source = Table(empty, world.name, "environment", {}, [], _fingerprint(world))
     note = (
         f"Tested on {len(test.returns):,} episodes that nothing was learnt from and no choice has seen, by the best "
         "actions; by chance in as many."
     )
-    steps = int(getattr(best.agent, "steps_", 0))
-    parts = Split("episodes", np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), [], note)
-    problem = Problem(model.schema, model.task, Batch({}, 0), np.zeros(0), [], "return", seed)
-    told = story(source, findings, parts, problem, result, evaluation, {}, timing, clock.limit, model_file, empty,
-                 False)  # fmt: skip
+    told = told_of(model, result, evaluation, findings, seed, clock, timing, model_file, world.name, note)
     told["title"] = f"{best.card.title} in {_word(world.name)}"
-    told["target"] = ""
-    told["columns"] = []
-    told["rows"] = steps
+    told["rows"] = int(getattr(best.agent, "steps_", 0))
     told["split"] |= {"train": len(best.agent.curve_.episodes), "test": len(test.returns)}
     told["how_to"] = _how_to(model_file, model, world, test, env)
     told["structure"] = plain(shows | {"titles": {k: t[0] for k, t in FIGURES.items()}})
     return told
+
+
+def told_of(
+    model: AgentModel,
+    result: SearchResult,
+    evaluation: Evaluation,
+    findings: list[Finding],
+    seed: int,
+    clock: Clock,
+    timing: dict[str, float],
+    model_file: Path,
+    place: str,
+    note: str,
+) -> dict[str, Any]:
+    """What the story of every run holds; there are no rows, and what the agent did stands in "structure"."""
+    import pandas as pd
+
+    from everymodel.scoring.steps.base import Batch
+    from everymodel.workflow.story import story
+
+    empty, none = pd.DataFrame(), np.zeros(0, dtype=np.int64)
+    source = Table(empty, place, "environment", {}, [], str(model.manifest["provenance"]["data_fingerprint"]))
+    parts = Split("episodes", none, none, [], note)
+    problem = Problem(model.schema, model.task, Batch({}, 0), np.zeros(0), [], "return", seed)
+    told = story(source, findings, parts, problem, result, evaluation, {}, timing, clock.limit, model_file, empty,
+                 False)  # fmt: skip
+    return told | {"target": "", "columns": []}
 
 
 def _how_to(path: Path, model: AgentModel, world: World, test: Tested, env: Any) -> dict[str, str]:
