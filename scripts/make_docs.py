@@ -20,7 +20,7 @@ from typing import Any
 
 from everymodel import catalog
 from everymodel.core.card import Card
-from everymodel.core.schema import FREE_TASKS, TASKS
+from everymodel.core.schema import FREE_TASKS, MADE_TASKS, TASKS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -43,8 +43,11 @@ def model_page(name: str, cards: list[Card]) -> str:
     parts = [f"# {first.title}", first.summary]
     tasks = dict.fromkeys(task for card in cards for task in card.tasks)
     lines = ["--target y"] if set(tasks) & set(TASKS) else []
-    lines += [f"--task {task}" for task in tasks if task in FREE_TASKS]
-    parts.append("```\n" + "\n".join(f"everymodel fit data.csv {line} --model {name}" for line in lines) + "\n```")
+    lines += [f"--task {task}" for task in tasks if task in (*FREE_TASKS, *MADE_TASKS)]
+    asks = [f"everymodel fit data.csv {line} --model {name}" for line in lines]
+    if "act" in tasks:
+        asks.append(f"everymodel fit {'go:5' if 'game' in first.inputs else 'ENVIRONMENT'} --model {name}")
+    parts.append("```\n" + "\n".join(asks) + "\n```")
     parts.append(f"**Choose it** {first.choose}\n\n**Not** {first.avoid}" if first.choose else "")
     for card in cards:
         parts.append(f"## `everymodel.{card.class_name}`")
@@ -103,8 +106,9 @@ def write_reference() -> None:
     from everymodel.workflow import read, understand
     from everymodel.workflow.forecast import codes as forecast
     from everymodel.workflow.generate import codes as generate
+    from everymodel.workflow.reinforce import codes as reinforce
 
-    codes = {**read.CODES, **understand.CODES, **forecast.CODES, **generate.CODES}
+    codes = {**read.CODES, **understand.CODES, **forecast.CODES, **generate.CODES, **reinforce.CODES}
     rows = [[f"`{code}`", sentence] for code, sentence in sorted(codes.items())]
     (folder / "findings.md").write_text(
         "# Findings\n\nCodes never change their meaning.\n\n" + table(["code", "meaning"], rows)

@@ -15,7 +15,7 @@ from everymodel.core.card import Card
 from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import EnvironmentFault, Lanes
-from everymodel.workflow.reinforce.tested import tested
+from everymodel.workflow.reinforce.outcome import outcome_of
 from everymodel.workflow.stopping import Stop, interruptible, threads
 
 FEW = 10_000  # states that a table of values is a good memory for
@@ -224,7 +224,7 @@ def try_all(
     if len(able) > 1:
         for one in able:
             chosen = derive(seed, "choose")
-            one.figures = score(one.agent, chosen) if score else tested(
+            one.figures = score(one.agent, chosen) if score else outcome_of(
                 one.agent._step(), env, _CHOOSING, seed=chosen).summary  # fmt: skip
     return sorted(tried, key=_order)
 

@@ -19,7 +19,7 @@ from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import Lanes
-from everymodel.workflow.reinforce.tested import Tested
+from everymodel.workflow.reinforce.outcome import Outcome
 
 if TYPE_CHECKING:
     from everymodel.workflow.reinforce.choice import Tried
@@ -44,7 +44,7 @@ class Film:
     shown: int
 
 
-def film(policy: Any, env: Any, test: Tested, seed: int, seconds: float) -> Film | str:
+def film(policy: Any, env: Any, test: Outcome, seed: int, seconds: float) -> Film | str:
     """A film of one fresh episode by the best actions, or why there is none."""
     from PIL import Image
 
@@ -123,8 +123,8 @@ def structure(
     world: World,
     board: list[Tried],
     best: Tried,
-    test: Tested,
-    chance: Tested,
+    test: Outcome,
+    chance: Outcome,
     goal: float | None,
     film: Film | None,
     model: AgentModel,
@@ -184,7 +184,7 @@ def curve(told: Any) -> dict[str, Any]:
     return {"training": rows, "looks": [list(k) for k in looks]}
 
 
-def _actions(test: Tested, world: World) -> dict[str, Any] | None:
+def _actions(test: Outcome, world: World) -> dict[str, Any] | None:
     """How often each choice was taken, or how numbers were spread."""
     if test.counts is not None:
         return {"counts": test.counts} if test.counts.sum() and len(test.counts) <= 200 else None
@@ -201,7 +201,7 @@ def _actions(test: Tested, world: World) -> dict[str, Any] | None:
     return {"numbers": made}
 
 
-def _map(step: Any, test: Tested, world: World) -> dict[str, Any] | None:
+def _map(step: Any, test: Outcome, world: World) -> dict[str, Any] | None:
     """What it does over one or two numbers that it sees, within the range of the test; None for others."""
     space, does = world.observation, world.action
     if space.discrete or space.width not in (1, 2) or not len(test.seen) or not (does.discrete or does.width == 1):

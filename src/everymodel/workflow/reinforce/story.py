@@ -27,7 +27,7 @@ from everymodel.scoring.spaces import Space
 from everymodel.workflow.reinforce import choice, is_game, rules_of, shown
 from everymodel.workflow.reinforce.codes import say
 from everymodel.workflow.reinforce.model import AgentModel
-from everymodel.workflow.reinforce.tested import Chance, Tested, episodes_in, tested
+from everymodel.workflow.reinforce.outcome import Chance, Outcome, episodes_in, outcome_of
 from everymodel.workflow.types import Evaluation, Listener, Metric, Problem, Progress, SearchResult, Split, Table
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _watch(listener: Listener | None, goal: float | None) -> choice.Told | None:
     return watch
 
 
-def _test(step: Any, env: Any, world: World, agent: Any, clock: Clock, seed: int) -> tuple[Tested, Tested]:
+def _test(step: Any, env: Any, world: World, agent: Any, clock: Clock, seed: int) -> tuple[Outcome, Outcome]:
     """(fresh episodes by the agent, as many by chance), as many as the clock allows: how many is known before."""
     left = max(0.55 * clock.left(), 1.0)
     lengths = [e[2] for e in agent.curve_.episodes[-100:]] or [world.limit or 1000]
@@ -253,21 +253,21 @@ def _test(step: Any, env: Any, world: World, agent: Any, clock: Clock, seed: int
     if clock.limit is not None:
         # Looks have played such episodes: what a step costs is measured on one, by the clock.
         began = time.perf_counter()
-        short = tested(step, env, 1, seed=derive(seed, "pace"))
+        short = outcome_of(step, env, 1, seed=derive(seed, "pace"))
         pace = max(float(short.lengths.sum()), 1.0) / max(time.perf_counter() - began, 1e-4)
         length = max(length, float(short.lengths.mean()) if len(short.lengths) else length)
         # A hundred lanes of arrays cost about three times as much as one.
         count = episodes_in(left, pace * (30 if world.arrays else 0.8), length, EPISODES)
     ends = time.monotonic() + 3 * left + 2.0 if clock.limit is not None else math.inf
-    test = tested(step, env, count, seed=derive(seed, "test"), stop=lambda: time.monotonic() > ends)
+    test = outcome_of(step, env, count, seed=derive(seed, "test"), stop=lambda: time.monotonic() > ends)
     by_chance = max(min(count, EPISODES), 5)
     ends = time.monotonic() + left + 1.0 if clock.limit is not None else math.inf
-    chance = tested(Chance(world.action), env, by_chance, seed=derive(seed, "chance"),
+    chance = outcome_of(Chance(world.action), env, by_chance, seed=derive(seed, "chance"),
                     stop=lambda: time.monotonic() > ends)  # fmt: skip
     return test, chance
 
 
-def evaluation_of(test: Tested, chance: Tested | None, goal: float | None, name: str) -> Evaluation:
+def evaluation_of(test: Outcome, chance: Outcome | None, goal: float | None, name: str) -> Evaluation:
     """Returns as metrics, held against chance, and one sentence."""
     said = test.summary
     metrics = [
@@ -283,7 +283,7 @@ def evaluation_of(test: Tested, chance: Tested | None, goal: float | None, name:
     return Evaluation("act", "episodes", metrics, headline(test, chance, goal, name), comparisons, curves=curves)
 
 
-def headline(test: Tested, chance: Tested | None, goal: float | None, name: str) -> str:
+def headline(test: Outcome, chance: Outcome | None, goal: float | None, name: str) -> str:
     """One sentence."""
     said, count = test.summary, len(test.returns)
     if not count:
@@ -317,7 +317,7 @@ def _of_learning(board: list[choice.Tried], best: choice.Tried, goal: float | No
     return [*found, *(say("while-learning", note=n) for n in getattr(getattr(agent, "history_", None), "notes", []))]
 
 
-def _noticed(test: Tested, chance: Tested, goal: float | None, best: choice.Tried) -> list[Finding]:
+def _noticed(test: Outcome, chance: Outcome, goal: float | None, best: choice.Tried) -> list[Finding]:
     found: list[Finding] = []
     said, n = test.summary, len(test.returns)
     if n < test.asked:
@@ -423,7 +423,7 @@ def _story(
     world: World,
     model: AgentModel,
     best: choice.Tried,
-    test: Tested,
+    test: Outcome,
     shows: dict[str, Any],
     result: SearchResult,
     evaluation: Evaluation,
@@ -476,7 +476,7 @@ def told_of(
     return told | {"target": "", "columns": []}
 
 
-def _how_to(path: Path, model: AgentModel, world: World, test: Tested, env: Any) -> dict[str, str]:
+def _how_to(path: Path, model: AgentModel, world: World, test: Outcome, env: Any) -> dict[str, str]:
     import json
 
     file, where = shlex.quote(str(path)), ""

@@ -19,7 +19,7 @@ _KEPT = 20_000  # observations and actions that are kept of a test
 
 
 @dataclass
-class Tested:
+class Outcome:
     """What episodes gave.
 
     Attributes
@@ -85,14 +85,14 @@ class _Watched:
         return actions
 
 
-def tested(
+def outcome_of(
     policy: Any,
     env: Any,
     episodes: int,
     *,
     seed: int,
     stop: Callable[[], bool] | None = None,
-) -> Tested:
+) -> Outcome:
     """Play whole episodes by the best actions of a policy."""
     first = environments.make(env, 1)
     try:
@@ -112,12 +112,12 @@ def tested(
 
 def _gathered(
     watched: _Watched, lanes: Lanes, returns: np.ndarray, lengths: np.ndarray, asked: int, seed: int
-) -> Tested:
+) -> Outcome:
     none = np.zeros(0)
     seen = np.concatenate([s for s, _ in watched.kept]) if watched.kept else none
     actions = np.concatenate([a for _, a in watched.kept]) if watched.kept else none
     summary = playing.summary(returns, lengths, derive(seed, "summary"))
-    return Tested(returns, lengths, asked, lanes.limit, actions, seen, watched.counts, summary)
+    return Outcome(returns, lengths, asked, lanes.limit, actions, seen, watched.counts, summary)
 
 
 def episodes_in(seconds: float, pace: float, length: float, most: int, least: int = 5) -> int:
