@@ -28,11 +28,11 @@ class Corridor(ArrayLanes):
     threshold = None
 
     def begin(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return np.zeros((n, 1), dtype=np.float32)
+        return np.zeros((1, n), dtype=np.float32)
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        self.inner[:] = np.clip(self.inner + (2 * actions - 1)[:, None], 0, 5)
-        there = self.inner[:, 0] == 5
+        self.inner[0] = np.clip(self.inner[0] + (2 * actions - 1), 0, 5)
+        there = self.inner[0] == 5
         return there.astype(np.float32), there
 
 
@@ -43,7 +43,7 @@ class Narrow(Corridor):
 
     def masks(self) -> np.ndarray:
         made = np.ones((self.n, 2), dtype=bool)
-        made[self.inner[:, 0] % 2 == 0, 0] = False
+        made[self.inner[0] % 2 == 0, 0] = False
         return made
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def test_old_steps_give_way_to_new_ones():
     assert made.rows == 10
     for _ in range(25):
         made.collect(False)
-    now = lanes.state()["inner"]
+    now = lanes.state()["inner"].T
     held = made.held["after"][(25 - 1) % 10]
     assert np.array_equal(held, now) and made.taken == 50
     assert (made.draw().keep.numpy() <= 0.5).all()

@@ -25,7 +25,7 @@ class Target(ArrayLanes):
     threshold = None
 
     def begin(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.uniform(-1, 1, (n, 1)).astype(np.float32)
+        return rng.uniform(-1, 1, (1, n)).astype(np.float32)
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         miss = ((actions - np.array([0.5, 2.5])) ** 2).sum(axis=1)

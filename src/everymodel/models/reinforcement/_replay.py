@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from everymodel.core.seeds import derive
-from everymodel.environments.lanes import Lanes
-from everymodel.models.reinforcement._base import Curve
-from everymodel.models.reinforcement._network import Experience, Seen
+from everymodel.environments.lanes import Lanes, generator, numbers_of
+from everymodel.models.reinforcement._base import Curve, Trial
+from everymodel.models.reinforcement._network import Experience, Learning, Seen
 from everymodel.scoring.layers import feed
-from everymodel.training.blocks.written import written
+from everymodel.training.blocks.written import array
 
 _BLOCK = 256  # priorities that are summed up together
 _LEAST = 1e-3  # priority of what was predicted exactly
+_EVERY, _NEAR = 6, 0.15  # epochs between looks; share of the goal from which on every epoch is looked at
 
 
 class Acting(Protocol):
@@ -78,6 +79,7 @@ class Replay(Experience):
         seed: int = 0,
     ):
         self.lanes, self.seen, self.acting, self.batch = lanes, seen, acting, batch
+        self.plain = Seen(seen.space, normalize=False)
         self.ahead, self.discount, self.turns, self.updates, self.priority = ahead, discount, turns, updates, priority
         self.curve, n = Curve(), lanes.n
         self.rows = max(-(-size // n), ahead + 1)  # steps of all lanes that are remembered
@@ -133,7 +135,7 @@ class Replay(Experience):
         """One step of all lanes."""
         lanes, held, row = self.lanes, self.held, self.at % self.rows
         held["seen"][row] = self.now
-        chosen, native = self.acting.act(self.seen(self.now), self.rng, lanes.masks(), blind)
+        chosen, native = self.acting.act(self.plain(self.now), self.rng, lanes.masks(), blind)
         held["action"][row] = chosen
         moved = lanes.step(native)
         self.taken += lanes.n
@@ -181,10 +183,10 @@ class Replay(Experience):
             rows = self.rng.integers(0, n, self.batch)
         self.drawn, take = rows, {k: v[rows] for k, v in self.flat.items() if k != "priority"}
         return Drawn(
-            torch.from_numpy(self.seen(take["seen"])),
+            torch.from_numpy(self.plain(take["seen"])),
             torch.from_numpy(take["action"]),
             torch.from_numpy(take["reward"] * np.float32(self.unit or 1.0)),
-            torch.from_numpy(self.seen(take["after"])),
+            torch.from_numpy(self.plain(take["after"])),
             torch.from_numpy(take["keep"]),
             torch.from_numpy(take["may"]) if "may" in take else None,
             None if weight is None else torch.from_numpy(weight),
@@ -220,7 +222,7 @@ class Replay(Experience):
     # --- the state of a run ---
 
     def state(self) -> dict[str, Any]:
-        n, bits = min(self.at, self.rows), self.rng.bit_generator.state
+        n = min(self.at, self.rows)
         return {
             "lanes": self.lanes.state(),
             "seen": self.seen.state(),
@@ -229,7 +231,7 @@ class Replay(Experience):
             "now": self.now,
             "counts": [self.total, self.length, self.open, self.drawn, self.blocks],
             "places": [self.taken, self.at, self.scaled, self.seed, self.unit, self.sizes, self.largest],
-            "random": [str(bits["state"]["state"]), str(bits["state"]["inc"]), bits["has_uint32"], bits["uinteger"]],
+            "random": numbers_of(self.rng),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -242,14 +244,31 @@ class Replay(Experience):
         self.total, self.length, self.open, self.drawn, self.blocks = state["counts"]
         self.taken, self.at, self.scaled, self.seed = (int(v) for v in state["places"][:4])
         self.unit, self.sizes, self.largest = (float(v) for v in state["places"][4:])
-        number, step, has, last = state["random"]
-        self.rng = np.random.default_rng(0)
-        self.rng.bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {"state": int(number), "inc": int(step)},
-            "has_uint32": int(has),
-            "uinteger": int(last),
-        }
+        self.rng = generator(state["random"])
+
+
+class Replaying(Learning):
+    """Base of the objectives that learn from a replay.
+
+    Their agents explore while they learn, so training episodes do not say how good they are: it is looked every
+    `_EVERY` epochs, and every epoch once a look came near to what is asked for.
+    """
+
+    experience: Replay
+
+    def __init__(self, replay: Replay, trial: Trial, **nets: nn.Module):
+        super().__init__(replay, trial, _EVERY, **nets)
+
+    def scale(self, seen: Seen) -> None:
+        """Bring the networks to the scale of what was seen."""
+        raise NotImplementedError
+
+    def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
+        looks, until = self.experience.curve.looks, self.trial.until
+        near = until is not None and bool(looks) and looks[-1][1] >= until - _NEAR * abs(until)
+        self.every = 1 if near else _EVERY
+        self.scale(self.experience.seen)
+        return super().judge(nets, batches)
 
 
 def follower(slow: nn.Module, quick: nn.Module) -> Callable[[float], None]:
@@ -263,10 +282,37 @@ def follower(slow: nn.Module, quick: nn.Module) -> Callable[[float], None]:
     return follow
 
 
-def scaled(seen: Seen, body: nn.Module) -> feed.Sequential:
-    """The network with the scale of what it sees, in numpy."""
-    layers = [written(body)]
-    if seen.normalize:
-        scale = (1 / seen.spread).astype(np.float32)
-        layers.insert(0, feed.Affine(scale, (-seen.shift / seen.spread).astype(np.float32)))
-    return feed.Sequential(layers)
+class Scaled(nn.Module):
+    """Brings what is seen to scale, x * factor + shift, before the first layer of a network.
+
+    The scale follows what has been seen, and the first layer is changed with it so that the network answers as before.
+    As part of the network it is kept with the weights that it belongs to.
+    """
+
+    factor: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.register_buffer("factor", torch.ones(width))
+        self.register_buffer("shift", torch.zeros(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.addcmul(self.shift, x, self.factor)
+
+    def layer(self) -> feed.Affine:
+        return feed.Affine(array(self.factor), array(self.shift))
+
+    def follow(self, seen: Seen, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Take the scale of what was seen; the first layer's `weight` (..., in, out) and `bias` go along."""
+        if not seen.normalize or not seen.count:
+            return
+        p = len(self.factor)
+        with torch.no_grad():
+            factor = torch.from_numpy(1.0 / seen.spread).float()
+            shift = torch.from_numpy(-seen.shift / seen.spread).float()
+            ratio = self.factor / factor
+            bias += ((self.shift - ratio * shift) @ weight[..., :p, :]).view_as(bias)
+            weight[..., :p, :] *= ratio[:, None]
+            self.factor.copy_(factor)
+            self.shift.copy_(shift)

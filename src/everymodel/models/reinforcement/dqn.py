@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from everymodel.models.reinforcement._base import Trial, fit
-from everymodel.models.reinforcement._network import Learning, NetworkAgent, Seen
-from everymodel.models.reinforcement._replay import Drawn, Replay, follower, scaled
+from everymodel.models.reinforcement._network import NetworkAgent, Seen
+from everymodel.models.reinforcement._replay import Drawn, Replay, Replaying, Scaled, follower
 from everymodel.scoring.layers import feed
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.steps.acting import NetworkPolicy
 from everymodel.scoring.steps.base import Step
-from everymodel.training.blocks.written import array
+from everymodel.training.blocks.written import array, written
 from everymodel.training.optimizers import Optimizer
 
 __all__ = ["CARD", "DQN", "fit", "pack"]
@@ -40,18 +40,19 @@ CARD = {
         "steps": {"default": None, "text": "Steps of the environment; none: 200,000, or as many as the budget allows."},
         "lanes": {"default": 16},
         "updates": {},
-        "batch_size": {"default": 128},
+        "batch_size": {"default": 256},
         "learning_rate": {"default": 0.001},
         "discount": {},
         "ahead": {"default": 3},
         "memory": {"default": 100000},
         "first": {},
         "exploration": {"type": "float", "default": 0.4, "low": 0.0, "high": 1.0, "text": "Random choices, at most."},
-        "target_rate": {},
+        "target_rate": {"default": 0.05},
         "double": {"type": "bool", "default": True, "text": "One network chooses, the other says what that is worth."},
         "duel": {"type": "bool", "default": True, "text": "Values of states apart from what choices add to them."},
+        "gap": {"type": "float", "default": 0.0, "low": 0.0, "high": 0.99, "text": "Pushes near choices apart."},
         "priority": {"type": "float", "default": 0.0, "low": 0.0, "high": 1.0, "text": "Draw large errors more often."},
-        "width": {"type": "int", "default": 128, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
+        "width": {"type": "int", "default": 64, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers."},
     },
     "tiny": [{"steps": 600, "lanes": 4, "first": 100, "batch_size": 32, "memory": 1000, "width": 8, "random_state": 0},
@@ -62,6 +63,7 @@ CARD = {
     "classes": {"agent": {"class": "everymodel.models.reinforcement.dqn:DQN", "tasks": ["act"]}},
 }  # fmt: skip
 
+ACT = "net"
 _TURNS = 64  # steps of all lanes to an epoch
 _LADDER = 7.0  # of the lanes' exploration: from e to e^(1 + 7)
 _TAIL, _LONGEST = 2.0, 64  # of how long a random choice is repeated
@@ -107,18 +109,19 @@ class DQN(NetworkAgent):
         steps: int | None = None,
         lanes: int = 16,
         updates: int = 1,
-        batch_size: int = 128,
+        batch_size: int = 256,
         learning_rate: float = 0.001,
         discount: float = 0.99,
         ahead: int = 3,
         memory: int = 100_000,
         first: int = 1000,
         exploration: float = 0.4,
-        target_rate: float = 0.01,
+        target_rate: float = 0.05,
         double: bool = True,
         duel: bool = True,
+        gap: float = 0.0,
         priority: float = 0.0,
-        width: int = 128,
+        width: int = 64,
         depth: int = 2,
         budget: float | str | None = None,
         checkpoint: str | None = None,
@@ -138,6 +141,7 @@ class DQN(NetworkAgent):
         self.target_rate = target_rate
         self.double = double
         self.duel = duel
+        self.gap = gap
         self.priority = priority
         self.width = width
         self.depth = depth
@@ -165,10 +169,10 @@ class DQN(NetworkAgent):
             priority=self.priority, seed=self.seed_,
         )  # fmt: skip
         trial = Trial(env, until, self.seed_, replay.curve)
-        learning = Bellman(replay, trial, net, target, self.double, self.target_rate)
+        learning = Bellman(replay, trial, net, target, self.double, self.gap, self.target_rate)
         self._learn(
-            learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=200_000, clip=10.0,
-            optimizers=Optimizer("adam", self.learning_rate, eps=1e-5),
+            learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=200_000,
+            optimizers=Optimizer("adam", self.learning_rate),
         )  # fmt: skip
         self.step_ = learning.actor()
         lanes.close()
@@ -238,46 +242,55 @@ class Bold:
         self.left, self.kept = told
 
 
-class Bellman(Learning):
+class Bellman(Replaying):
     """What a choice is worth is what it brings, and what the best choice after it is worth."""
 
-    experience: Replay
-
-    def __init__(self, replay: Replay, trial: Trial, net: nn.Module, target: nn.Module, double: bool, rate: float):
+    def __init__(
+        self, replay: Replay, trial: Trial, net: nn.Module, target: nn.Module, double: bool, gap: float, rate: float
+    ):
         target.load_state_dict(net.state_dict())
-        super().__init__(replay, trial, 8, net=net, target=target.requires_grad_(False))
-        self.double, self.rate, self.follow = double, rate, follower(target, net)
+        super().__init__(replay, trial, net=net, target=target.requires_grad_(False))
+        self.double, self.gap, self.rate, self.follow = double, gap, rate, follower(target, net)
 
     def weights(self) -> Any:
         return {"net": [self.nets["net"]]}
 
     def step(self, nets: Any, batch: Drawn) -> dict[str, torch.Tensor]:
+        b, actions = len(batch.seen), batch.action[:, None]
         with torch.no_grad():
-            worth = nets["target"](batch.after)
+            rows = torch.cat([batch.after, batch.seen]) if self.gap else batch.after
+            worth = nets["target"](rows)
+            here, worth = worth[b:], worth[:b]
             by = nets["net"](batch.after) if self.double else worth
             if batch.may is not None:
                 by = by.masked_fill(~batch.may, -torch.inf)
             wanted = batch.reward + batch.keep * worth.gather(1, by.argmax(dim=1, keepdim=True))[:, 0]
-        gap = nets["net"](batch.seen).gather(1, batch.action[:, None])[:, 0] - wanted
+            if self.gap:
+                wanted -= self.gap * (here.amax(dim=1) - here.gather(1, actions)[:, 0])
+        gap = nets["net"](batch.seen).gather(1, actions)[:, 0] - wanted
         if batch.weight is not None:
             self.experience.rank(gap.detach().numpy())
             return {"net": 0.5 * (batch.weight * gap.square()).mean()}
         return {"net": 0.5 * gap.square().mean()}
+
+    def scale(self, seen: Seen) -> None:
+        for net in self.nets.values():
+            net[0].follow(seen, net[1].weight.T, net[1].bias)
 
     def after_step(self, step: int) -> None:
         self.follow(self.rate)
 
     def actor(self) -> NetworkPolicy:
         replay = self.experience
-        layers = scaled(replay.seen, self.nets["net"])
+        layers = written(self.nets[ACT])
         return NetworkPolicy(replay.seen.space.to_dict(), replay.lanes.action.to_dict(), layers, "values")
 
 
 def values(p: int, width: int, depth: int, choices: int, duel: bool) -> nn.Sequential:
     """Layers of normalised rectifiers; all values begin near 0."""
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [Scaled(p)]
     for i in range(depth):
-        layers += [nn.Linear(p if i == 0 else width, width), nn.LayerNorm(width), nn.ReLU()]
+        layers += [nn.Linear(p if i == 0 else width, width), nn.LayerNorm(width, elementwise_affine=False), nn.ReLU()]
     last = Duel(width, choices) if duel else nn.Linear(width, choices)
     for part in last.parameters():
         part.data.mul_(0.1)

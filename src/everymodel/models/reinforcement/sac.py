@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from everymodel.core.errors import CapabilityError
 from everymodel.models.reinforcement._base import Trial, fit
-from everymodel.models.reinforcement._network import Learning, NetworkAgent, Seen
-from everymodel.models.reinforcement._replay import Drawn, Replay, follower, scaled
+from everymodel.models.reinforcement._network import NetworkAgent, Seen
+from everymodel.models.reinforcement._replay import Drawn, Replay, Replaying, Scaled, follower
 from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import NetworkPolicy
 from everymodel.scoring.steps.base import Step
 from everymodel.training.blocks.feed import MemberLinear
+from everymodel.training.blocks.written import written
 from everymodel.training.optimizers import Optimizer
 
 __all__ = ["CARD", "SAC", "fit", "pack"]
@@ -149,8 +150,8 @@ class SAC(NetworkAgent):
         seen, d = Seen(lanes.observation), lanes.action.width
         with self._initial():
             actor = Actor(seen.space.width, self.width, self.depth, lanes.action)
-            critics = Critics(seen.space.width + d, self.width, self.depth)
-            targets = Critics(seen.space.width + d, self.width, self.depth)
+            critics = Critics(seen.space.width, d, self.width, self.depth)
+            targets = Critics(seen.space.width, d, self.width, self.depth)
         replay = Replay(
             lanes, seen, actor, size=self.memory, batch=self.batch_size, ahead=self.ahead, discount=self.discount,
             first=self.first, turns=_TURNS, updates=self.updates, seed=self.seed_,
@@ -175,7 +176,7 @@ class Actor(nn.Module):
         self.does, d = does, does.width
         self.low, high = (side.reshape(-1) for side in does.bounds())
         self.half = 0.5 * (high - self.low)
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [Scaled(p)]
         for i in range(depth):
             layers += [nn.Linear(p if i == 0 else width, width), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Linear(width, 2 * d))
@@ -218,14 +219,15 @@ class Actor(nn.Module):
 class Critics(nn.Module):
     """Two critics side by side: (b, p), (b, d) -> (2, b)."""
 
-    def __init__(self, inputs: int, width: int, depth: int):
+    def __init__(self, p: int, d: int, width: int, depth: int):
         super().__init__()
-        self.layers = nn.ModuleList(MemberLinear(2, inputs if i == 0 else width, width) for i in range(depth))
+        self.scale = Scaled(p)
+        self.layers = nn.ModuleList(MemberLinear(2, p + d if i == 0 else width, width) for i in range(depth))
         self.last = MemberLinear(2, width, 1)
         self.width = [width]
 
     def forward(self, x: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        made = torch.cat([x, actions], dim=1)
+        made = torch.cat([self.scale(x), actions], dim=1)
         made = made.expand(2, *made.shape)
         for layer in self.layers:
             made = F.relu(F.layer_norm(layer(made), self.width))  # (2, b, width)
@@ -240,10 +242,8 @@ class Temperature(nn.Module):
         self.log = nn.Parameter(torch.tensor(math.log(begin)))
 
 
-class Soft(Learning):
+class Soft(Replaying):
     """The critics' losses, then the actor's against what they have become, then the temperature's."""
-
-    experience: Replay
 
     def __init__(
         self,
@@ -257,9 +257,7 @@ class Soft(Learning):
         delay: int,
     ):
         targets.load_state_dict(critics.state_dict())
-        super().__init__(
-            replay, trial, 8, actor=actor, critics=critics, targets=targets.requires_grad_(False), heat=heat
-        )
+        super().__init__(replay, trial, actor=actor, critics=critics, targets=targets.requires_grad_(False), heat=heat)
         self.rate, self.delay, self.count, self.follow = rate, delay, 0, follower(targets, critics)
         self.wanted = -float(replay.lanes.action.width)  # entropy
 
@@ -282,6 +280,13 @@ class Soft(Learning):
         yield "actor", (warm.detach() * log - worth).mean()
         yield "heat", -nets["heat"].log * (log.detach().mean() + self.wanted)
 
+    def scale(self, seen: Seen) -> None:
+        body = self.nets["actor"].body
+        body[0].follow(seen, body[1].weight.T, body[1].bias)
+        for critics in (self.nets["critics"], self.nets["targets"]):
+            first = critics.layers[0]
+            critics.scale.follow(seen, first.weight, first.bias)
+
     def after_step(self, step: int) -> None:
         self.follow(self.rate)
 
@@ -294,7 +299,7 @@ class Soft(Learning):
 
     def actor(self) -> NetworkPolicy:
         replay = self.experience
-        layers = scaled(replay.seen, self.nets["actor"].body)
+        layers = written(self.nets["actor"].body)
         return NetworkPolicy(replay.seen.space.to_dict(), replay.lanes.action.to_dict(), layers, "gaussian", "tanh")
 
 
