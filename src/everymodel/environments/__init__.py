@@ -14,6 +14,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from everymodel.core.errors import CapabilityError, ParameterError
@@ -106,7 +107,7 @@ def _builder(env: Any, options: dict[str, Any]) -> tuple[Callable[[str | None], 
                 f"An environment came that is not registered ({type(env).__name__}), so it cannot be made several "
                 "times. Give the class, or a function that makes one."
             )
-        return (lambda render: gym.make(spec, render_mode=render)), spec.id
+        return (lambda render: gym.make(spec, **({"render_mode": render} if render else {}))), spec.id
     if callable(env):
         name = getattr(env, "__name__", type(env).__name__)
 
@@ -134,7 +135,8 @@ def _registered(name: str, options: dict[str, Any]) -> Callable[[str | None], An
 
     def build(render: str | None) -> Any:
         try:
-            return gym.make(name, render_mode=render, disable_env_checker=True, **options)
+            drawn = {"render_mode": render} if render else {}  # not all classes take it
+            return gym.make(name, disable_env_checker=True, **drawn, **options)
         except gym.error.DependencyNotInstalled as error:
             raise CapabilityError(f"{name} needs another package: {error}") from error
 
@@ -155,18 +157,7 @@ def _from_file(path: Path, name: str, options: dict[str, Any]) -> tuple[Callable
 
     if not path.is_file():
         raise ParameterError(f"There is no file {path}.")
-    before = set(gym.registry)
-    module_name = f"everymodel_environment_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    known = module_name in sys.modules
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise EnvironmentFault(f"{path} cannot be run: {type(error).__name__}: {error}") from error
-    fresh = sorted(set(gym.registry) - before)
+    module, fresh = _run(path)
     if name or fresh:
         if not name and len(fresh) > 1:
             raise ParameterError(f"{path} registers {', '.join(fresh)}: say which one, as {path}:{fresh[0]}.")
@@ -174,11 +165,37 @@ def _from_file(path: Path, name: str, options: dict[str, Any]) -> tuple[Callable
     own = [
         k
         for k in vars(module).values()
-        if isinstance(k, type) and issubclass(k, gym.Env) and k.__module__ == module_name
+        if isinstance(k, type) and issubclass(k, gym.Env) and k.__module__ == module.__name__
     ]
     if len(own) == 1:
         return _builder(own[0], options)[0], path.stem
-    again = " (it registered some when it was run before: say which one after a colon)" if known else ""
     raise ParameterError(
-        f"{path} registers no environment and defines {len(own)} classes of that kind; expected exactly one{again}."
+        f"{path} registers no environment and defines {len(own)} classes of that kind; expected exactly one."
     )
+
+
+_FILES: dict[Path, tuple[tuple[int, int], ModuleType, list[str]]] = {}
+
+
+def _run(path: Path) -> tuple[ModuleType, list[str]]:
+    """(the file as a module, ids that it registers); a file that has not changed is run once."""
+    import gymnasium as gym
+
+    path, told = path.resolve(), path.stat()
+    stamp = (told.st_mtime_ns, told.st_size)
+    kept = _FILES.get(path)
+    if kept is not None and kept[0] == stamp:
+        return kept[1], kept[2]
+    before = dict(gym.registry)
+    name = f"everymodel_environment_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise EnvironmentFault(f"{path} cannot be run: {type(error).__name__}: {error}") from error
+    fresh = sorted(k for k, v in gym.registry.items() if before.get(k) is not v)
+    _FILES[path] = (stamp, module, fresh)
+    return module, fresh

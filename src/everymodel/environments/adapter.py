@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from everymodel.core.errors import CapabilityError
+from everymodel.core.errors import CapabilityError, EverymodelError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import MOST, EnvironmentFault, Lanes, Moved
 from everymodel.scoring.spaces import Space, box
@@ -157,7 +157,7 @@ class GymLanes(Lanes):
     def _call(self, what: str, function: Callable[..., Any], *given: Any) -> Any:
         try:
             return function(*given)
-        except (EnvironmentFault, MemoryError):
+        except (EverymodelError, MemoryError):
             raise
         except Exception as error:
             raise EnvironmentFault(f"{self.name} could not {what}: {type(error).__name__}: {error}") from error

@@ -28,8 +28,9 @@ from everymodel.scoring.steps.acting import TablePolicy
 _PAIRS = 1 << 26  # states times actions that a table may hold
 _KEEP = 30.0  # seconds between two checkpoints
 _CLOCK = 0.1  # seconds between two looks at the clock
-_LOOKS = 12  # looks at the agent in a fit
-_CURIOUS, _NEW = 0.95, 0.2  # discount and step length of what is new
+_LOOKS, _APART = 12, 20_000  # looks at the agent in a fit, and steps between two at least
+_CURIOUS = 0.99  # discount of what is new
+_TIE = 1e-9  # of actions that are worth the same, the one that leads to more that is new is taken
 
 
 class TableAgent(AgentEstimator):
@@ -138,7 +139,11 @@ class _Learner:
         self.kind = (np.arange(n) < curious).astype(np.int64)
         rest = max(n - curious, 1)
         spread = 1 + 6 * (np.arange(n) - curious).clip(0) / max(rest - 1, 1)
-        self.share = np.where(self.kind == 1, 0.1, 1.0 if agent.epsilon == 0 else agent.epsilon**spread / agent.epsilon)
+        falls = 1.0 if agent.epsilon == 0 else agent.epsilon**spread / agent.epsilon
+        # Curious lanes that began alike would all do the same, so each has its own chance, which does not fall.
+        self.strays = np.where(self.kind == 1, 0.5 * (np.arange(n) + 1) / max(curious, 1), 0.0)
+        self.share = np.where(self.kind == 1, 0.0, falls)
+        self.weigh = np.stack([1.0 - self.kind, np.where(self.kind == 1, 1.0, _TIE)])[:, :, None]
         self.total, self.length = np.zeros(n), np.zeros(n, dtype=np.int64)
         if told:
             self._restore(told)
@@ -149,10 +154,10 @@ class _Learner:
     def run(self, stop: Any, listeners: list[Any]) -> None:
         agent, n = self.agent, self.lanes.n
         budget, deadline = seconds(agent.budget), getattr(stop, "deadline", None)
-        usual = int(np.clip(4000 * self.states * self.actions, 300_000, 2_000_000))
+        usual = int(np.clip(8000 * self.states * self.actions, 300_000, 2_000_000))
         limited = budget is not None or deadline is not None
         most = int(agent.steps) if agent.steps is not None else None if limited else usual
-        every = max((most or usual) // _LOOKS // n, 1)  # moves of all lanes between two looks
+        every = max((most or usual) // _LOOKS, _APART) // n + 1  # moves of all lanes between two looks
         began = seen = kept = time.monotonic()
         start, moves = self.taken, self.taken // n
         while most is None or self.taken < most:
@@ -185,12 +190,14 @@ class _Learner:
         """All lanes one step on, and the table with them."""
         agent, lanes, n, rng = self.agent, self.lanes, self.lanes.n, self.rng
         state, allowed, epsilon = self.now, lanes.masks(), self._epsilon()
-        scores = self.tables[self.kind, state]
+        scores = self.tables[:, state]
+        scores *= self.weigh
+        scores = scores[0] + scores[1]
         if allowed is not None:
             scores = np.where(allowed, scores, -np.inf)
         actions = scores.argmax(axis=1)
         chance = rng.random((2, n))
-        some = (chance[0] < self.share * epsilon).nonzero()[0]
+        some = (chance[0] < self.share * epsilon + self.strays).nonzero()[0]
         if len(some):
             if allowed is None:
                 actions[some] = (chance[1, some] * self.actions).astype(np.int64)
@@ -210,10 +217,7 @@ class _Learner:
         held = values[place]
         held += rate * (wanted - held)
         values[place] = held
-        if self.kind[0]:
-            found = news[place]
-            found += _NEW * (1 / np.sqrt(visits) + _CURIOUS * (goes * then[1].max(axis=1)) - found)
-            news[place] = found
+        news[place] = 1 / np.sqrt(visits) + _CURIOUS * (goes * then[1].max(axis=1))
         self.total += moved.reward
         self.length += 1
         over = moved.ended | moved.cut
@@ -230,7 +234,7 @@ class _Learner:
 
     def _epsilon(self) -> float:
         """The largest chance of an action by chance: falls as states have been seen often."""
-        return self.agent.epsilon * min(1.0, 50.0 * self.states * self.actions / max(self.taken, 1))
+        return self.agent.epsilon * min(1.0, 10.0 * self.states * self.actions / max(self.taken, 1))
 
     def _rate(self, visits: np.ndarray) -> np.ndarray | float:
         """Long steps first, then shorter ones, so that chance averages out (Jin et al. 2018)."""

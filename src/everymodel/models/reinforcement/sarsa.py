@@ -27,7 +27,7 @@ CARD = {
     ],
     "advice": ["interpretable"],
     "parameters": {
-        "steps": {"default": None, "text": "Steps of the environment; none: 4,000 for each state and action, 300,000 "
+        "steps": {"default": None, "text": "Steps of the environment; none: 8,000 for each state and action, 300,000 "
                   "at least and 2,000,000 at most, or as many as the budget allows."},
         "lanes": {"default": 64},
         "discount": {"default": 0.997},
@@ -55,7 +55,7 @@ class Sarsa(TableAgent):
 
     Parameters
     ----------
-    steps : of the environment; None: 4,000 for each state and action, 300,000 at least and 2,000,000 at most.
+    steps : of the environment; None: 8,000 for each state and action, 300,000 at least and 2,000,000 at most.
     lanes : copies of the environment. discount : g. learning_rate : r; None: less the more often an action was tried.
     epsilon, curious : e at first, the largest chance of any action, and share of the lanes that look for what is new.
     budget, checkpoint, random_state, verbose : as for all agents.

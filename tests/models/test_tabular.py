@@ -1,0 +1,167 @@
+"""Agents of tables: they find the best policy, go on exactly where they were, and say what they cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everymodel.core.errors import CapabilityError, EverymodelError, ModelFileError, ParameterError
+from everymodel.environments import make
+from everymodel.environments.grid import Maze, Table
+from everymodel.models.reinforcement.q_learning import QLearning
+from everymodel.models.reinforcement.sarsa import Sarsa
+
+BOTH = pytest.mark.parametrize("kind", [QLearning, Sarsa])
+
+
+def reached(agent, env) -> float:
+    """Mean return of the agent's policy, exactly."""
+    return make(env).expected(agent.values_.argmax(axis=1))  # type: ignore[attr-defined]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("env", "steps", "best"), [("CliffWalking-v1", 200_000, -13), ("FrozenLake-v1", 100_000, 0.74)]
+)
+def test_the_best_policy_is_found(kind, env: str, steps: int, best: float):
+    agent = kind(steps=steps, random_state=0).fit(env)
+    assert reached(agent, env) >= best - 0.03 * abs(best)
+    assert agent.stopped_ == "steps" and steps <= agent.steps_ < steps + 64
+    assert agent.evaluate(50)["mean"] >= best - 0.2 * abs(best)
+
+
+def test_a_far_reward_is_found_by_the_curious_lanes():
+    corridor = Maze(lines=["S" + "." * 38 + "G"], limit=200)
+    rewarded = Table(after=corridor.after, reward=corridor.ended * 1.0, ended=corridor.ended, limit=200)
+    curious = QLearning(steps=60_000, random_state=0).fit(rewarded)
+    plain = QLearning(steps=60_000, curious=0.0, random_state=0).fit(rewarded)
+    assert reached(curious, rewarded) == 1.0
+    assert reached(plain, rewarded) == 0.0  # so that the test shows something
+
+
+def test_an_episode_that_is_cut_is_worth_what_follows():
+    """Two states that go on for ever, 1 each step: 1 / (1 - g), though episodes are cut after two steps."""
+    ring = Table(after=[[1], [0]], reward=1.0, limit=2)
+    agent = QLearning(steps=40_000, discount=0.9, random_state=0).fit(ring)
+    np.testing.assert_allclose(agent.values_, 10.0, rtol=0.02)
+    ended = Table(after=[[1], [0]], reward=1.0, ended=[[False], [True]], limit=50)
+    agent = QLearning(steps=40_000, discount=0.9, random_state=0).fit(ended)
+    np.testing.assert_allclose(agent.values_, [[1.9], [1.0]], rtol=0.02)
+
+
+def test_sarsa_is_careful_while_it_explores():
+    """Beside the cliff, what SARSA thinks of the edge is less than what Q-learning thinks, as long as both explore."""
+    given = {"steps": 9000, "learning_rate": 0.2, "random_state": 0}  # the chance of any action is still at its first
+    careful, bold = Sarsa(**given).fit("CliffWalking-v1"), QLearning(**given).fit("CliffWalking-v1")
+    edge = slice(25, 35)
+    assert careful.values_[edge, 1].mean() < bold.values_[edge, 1].mean() - 1
+
+
+def test_until_ends_the_fit_and_auto_does_not():
+    early = QLearning(random_state=0).fit("FrozenLake-v1", until=0.5)
+    assert early.stopped_ == "until" and early.curve_.looks[-1][1] >= 0.5 and early.steps_ < 300_000
+    assert QLearning(steps=30_000, random_state=0).fit("FrozenLake-v1").stopped_ == "steps"
+    with pytest.raises(ParameterError, match="until"):
+        QLearning(steps=100).fit("FrozenLake-v1", until="high")
+
+
+class Stop:
+    """Says stop at the given time of asking."""
+
+    deadline = None
+
+    def __init__(self, at: int):
+        self.left = at
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@BOTH
+def test_an_interrupted_fit_goes_on_exactly(kind, tmp_path: Path):
+    from everymodel.models.reinforcement._base import fit
+
+    given = {"steps": 30_000, "lanes": 16, "random_state": 3}
+    whole = kind(**given).fit("FrozenLake8x8-v1")
+    file = str(tmp_path / "run")
+    half = fit(kind(checkpoint=file, **given), "FrozenLake8x8-v1", stop=Stop(40))
+    assert half.stopped_ == "stop" and half.steps_ < 20_000
+    rest = kind(checkpoint=file, **given).fit("FrozenLake8x8-v1")
+    for name in ("values_", "visits_"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(rest, name))
+    assert whole.curve_.episodes == rest.curve_.episodes and whole.curve_.looks == rest.curve_.looks
+    with pytest.raises(ParameterError, match="discount"):
+        kind(checkpoint=file, discount=0.5, **given).fit("FrozenLake8x8-v1")
+    raw = Path(file).read_bytes()
+    Path(file).write_bytes(raw[:500] + bytes([raw[500] ^ 1]) + raw[501:])
+    with pytest.raises(ModelFileError, match="damaged"):
+        kind(checkpoint=file, **given).fit("FrozenLake8x8-v1")
+
+
+def test_a_stopped_fit_without_a_seed_goes_on_too(tmp_path: Path):
+    from everymodel.models.reinforcement._base import fit
+
+    agent = QLearning(steps=20_000, lanes=8, checkpoint=str(tmp_path / "run"))
+    half = fit(agent, "CliffWalking-v1", stop=Stop(10))
+    taken, seed = half.steps_, half.seed_
+    agent.fit("CliffWalking-v1")
+    assert agent.steps_ == 20_000 > taken and agent.seed_ == seed
+
+
+def test_a_budget_ends_the_fit_and_progress_is_told():
+    from everymodel.models.reinforcement._base import fit
+
+    told: list = []
+    agent = fit(QLearning(budget=0.4, random_state=0), "Taxi-v4", listener=told.append)
+    assert agent.stopped_ == "budget" and agent.steps_ > 0
+    assert told[-1].done == 1.0 and told[-1].steps == agent.steps_ and told[-1].most is None
+    assert told[-1].episodes == len(agent.curve_.episodes)
+    with pytest.raises(ParameterError, match="budget"):
+        QLearning(budget="soon").fit("Taxi-v4")
+
+
+@pytest.mark.parametrize(
+    ("given", "env", "error", "words"),
+    [
+        ({}, "CartPole-v1", CapabilityError, "states that can be counted"),
+        ({}, "Pendulum-v1", CapabilityError, "states that can be counted"),
+        ({"discount": 1.5}, "FrozenLake-v1", ParameterError, "discount"),
+        ({"epsilon": True}, "FrozenLake-v1", ParameterError, "epsilon"),
+        ({"learning_rate": 0.0}, "FrozenLake-v1", ParameterError, "learning_rate"),
+        ({"steps": 0}, "FrozenLake-v1", ParameterError, "steps"),
+        ({"lanes": 2.5}, "FrozenLake-v1", ParameterError, "lanes"),
+        ({}, "FrozenLake-v9", EverymodelError, "FrozenLake-v1"),
+    ],
+)
+def test_what_cannot_be_learnt_is_said(given: dict, env: str, error: type, words: str):
+    with pytest.raises(error, match=words):
+        QLearning(**{"steps": 100, **given}).fit(env)
+
+
+def test_masks_of_gymnasium_are_kept():
+    gym = pytest.importorskip("gymnasium")
+
+    class Masked(gym.Env):
+        """Of three actions the second pays most, and is never allowed."""
+
+        def __init__(self):
+            self.observation_space, self.action_space = gym.spaces.Discrete(1), gym.spaces.Discrete(3)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {"action_mask": np.array([1, 0, 1], np.int8)}
+
+        def step(self, action):
+            assert action != 1
+            return 0, float(action), True, False, {"action_mask": np.array([1, 0, 1], np.int8)}
+
+    agent = QLearning(steps=400, lanes=4, random_state=0).fit(Masked)
+    assert agent.act(0, mask=[True, False, True]) == 2
+    assert agent.evaluate(5)["mean"] == 2.0
+
+
+def test_one_lane_learns_too():
+    agent = QLearning(steps=8_000, lanes=1, random_state=0).fit("CliffWalking-v1")
+    assert reached(agent, "CliffWalking-v1") == -13
