@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 # The only way from a word in a file to code. An explicit list: nothing in a file, and nothing installed, can add to it.
 MODULES: dict[str, tuple[str, ...]] = {
     "acting": ("table_policy", "network_policy"),
+    "searching": ("search_policy",),
     "bayes": ("gaussian_bayes", "bernoulli_bayes", "categorical_bayes"),
     "cells": ("cells", "image_features", "sequence_features"),
     "combine": ("blend", "mean", "calibrate", "transform", "clip", "columns", "stack", "place", "bands"),
