@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from everymodel.core.schema import Column, Schema
 from everymodel.scoring import Model
-from everymodel.scoring.graph import Node, Pack
+from everymodel.scoring.agent import Agent
+from everymodel.scoring.games import build
+from everymodel.scoring.graph import TABLE, Node, Pack
+from everymodel.scoring.layers.convolution import Flatten
+from everymodel.scoring.layers.feed import Dense, Sequential
 from everymodel.scoring.steps.linear import Linear, LinearProbabilities
 from everymodel.scoring.steps.prepare import Impute, Join, Lookup, Numbers
+from everymodel.scoring.steps.searching import SearchPolicy
 
 COLUMNS = (
     Column("rooms", "number", low=1, high=9, integer=True, missing=0.1),
@@ -73,3 +80,17 @@ def two_values_model() -> Model:
     coef[0] = (1.0, -1.0)
     nodes = [*prepared(), Node("v", Linear(coef, np.array([0.5, 2.0])), ("full",))]
     return Model(schema("regression", "height", "weight"), Pack(nodes), {"name": "height"})
+
+
+def board_file(path: Path, game: str = "tic_tac_toe", **options: int) -> Path:
+    """A player of a game whose network knows nothing: it plays by looking ahead alone."""
+    rules = build(game, **options)
+    size = rules.board[0] * rules.board[1] * rules.planes
+    last = Dense(np.zeros((size, rules.actions + 1), np.float32), np.zeros(rules.actions + 1, np.float32))
+    layers = Sequential([Flatten(), last])
+    step = SearchPolicy(layers, game, dict(rules.settings), 48)
+    schema = Schema((Column("seed", "number", low=0.0, high=1e9, integer=True),), "act")
+    manifest = {"name": game, "title": game, "task": "act", "classes": [], "members": [], "environment": game,
+                "provenance": {"rows": None, "versions": {}, "parent": None}}  # fmt: skip
+    Agent(schema, Pack([Node("m", step, (TABLE,))]), manifest).save(path)
+    return path

@@ -116,16 +116,13 @@ def _move(model: Agent, asked: ActRequest, seed: int | None) -> dict[str, Any]:
 
 def _limited(space: Space, observation: Any, most: int) -> None:
     """Problem 413 for more than the server answers at once."""
-    if not isinstance(observation, list) or not observation:
-        return
-    rows = len(observation) if space.discrete or len(observation) != _first(space) else 1
+    depth, inside = 0, observation
+    while isinstance(inside, list) and inside and depth <= len(space.shape):
+        depth, inside = depth + 1, inside[0]
+    rows = len(observation) if depth > len(space.shape) else 1
     if rows > most or rows * space.width > max(NUMBERS, space.width):
         raise Problem(413, "too_many_rows", f"{rows:,} observations; at most {most:,} are answered at once, and "
                       f"{NUMBERS:,} numbers.", param="observation")  # fmt: skip
-
-
-def _first(space: Space) -> int:
-    return space.shape[0] if space.shape else 0
 
 
 def _mask(told: list[Any]) -> np.ndarray:
