@@ -11,6 +11,7 @@ from torch import nn
 from everymodel.core.seeds import derive
 from everymodel.models.generative._adversarial import Adversarial, Latent, Maker
 from everymodel.models.generative._base import Data, Generative, labels_of, read
+from everymodel.models.generative._strided import FEW
 from everymodel.scoring.steps.generating import LatentGenerator, Sampler
 from everymodel.training.blocks.written import written
 from everymodel.training.device import quick
@@ -22,6 +23,7 @@ _HELD = (0.1, 1000)  # share of the rows, and most of them, that only watch
 _END_OF_IMAGES = 0.3  # share of the penalty that is left at the end: the finest structure of images is not as fine
 _PART = 0.5  # of the rows of a step are enough for the penalties
 _IMAGES = {"relativistic": 0.02}  # strengths of the penalty for images; those of rows slow the critic down
+_NEAR = (50_000, 10_000)  # real rows, and samples, that shares are counted with
 _WATCHED = 64  # numbers of a row that samples are compared in
 
 
@@ -103,6 +105,8 @@ class AdversarialEstimator(Generative):
             optimizers=Optimizer("adam", rate, betas=(0.5 if convolutions else 0.0, 0.99)),
         )
         objective.settle(*tensors[1:])
+        if latent.lean is not None and values[0].numel() <= FEW:
+            recount(maker.cpu(), values[kept], derive(seed, "shares"))
         self.history_.notes[:0] = data.notes
         self.generator_, self.critic_ = maker.cpu(), critic.cpu()
         self.film_ = [(at, _said(x, data)) for at, x in objective.film]
@@ -124,6 +128,23 @@ class AdversarialEstimator(Generative):
     def _usual(self, data: Data) -> tuple[int, float]:
         """(rows of a step, learning rate) for these data."""
         return self.batch_size, self.learning_rate or usual_rate(self.loss, self.width if self.images else None)
+
+
+def recount(maker: Maker, rows: torch.Tensor, seed: int) -> None:
+    """Components are drawn as often as real rows (n, p) lie nearest to a sample of theirs: a step of expectation and
+    maximisation, which leads to the right shares at once where the game only moves towards them.
+    """
+    assert maker.latent.lean is not None
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    rows = rows[torch.randperm(len(rows), generator=generator)[: _NEAR[0]]]
+    with torch.no_grad():
+        z, code = maker.latent.draw(_NEAR[1], generator)
+        assert code is not None
+        made = maker(z, code, None)
+        near = torch.cat([torch.cdist(part, made).argmin(dim=1) for part in rows.split(500)])
+        counts = torch.bincount(code[near], minlength=len(maker.latent.lean))
+        maker.latent.lean.copy_((counts + 1e-3).log())
 
 
 def usual_rate(loss: str, width: int | None = None) -> float:

@@ -10,6 +10,8 @@ from torch import nn
 import everymodel.training.blocks.convolution  # noqa: F401 - how convolutions are written down
 
 _LEAST = 4  # side of the smallest maps, or a little more
+FEW = 8  # columns in which rows that lie near one another are alike; in more the nearest is far
+_OCTAVES = 5  # to waves of .4 spreads
 _GAIN = math.sqrt(2 / (1 + 0.2**2))
 
 
@@ -77,6 +79,32 @@ def dense(inputs: int, width: int, depth: int, *last: nn.Module) -> nn.Sequentia
     for i in range(depth):
         parts += [nn.Linear(inputs if i == 0 else width, width), nn.LeakyReLU(0.2)]
     return nn.Sequential(*parts, *last)
+
+
+class Waves(nn.Module):
+    """(b, p) -> (b, p + 2 p k): standardised numbers, and sines and cosines of 1, 2, 4 ... times them.
+
+    A plain network learns what is coarse first and sees narrow groups as slopes (Tancik et al. 2020); a critic with
+    waves tells where in a group a row lies.
+    """
+
+    times: torch.Tensor
+
+    def __init__(self, octaves: int):
+        super().__init__()
+        self.register_buffer("times", 2.0 ** torch.arange(octaves))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        turned = x[:, :, None] * self.times  # (b, p, k)
+        high = self.times.rsqrt()  # quick waves are small: what is coarse is learnt first all the same
+        return torch.cat([x, (turned.sin() * high).flatten(1), (turned.cos() * high).flatten(1)], dim=1)
+
+
+def dense_critic(inputs: int, width: int, depth: int) -> nn.Sequential:
+    """(b, inputs) -> (b, width): dense layers, behind waves where the columns are few."""
+    if inputs > FEW:
+        return dense(inputs, width, depth)
+    return nn.Sequential(Waves(_OCTAVES), dense(inputs * (1 + 2 * _OCTAVES), width, depth))
 
 
 def started(net: nn.Sequential) -> nn.Sequential:

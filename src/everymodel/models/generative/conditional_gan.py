@@ -9,7 +9,7 @@ from torch import nn
 from everymodel.models.generative._adversarial import Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
 from everymodel.models.generative._gan import AdversarialEstimator, usual_rate
-from everymodel.models.generative._strided import critic, dense, maker
+from everymodel.models.generative._strided import critic, dense, dense_critic, maker
 from everymodel.models.generative._views import Seen
 from everymodel.scoring.steps.base import Step
 
@@ -143,7 +143,7 @@ class ConditionalGAN(AdversarialEstimator):
             return Maker(latent, body), Critic(features, count, classes)
         width, p = self.width or 128, data.values.shape[1]
         body = dense(latent.width, width, self.depth, nn.Linear(width, p))
-        return Maker(latent, body), Critic(dense(p, width, self.depth), width, classes)
+        return Maker(latent, body), Critic(dense_critic(p, width, self.depth), width, classes)
 
     def _augment(self, data: Data) -> Seen | None:
         return Seen.by(self.augment, len(data.values)) if data.shape else None

@@ -11,7 +11,7 @@ from torch import nn
 from everymodel.models.generative._adversarial import Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
 from everymodel.models.generative._gan import AdversarialEstimator
-from everymodel.models.generative._strided import dense
+from everymodel.models.generative._strided import dense, dense_critic
 from everymodel.scoring.steps.base import Step
 
 __all__ = ["CARD", "VanillaGAN", "fit", "pack"]
@@ -68,7 +68,8 @@ class VanillaGAN(AdversarialEstimator):
 
     Scores are compared in pairs of a real row x and a made row y, so no group of real rows can be given up without
     loss; both gradient penalties keep the game stable; e_k is one of many learnt vectors, so groups of the data need no
-    bridges between them; samples come from a moving average of the generator.
+    bridges between them; of up to 8 columns D sees sines too, so it can tell where in a narrow group a row lies;
+    samples come from a moving average of the generator.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class VanillaGAN(AdversarialEstimator):
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         p = math.prod(data.shape) if data.shape else data.values.shape[1]
         body = dense(latent.width, self.width, self.depth, nn.Linear(self.width, p))
-        return Maker(latent, body), Critic(dense(p, self.width, self.depth), self.width, classes)
+        return Maker(latent, body), Critic(dense_critic(p, self.width, self.depth), self.width, classes)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
