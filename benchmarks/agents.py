@@ -87,11 +87,11 @@ def ppo_tiny() -> None:
     PPO(steps=4000, random_state=0).fit("CartPole-v1", until=None)
 
 
-def _ppo(given: argparse.Namespace, env: str, bar: float, seconds: float) -> None:
+def _ppo(given: argparse.Namespace, env: str, bar: float, seconds: float, until: Any = "auto") -> None:
     from everymodel.models.reinforcement.ppo import PPO
 
     agents(given, "PPO", lambda seed: PPO(random_state=seed, **given.set), env,
-           bar=bar, seconds=seconds, tiny=ppo_tiny)  # fmt: skip
+           bar=bar, seconds=seconds, tiny=ppo_tiny, until=until)  # fmt: skip
 
 
 @row("cartpole")
@@ -103,7 +103,7 @@ def cartpole(given: argparse.Namespace) -> None:
 
 @row("acrobot")
 def acrobot(given: argparse.Namespace) -> None:
-    _ppo(given, "Acrobot-v1", -80, 20)
+    _ppo(given, "Acrobot-v1", -80, 20, until=-80)
 
 
 @row("mountaincar-ppo")
@@ -113,7 +113,7 @@ def mountaincar_ppo(given: argparse.Namespace) -> None:
 
 @row("lunar")
 def lunar(given: argparse.Namespace) -> None:
-    _ppo(given, "LunarLander-v3", 240, 300)
+    _ppo(given, "LunarLander-v3", 240, 300, until=240)
 
 
 @row("pendulum-ppo")

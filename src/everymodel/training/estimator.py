@@ -76,7 +76,7 @@ class NetworkEstimator(BaseEstimator):
             rate, decay = getattr(self, "learning_rate", 1e-3), getattr(self, "weight_decay", 0.0)
             given["optimizers"] = Optimizer(getattr(self, "optimizer", "adamw"), rate, decay)
         own = getattr(self, "_listener", None)  # of a run that watches this fit
-        with shown(getattr(self, "verbose", 0), type(self).__name__) as listener:
+        with shown(getattr(self, "verbose", 0) if own is None else 0, type(self).__name__) as listener:
             listener = listener if own is None else lambda progress: own(progress, objective)
             made = train(objective, source, Plan(**{**given, **plan}), valid=valid, listener=listener, stop=stop)
         self.history_ = made

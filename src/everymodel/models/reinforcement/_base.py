@@ -146,19 +146,23 @@ class Trial:
             raise ParameterError(f"until={until!r} came; expected a mean return, such as 475, or None.")
         self.until = None if until is None else float(until)
         self.count, self.reached, self.seconds = 0, False, 0.0
+        self.cost = 0  # steps of the last look, by the first episodes
 
     def look(self, policy: Actor, step: int, *, temperature: float = 0.0) -> float:
-        """Mean return of a few episodes; where it is what is asked for, of many more, which then decide."""
+        """Mean return of a few episodes; where it is what is asked for, of many more too, which decide.
+
+        They must be a standard error above it, since looks are many and the luckiest would end the fit.
+        """
         began = time.process_time()
         self.count += 1
         seed = derive(self.seed, "look", self.count)
-        returns, _ = playing.play(self.lanes, policy, SCREEN, seed=seed, temperature=temperature)
+        returns, lengths = playing.play(self.lanes, policy, SCREEN, seed=seed, temperature=temperature)
+        self.cost = int(lengths.sum())
         if self.until is not None and returns.mean() >= self.until:
-            more, _ = playing.play(
-                self.lanes, policy, SURE - SCREEN, seed=derive(seed, "sure"), temperature=temperature
-            )
+            # Those that were looked at first are not asked again: they were chosen for being good.
+            more, _ = playing.play(self.lanes, policy, SURE, seed=derive(seed, "sure"), temperature=temperature)
+            self.reached = bool(more.mean() - more.std() / SURE**0.5 >= self.until)
             returns = np.concatenate([returns, more])
-            self.reached = bool(returns.mean() >= self.until)
         self.curve.looks.append((step, float(returns.mean())))
         self.seconds += time.process_time() - began
         return float(returns.mean())

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from everymodel.core.clock import seconds
 from everymodel.core.errors import ParameterError
 from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
 from everymodel.models.reinforcement._live import Live
+from everymodel.models.reinforcement._signs import diagnosed, shown
 from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import Actor
 from everymodel.training.estimator import NetworkEstimator
@@ -39,6 +42,10 @@ class Experience(Source):
 
     def halve(self) -> bool:
         return False
+
+    def signs(self) -> dict[str, float]:
+        """Figures by which `diagnose` says why an agent does not learn; see there."""
+        return {}
 
     def note(self, total: np.ndarray, length: np.ndarray, over: np.ndarray) -> None:
         """Episodes of lanes `over` (n,) have ended with these returns and lengths, which begin anew."""
@@ -67,12 +74,16 @@ class Learning(Objective):
 
     Parameters
     ----------
-    experience : the source. trial : looks at the agent. every : epochs between two looks.
+    experience : the source. trial : looks at the agent. every : epochs between two looks, at least.
+    per_epoch : steps of the environment in an epoch, where looks are to take a tenth of all steps at most.
     """
 
-    def __init__(self, experience: Experience, trial: Trial, every: int, **nets: nn.Module):
+    def __init__(
+        self, experience: Experience, trial: Trial, every: int, per_epoch: int | None = None, **nets: nn.Module
+    ):
         super().__init__(**nets)
-        self.experience, self.trial, self.every, self.epochs = experience, trial, max(int(every), 1), 0
+        self.experience, self.trial, self.every, self.per_epoch = experience, trial, max(int(every), 1), per_epoch
+        self.epochs, self.looked = 0, 0  # so far, and at the last look
         self.last = ENDLESS  # epoch that is looked at in any case, since it may be the best
 
     def actor(self) -> Actor:
@@ -82,23 +93,31 @@ class Learning(Objective):
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
         """Minus the mean return of a look; infinite where nobody looks."""
         self.epochs += 1
-        if self.epochs % self.every and 1 < self.epochs < self.last and not self.trial.promising():
+        wait, waited = self.every, self.epochs - self.looked
+        if self.per_epoch is not None:
+            wait = max(wait, math.ceil(10 * self.trial.cost / self.per_epoch))
+        if 1 < self.epochs < self.last and waited < wait and not (4 * waited >= wait and self.trial.promising()):
             return {"loss": math.inf}
         mean = self.trial.look(self.actor(), self.experience.taken)
+        self.looked = self.epochs
         return {"loss": -mean, "return": mean}
 
     def reached(self) -> bool:
         return self.trial.reached
 
+    def signs(self) -> dict[str, float]:
+        """As those of the experience."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         told = {"experience": self.experience.state(), "curve": self.experience.curve.state()}
-        return tensors({**told, "looks": [self.trial.count, self.epochs]})
+        return tensors({**told, "looks": [self.trial.count, self.trial.cost, self.epochs, self.looked]})
 
     def restore(self, state: dict[str, Any]) -> None:
         state = plain(state)
         self.experience.restore(state["experience"])
         self.experience.curve.restore(state["curve"])
-        self.trial.count, self.epochs = (int(v) for v in state["looks"])
+        self.trial.count, self.trial.cost, self.epochs, self.looked = (int(v) for v in state["looks"])
 
 
 class NetworkAgent(AgentEstimator, NetworkEstimator):
@@ -121,31 +140,39 @@ class NetworkAgent(AgentEstimator, NetworkEstimator):
         most = int(steps) if steps is not None else None if limited else usual
         learning.last = epochs = math.ceil((most or ENDLESS) / per_epoch)
         experience, began = learning.experience, time.monotonic()
-        own = getattr(self, "_listener", None)
+        title = f"{type(self).__name__} {self.environment_}"
+        given = getattr(self, "_listener", None)
+        bar = shown(getattr(self, "verbose", 0), title, learning.trial.until) if given is None else nullcontext(given)
+        with bar as own:
 
-        def told(progress: Progress, objective: Any) -> None:
-            looks, curve = experience.curve.looks, experience.curve
-            pace = experience.taken / max(time.monotonic() - began, 1e-9)
-            assert own is not None
-            own(Live(experience.taken, most, len(curve.episodes), curve.recent(), looks[-1][1] if looks else math.nan,
-                     pace, progress.done, progress.seconds_left))  # fmt: skip
+            def told(progress: Progress, objective: Any) -> None:
+                looks, curve = experience.curve.looks, experience.curve
+                pace = experience.taken / max(time.monotonic() - began, 1e-9)
+                assert own is not None
+                look = looks[-1][1] if looks else math.nan
+                own(Live(experience.taken, most, len(curve.episodes), curve.recent(), look, pace, progress.done,
+                         progress.seconds_left))  # fmt: skip
 
-        try:
-            if own is not None:
-                self._listener = told
-            given = {"device": "cpu", **plan}
-            history = self._train(
-                learning, experience, valid=Looks(), stop=stop, threads=getattr(self, "_threads", None) or 1,
-                epochs=epochs, **given,
-            )  # fmt: skip
-        finally:
-            if own is not None:
-                self._listener = own
-            learning.trial.close()
+            try:
+                self._listener = None if own is None else told
+                history = self._train(
+                    learning, experience, valid=Looks(), stop=stop, threads=getattr(self, "_threads", None) or 1,
+                    epochs=epochs, **{"device": "cpu", **plan},
+                )  # fmt: skip
+            finally:
+                self._listener = given
+                learning.trial.close()
         self.curve_ = experience.curve
         self.steps_ = experience.taken
+        self.looks_seconds_ = learning.trial.seconds
+        self.signs_ = {**experience.signs(), **learning.signs()}
         self.stopped_ = {"reached": "until", "end": "steps"}.get(history.stopped, history.stopped)
         return history
+
+    def diagnose(self) -> list[str]:
+        """Why the agent does not learn, or not better: a sentence for each sign of it; none where there is none."""
+        check_is_fitted(self, "signs_")
+        return diagnosed(self.signs_, self.curve_, self.stopped_)
 
 
 def tensors(value: Any) -> Any:

@@ -13,17 +13,20 @@ from everymodel.environments.lanes import Lanes
 from everymodel.models.reinforcement._base import Curve
 from everymodel.models.reinforcement._network import Experience, Seen
 
-_LARGE = 10.0  # scaled rewards and observations beyond this are cut
+_LARGE = 10.0  # scaled rewards beyond this are cut
+Acting = Callable[[np.ndarray, np.random.Generator, "np.ndarray | None"], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 class Rollouts(Experience):
     """`horizon` steps of all lanes, then `passes` passes over them in batches.
 
-    A batch is (seen (b, p), actions (b,) or (b, d), log probability (b,), advantage (b,), return (b,)).
+    A batch is (seen (b, p), actions (b,) or (b, d), log probability (b,), advantage (b,), return (b,)), and (b, A) what
+    was allowed where an environment forbids choices. Advantages have mean 0 and spread 1 over the rollout.
 
     Parameters
     ----------
-    act : (rows (n, p)) -> (actions, log probabilities (n,), actions for the environment), with a generator.
+    policy : () -> the policy of the weights as they are, which is a function of (rows (n, p), generator, allowed) that
+        gives (actions, log probabilities (n,), actions for the environment).
     value : rows (m, p) -> (m,).
     discount, trace : gamma and lambda of the advantages (Schulman et al. 2016).
     scale_rewards : divide rewards by the running spread of the discounted return.
@@ -33,7 +36,7 @@ class Rollouts(Experience):
         self,
         lanes: Lanes,
         seen: Seen,
-        act: Callable[[np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray, np.ndarray]],
+        policy: Callable[[], Acting],
         value: Callable[[np.ndarray], np.ndarray],
         *,
         horizon: int,
@@ -44,7 +47,7 @@ class Rollouts(Experience):
         scale_rewards: bool,
         seed: int,
     ):
-        self.lanes, self.seen, self.act, self.value = lanes, seen, act, value
+        self.lanes, self.seen, self.policy, self.value = lanes, seen, policy, value
         self.horizon, self.passes, self.batch = horizon, passes, min(batch, horizon * lanes.n)
         self.discount, self.trace, self.scale_rewards = discount, trace, scale_rewards
         self.curve, self.seed = Curve(), seed
@@ -52,75 +55,87 @@ class Rollouts(Experience):
         self.now = lanes.reset(derive(seed, "training"))
         self.total, self.length, self.owed = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n)
         self.spread = [0.0, 0.0, 0.0]  # count, mean, squares of the discounted return
+        self.explained = 0.0  # share of the returns' variance that the values of the last rollout explain
+        self.paid = 0.0  # largest difference between two rewards of a rollout
+        self.ends = [0, 0]  # episodes that were over, and how many of these were cut
         self.rollout: list[np.ndarray] = []
 
     def steps(self) -> int:
         return self.passes * max(self.horizon * self.lanes.n // self.batch, 1)
 
     def epoch(self, number: int, seed: int, start: int = 0) -> Iterator[tuple[torch.Tensor, ...]]:
+        if number == 0 and start == 0:  # what is seen has a scale before anything is learnt from it
+            self.collect(np.random.default_rng(derive(seed, "scale")))
         if start == 0 or not self.rollout:
             self.collect(np.random.default_rng(derive(seed, "actions", number)))
         held = [torch.from_numpy(a) for a in self.rollout]
         size = self.horizon * self.lanes.n
         count, generator = max(size // self.batch, 1), torch.Generator()
-        for turn in range(self.passes):
+        for turn in range(start // count, self.passes):
             generator.manual_seed(derive(seed, "order", number, turn))
             order = torch.randperm(size, generator=generator)
-            for i in range(count):
-                if turn * count + i >= start:
-                    rows = order[i * self.batch : (i + 1) * self.batch]
-                    yield tuple(t.index_select(0, rows) for t in held)
+            batches = zip(*(t.index_select(0, order).split(self.batch) for t in held), strict=True)
+            for i, batch in enumerate(batches):
+                if i < count and turn * count + i >= start:
+                    yield batch
 
     def collect(self, rng: np.random.Generator) -> None:
         """Act for `horizon` steps."""
-        n, horizon = self.lanes.n, self.horizon
-        rows, actions, logs, rewards, ended, cut, lasts = [], [], [], [], [], [], []
-        for _ in range(horizon):
-            flat = self.seen(self.now)
-            chosen, log, native = self.act(flat, rng)
+        if self.rollout:  # now, rather than when it was made: the scale is to stay while the networks learn from it
+            self.seen.learn(self.rollout[0] * self.seen.spread + self.seen.shift)
+        horizon, n, act = self.horizon, self.lanes.n, self.policy()
+        seen, chosen, logs, allowed = ([] for _ in range(4))
+        reward, over = np.empty((horizon, n)), np.empty((horizon, n), dtype=bool)
+        lasts: list[tuple[int, np.ndarray, np.ndarray]] = []
+        for t in range(horizon):
+            rows, mask = self.seen(self.now), self.lanes.masks()
+            mask = None if mask is None else mask.copy()
+            action, log, native = act(rows, rng, mask)
             moved = self.lanes.step(native)
             self.taken += n
             self.total += moved.reward
             self.length += 1
-            over = moved.ended | moved.cut
-            rows.append(flat)
-            actions.append(chosen)
+            seen.append(rows)
+            chosen.append(action)
             logs.append(log)
-            rewards.append(moved.reward)
-            ended.append(moved.ended)
-            cut.append(over)
-            # What a cut episode would still have brought is added to its last reward.
-            lasts.append((len(rows) - 1, moved.cut.nonzero()[0], moved.last[moved.cut]) if moved.cut.any() else None)
-            if over.any():
-                self.note(self.total, self.length, over)
+            allowed.append(mask)
+            reward[t] = moved.reward
+            np.logical_or(moved.ended, moved.cut, out=over[t])
+            if over[t].any():
+                self.ends = [self.ends[0] + int(over[t].sum()), self.ends[1] + int(moved.cut.sum())]
+                if moved.cut.any():
+                    lasts.append((t, moved.cut.nonzero()[0], moved.last[moved.cut]))
+                self.note(self.total, self.length, over[t])
             self.now = moved.seen
-        x = np.stack(rows)  # (T, n, p)
-        reward = np.stack(rewards).astype(np.float64)
+        x = np.stack(seen)  # (T, n, p)
+        self.paid = max(self.paid, float(np.ptp(reward)))
         if self.scale_rewards:
-            reward = self._scaled(reward, np.stack(cut))
-        after = self.seen(self.now)
-        values = self.value(np.concatenate([x.reshape(horizon * n, -1), after])).astype(np.float64)
+            reward = self._scaled(reward, over)
+        size = horizon * n
+        values = self.value(np.concatenate([x.reshape(size, -1), self.seen(self.now)])).astype(np.float64)
         values = values.reshape(horizon + 1, n)
-        tails = [t for t in lasts if t is not None]
-        if tails:
-            worth = self.value(self.seen(np.concatenate([t[2] for t in tails])))
-            at = 0
-            for step, lanes, last in tails:
-                reward[step, lanes] += self.discount * worth[at : at + len(last)]
+        if lasts:  # what a cut episode would still have brought is added to its last reward
+            worth, at = self.value(self.seen(np.concatenate([last for _, _, last in lasts]))), 0
+            for t, rows, last in lasts:
+                reward[t, rows] += self.discount * worth[at : at + len(last)]
                 at += len(last)
         advantage, run = np.empty((horizon, n)), np.zeros(n)
         for t in reversed(range(horizon)):
-            goes = 1.0 - cut[t]
-            delta = reward[t] + self.discount * values[t + 1] * goes - values[t]
-            run = delta + self.discount * self.trace * goes * run
+            goes = self.discount * ~over[t]
+            run = reward[t] + goes * values[t + 1] - values[t] + self.trace * goes * run
             advantage[t] = run
         wanted = advantage + values[:-1]
-        size = horizon * n
-        chosen = np.stack(actions).reshape(size, *actions[0].shape[1:])
-        told = (np.stack(logs), advantage, wanted)
-        self.rollout = [x.reshape(size, -1), chosen, *(a.reshape(size).astype(np.float32) for a in told)]
-        if self.seen.normalize:
-            self.seen.learn(x.reshape(size, -1) * self.seen.spread + self.seen.shift)
+        self.explained = float(1 - advantage.var() / max(wanted.var(), 1e-12))
+        gain = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        told = (np.stack(logs), gain, wanted)
+        self.rollout = [
+            x.reshape(size, -1),
+            np.concatenate(chosen),
+            *(a.reshape(size).astype(np.float32) for a in told),
+        ]
+        if any(mask is not None for mask in allowed):
+            every = np.ones((n, self.lanes.action.n), dtype=bool)
+            self.rollout.append(np.concatenate([every if mask is None else mask for mask in allowed]))
 
     def _scaled(self, reward: np.ndarray, over: np.ndarray) -> np.ndarray:
         """Rewards (T, n) over the running spread of the discounted return (Engstrom et al. 2020)."""
@@ -136,6 +151,10 @@ class Rollouts(Experience):
         self.spread = [whole, before + gap * n / whole, squares]
         return np.clip(reward / max((squares / whole) ** 0.5, 1e-8), -_LARGE, _LARGE)
 
+    def signs(self) -> dict[str, float]:
+        ended = {"cut": self.ends[1] / self.ends[0]} if self.ends[0] else {}
+        return {"explained": self.explained, "paid": self.paid, "ends": float(self.ends[0]), **ended}
+
     def state(self) -> dict[str, Any]:
         return {
             "lanes": self.lanes.state(),
@@ -143,6 +162,7 @@ class Rollouts(Experience):
             "now": self.now,
             "counts": [self.total, self.length, self.owed, self.taken],
             "spread": self.spread,
+            "figures": [self.explained, self.paid, *self.ends],
             "rollout": self.rollout,
         }
 
@@ -152,4 +172,6 @@ class Rollouts(Experience):
         self.now = state["now"]
         self.total, self.length, self.owed = state["counts"][:3]
         self.taken = int(state["counts"][3])
+        self.explained, self.paid = (float(v) for v in state["figures"][:2])
+        self.ends = [int(v) for v in state["figures"][2:]]
         self.spread, self.rollout = [float(v) for v in state["spread"]], list(state["rollout"])

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from everymodel import environments
+from everymodel.environments.lanes import ArrayLanes
 from everymodel.models.reinforcement._base import Trial, fit
 from everymodel.models.reinforcement._network import Learning, NetworkAgent, Seen
-from everymodel.models.reinforcement._rollouts import Rollouts
+from everymodel.models.reinforcement._rollouts import Acting, Rollouts
 from everymodel.scoring.layers import feed
 from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import NetworkPolicy
@@ -20,6 +22,11 @@ from everymodel.training.blocks.written import written
 from everymodel.training.optimizers import Optimizer
 
 __all__ = ["CARD", "PPO", "fit", "pack"]
+
+_NEVER = -1e9  # the logit of what is not allowed
+_ROLLOUT = 2048  # steps of all lanes together
+_FEW = 1024  # rows by which it is said how the policy is
+_HALF_LOG = 0.5 * math.log(2 * math.pi)
 
 CARD = {
     "name": "ppo",
@@ -37,16 +44,17 @@ CARD = {
     ],
     "advice": ["slow"],
     "parameters": {
-        "steps": {"default": None, "text": "Steps of the environment; none: 200,000, or as many as the budget allows."},
-        "lanes": {"default": 64},
-        "horizon": {"type": "int", "default": 32, "low": 1, "high": 65536, "text": "Steps of each lane to a rollout."},
-        "passes": {"type": "int", "default": 10, "low": 1, "high": 100, "text": "Passes over a rollout."},
-        "batch_size": {"default": 256},
+        "steps": {"default": None, "text": "Steps of the environment; none: a million, or what the budget allows."},
+        "lanes": {"default": None, "text": "Copies of the environment; none: 64 where they are arrays, else 16."},
+        "horizon": {"type": "int", "default": None, "low": 1, "high": 65536,
+                    "text": "Steps of each lane to a rollout; none: 2,048 of all lanes together."},
+        "passes": {"type": "int", "default": 8, "low": 1, "high": 100, "text": "Passes over a rollout."},
+        "batch_size": {"default": 512},
         "learning_rate": {"default": 0.001},
-        "discount": {},
-        "trace": {"type": "float", "default": 0.9, "low": 0.0, "high": 1.0, "text": "Decay of the advantages' trace."},
-        "clip": {"type": "float", "default": 0.2, "low": 0.01, "high": 10.0, "text": "How far a rollout moves the policy."},
-        "entropy": {"type": "float", "default": 0.0, "low": 0.0, "high": 1.0, "text": "Weight of the policy's entropy."},
+        "discount": {"default": 0.995},
+        "trace": {"type": "float", "default": 0.97, "low": 0.0, "high": 1.0, "text": "Decay of the advantages' trace."},
+        "clip": {"type": "float", "default": 0.2, "low": 0.01, "high": 10.0, "text": "How far a policy moves."},
+        "entropy": {"type": "float", "default": 0.01, "low": 0.0, "high": 1.0, "text": "Weight of the entropy."},
         "width": {"type": "int", "default": 64, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers of each network."},
     },
@@ -67,8 +75,9 @@ class PPO(NetworkAgent):
 
     Parameters
     ----------
-    steps : of the environment; None: 200,000, or as many as the budget allows.
-    lanes, horizon : copies of the environment, and steps of each to a rollout.
+    steps : of the environment; None: a million, or as many as the budget allows.
+    lanes, horizon : copies of the environment, and steps of each to a rollout; None: 64 lanes where they are stepped as
+        arrays, else 16, and 2,048 steps of all together.
     passes, batch_size, learning_rate : of learning from a rollout.
     discount, trace, clip, entropy : gamma, lambda, e and c above.
     width, depth : hidden layers of policy and value.
@@ -90,15 +99,15 @@ class PPO(NetworkAgent):
     def __init__(
         self,
         steps: int | None = None,
-        lanes: int = 64,
-        horizon: int = 32,
-        passes: int = 10,
-        batch_size: int = 256,
+        lanes: int | None = None,
+        horizon: int | None = None,
+        passes: int = 8,
+        batch_size: int = 512,
         learning_rate: float = 0.001,
-        discount: float = 0.99,
-        trace: float = 0.9,
+        discount: float = 0.995,
+        trace: float = 0.97,
         clip: float = 0.2,
-        entropy: float = 0.0,
+        entropy: float = 0.01,
         width: int = 64,
         depth: int = 2,
         budget: float | str | None = None,
@@ -131,20 +140,26 @@ class PPO(NetworkAgent):
         env : see `everymodel.environments.make`.
         until : mean return over 100 episodes; "auto": the environment's own threshold where it has one; None: none.
         """
-        lanes = self._enter(env, self.lanes)
+        first = environments.make(env, 1)
+        wide = self.lanes or (64 if isinstance(first, ArrayLanes) else 16)
+        if first is not env:
+            first.close()
+        lanes = self._enter(env, wide)
+        horizon = self.horizon or max(_ROLLOUT // lanes.n, 1)
         seen = Seen(lanes.observation)
         with self._initial():
             policy = Policy(seen.space, lanes.action, self.width, self.depth)
             value = perceptron(seen.space.width, self.width, self.depth, 1, 1.0)
         rollouts = Rollouts(
-            lanes, seen, policy.act, valued(value), horizon=self.horizon, passes=self.passes, batch=self.batch_size,
-            discount=self.discount, trace=self.trace, scale_rewards=True, seed=self.seed_,
+            lanes, seen, lambda: policy.acting(seen), valued(value), horizon=horizon, passes=self.passes,
+            batch=self.batch_size, discount=self.discount, trace=self.trace, scale_rewards=True,
+            seed=self.seed_,
         )  # fmt: skip
         trial = Trial(env, until, self.seed_, rollouts.curve)
         learning = Proximal(rollouts, trial, policy, value, self.clip, self.entropy)
-        per_epoch = lanes.n * self.horizon
+        per_epoch = lanes.n * horizon
         self._learn(
-            learning, steps=self.steps, per_epoch=per_epoch, usual=200_000, clip=0.5,
+            learning, steps=self.steps, per_epoch=per_epoch, usual=1_000_000, clip=0.5,
             optimizers=Optimizer("adam", self.learning_rate, eps=1e-5),
             schedule="linear" if self.steps or self.budget is None else "constant",
         )  # fmt: skip
@@ -154,64 +169,112 @@ class PPO(NetworkAgent):
 
 
 class Policy(nn.Module):
-    """Logits of choices, or means and learnt log deviations of normal actions."""
+    """Logits of choices, or means and learnt log deviations of normal actions; 1 is as far as the bounds are apart."""
+
+    scale: torch.Tensor
 
     def __init__(self, sees: Space, does: Space, width: int, depth: int):
         super().__init__()
         self.sees, self.does = sees, does
         self.body = perceptron(sees.width, width, depth, does.width, 0.01)
         self.log = None if does.discrete else nn.Parameter(torch.zeros(does.width))
-        self.numbers: feed.Layer | None = None  # the body in numpy, of the weights as they were when acting began
-        low, high = (None, None) if does.discrete else does.bounds()
-        self.low, self.high = low, high
+        # (2, p) shift and spread of what is seen: kept with the weights that have learnt by it.
+        self.register_buffer("scale", torch.stack([torch.zeros(sees.width), torch.ones(sees.width)]).double())
+        self.middle, self.reach = np.zeros(does.width), np.ones(does.width)
+        if not does.discrete:
+            self.low, self.high = (side.reshape(-1) for side in does.bounds())
+            if does.bounded:
+                self.middle, self.reach = (self.low + self.high) / 2, np.maximum((self.high - self.low) / 2, 1e-6)
 
-    def forward(self, x: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(log probability (b,), entropy (b,)) of actions."""
+    def forward(self, x: torch.Tensor, actions: torch.Tensor, allowed: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(log probability (b,) of actions, (b, k) log probabilities or (d,) log deviations)."""
         made = self.body(x)
         if self.log is None:
-            logs = made.log_softmax(dim=1)
-            return logs.gather(1, actions[:, None])[:, 0], -(logs.exp() * logs).sum(dim=1)
+            logs = (made if allowed is None else made.masked_fill(~allowed, _NEVER)).log_softmax(dim=1)
+            return logs.gather(1, actions[:, None])[:, 0], logs
         z = (actions - made) * (-self.log).exp()
-        log = -0.5 * (z * z).sum(dim=1) - self.log.sum() - 0.5 * made.shape[1] * math.log(2 * math.pi)
-        return log, (self.log.sum() + 0.5 * made.shape[1] * (1 + math.log(2 * math.pi))).expand(len(x))
+        return -0.5 * (z * z).sum(dim=1) - self.log.sum() - made.shape[1] * _HALF_LOG, self.log
 
-    def act(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(actions as drawn, their log probabilities, actions for the environment)."""
-        made = (self.numbers or written(self.body))(rows)
+    def entropy(self, logs: torch.Tensor) -> torch.Tensor:
+        """Mean entropy of the actions that belong to the second output of `forward`."""
         if self.log is None:
-            top = made.max(axis=1, keepdims=True)
-            logs = made - top
-            logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
-            chosen = (logs + rng.gumbel(size=logs.shape)).argmax(axis=1)
-            return chosen, logs[np.arange(len(rows)), chosen], chosen
-        spread = np.exp(self.log.detach().numpy())
-        noise = rng.standard_normal(made.shape).astype(np.float32)
-        drawn = made + spread * noise
-        log = -0.5 * (noise**2).sum(axis=1) - np.log(spread).sum() - 0.5 * made.shape[1] * math.log(2 * math.pi)
-        native = np.clip(drawn, self.low.reshape(-1), self.high.reshape(-1)).reshape(len(rows), *self.does.shape)
-        return drawn, log, native.astype(np.float32)
+            return -(logs.exp() * logs).sum(dim=1).mean()
+        return logs.sum() + len(logs) * (0.5 + _HALF_LOG)
+
+    def figures(self, rollout: list[np.ndarray]) -> dict[str, float]:
+        """entropy : of choices, as a share of the largest. bounds : share of real actions that are cut at a bound."""
+        x, actions = rollout[0][:_FEW], rollout[1][:_FEW]
+        if self.log is not None:
+            # Where the mean lies, not the draw: while a policy explores widely, draws beyond a bound mean nothing.
+            middle = self.middle + self.reach * written(self.body)(x)
+            return {"bounds": float(((middle <= self.low) | (middle >= self.high)).mean())}
+        allowed = [torch.from_numpy(a[:_FEW]) for a in rollout[5:]]
+        _, logs = self.forward(torch.from_numpy(x), torch.from_numpy(actions), *allowed)
+        return {"entropy": float(self.entropy(logs)) / max(math.log(self.does.n), 1e-9)}
+
+    def acting(self, seen: Seen) -> Acting:
+        """The policy of the weights as they are, in numpy, for rows at the scale of `seen`."""
+        self.scale.copy_(torch.from_numpy(np.stack([seen.shift, seen.spread])))
+        body = written(self.body)
+        if self.log is None:
+
+            def choose(rows: np.ndarray, rng: np.random.Generator, allowed: np.ndarray | None) -> tuple[Any, Any, Any]:
+                logs = body(rows)
+                if allowed is not None:
+                    logs = np.where(allowed, logs, np.float32(_NEVER))
+                logs = logs - logs.max(axis=1, keepdims=True)
+                logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
+                chosen = (logs + rng.gumbel(size=logs.shape)).argmax(axis=1)
+                return chosen, logs[np.arange(len(rows)), chosen], chosen
+
+            return choose
+        log = self.log.detach().numpy().copy()
+        spread, gone = np.exp(log), log.sum() + len(log) * _HALF_LOG
+
+        def draw(rows: np.ndarray, rng: np.random.Generator, allowed: np.ndarray | None) -> tuple[Any, Any, Any]:
+            noise = rng.standard_normal((len(rows), len(log)), dtype=np.float32)
+            drawn = body(rows) + spread * noise
+            native = np.clip(self.middle + self.reach * drawn, self.low, self.high).astype(np.float32)
+            return drawn, -0.5 * (noise * noise).sum(axis=1) - gone, native.reshape(len(rows), *self.does.shape)
+
+        return draw
 
 
 class Proximal(Learning):
     """The clipped loss of PPO."""
 
     def __init__(self, rollouts: Rollouts, trial: Trial, policy: Policy, value: nn.Module, clip: float, entropy: float):
-        super().__init__(rollouts, trial, 4, policy=policy, value=value)
+        # Environments that are stepped one by one are dear to look at.
+        per_epoch = None if isinstance(rollouts.lanes, ArrayLanes) else rollouts.horizon * rollouts.lanes.n
+        super().__init__(rollouts, trial, 2, per_epoch, policy=policy, value=value)
         self.clip, self.entropy = clip, entropy
+        self.figures: dict[str, float] = {}
 
     def step(self, nets: Any, batch: Any) -> dict[str, torch.Tensor]:
-        x, actions, old, advantage, wanted = batch
-        log, entropy = nets["policy"](x, actions)
-        ratio = (log - old).exp()
-        gain = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        pays = torch.minimum(ratio * gain, ratio.clamp(1 - self.clip, 1 + self.clip) * gain)
-        miss = 0.5 * (nets["value"](x)[:, 0] - wanted).square().mean()
-        return {"net": miss - pays.mean() - self.entropy * entropy.mean()}
+        x, actions, old, gain, wanted, *allowed = batch
+        log, rest = nets["policy"](x, actions, *allowed)
+        # The smaller of r A and clip(r) A is the smaller of r A and A + e |A|.
+        pays = torch.minimum((log - old).exp() * gain, gain + self.clip * gain.abs()).mean()
+        loss = 0.5 * nn.functional.mse_loss(nets["value"](x)[:, 0], wanted) - pays
+        if self.entropy:
+            loss = loss - self.entropy * nets["policy"].entropy(rest)
+        return {"net": loss}
+
+    def judge(self, nets: Any, batches: Any) -> dict[str, Any]:
+        told = super().judge(nets, batches)
+        if math.isfinite(told["loss"]):
+            self.figures = self.nets["policy"].figures(self.experience.rollout)
+            told |= {"explained": self.experience.explained, **self.figures}
+        return told
+
+    def signs(self) -> dict[str, float]:
+        return self.figures
 
     def actor(self) -> NetworkPolicy:
         policy, seen = self.nets["policy"], self.experience.seen
-        return network_policy(policy.body, seen, policy.does, "categorical" if policy.log is None else "gaussian",
-                              None if policy.log is None else policy.log.detach().numpy().copy())  # fmt: skip
+        log = None if policy.log is None else policy.log.detach().numpy() + np.log(policy.reach).astype(np.float32)
+        head = "categorical" if policy.log is None else "gaussian"
+        return network_policy(policy, seen, head, log)
 
 
 def perceptron(p: int, width: int, depth: int, out: int, gain: float) -> nn.Sequential:
@@ -239,13 +302,15 @@ def valued(net: nn.Module) -> Any:
     return value
 
 
-def network_policy(body: nn.Module, seen: Seen, does: Space, head: str, spread: np.ndarray | None) -> NetworkPolicy:
-    """The network with the scale of what it sees, in numpy."""
-    layers = [written(body)]
+def network_policy(policy: Policy, seen: Seen, head: str, log: np.ndarray | None) -> NetworkPolicy:
+    """The network with the scale of what it sees and does, in numpy."""
+    layers = [written(policy.body)]
     if seen.normalize:
-        scale = (1 / seen.spread).astype(np.float32)
-        layers.insert(0, feed.Affine(scale, (-seen.shift / seen.spread).astype(np.float32)))
-    return NetworkPolicy(seen.space.to_dict(), does.to_dict(), feed.Sequential(layers), head, "clip", spread)
+        shift, spread = policy.scale.numpy()
+        layers.insert(0, feed.Affine((1 / spread).astype(np.float32), (-shift / spread).astype(np.float32)))
+    if policy.log is not None:
+        layers.append(feed.Affine(policy.reach.astype(np.float32), policy.middle.astype(np.float32)))
+    return NetworkPolicy(seen.space.to_dict(), policy.does.to_dict(), feed.Sequential(layers), head, "clip", log)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
