@@ -268,6 +268,8 @@ class Replaying(Learning):
         near = until is not None and bool(looks) and looks[-1][1] >= until - _NEAR * abs(until)
         self.every = 1 if near else _EVERY
         self.scale(self.experience.seen)
+        if until is None:  # the best look decides: all see the same episodes, so that luck does not
+            self.trial.count = 0
         return super().judge(nets, batches)
 
 

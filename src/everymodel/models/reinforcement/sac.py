@@ -40,18 +40,18 @@ CARD = {
     ],
     "advice": ["slow"],
     "parameters": {
-        "steps": {"default": None, "text": "Steps of the environment; none: 60,000, or as many as the budget allows."},
+        "steps": {"default": None, "text": "Steps of the environment; none: 50,000, or as many as the budget allows."},
         "lanes": {"default": 8},
         "updates": {},
-        "batch_size": {"default": 256},
+        "batch_size": {"default": 128},
         "learning_rate": {"default": 0.001},
         "discount": {},
-        "ahead": {"default": 1},
+        "ahead": {"default": 3},
         "memory": {"default": 200000},
         "first": {},
-        "target_rate": {},
+        "target_rate": {"default": 0.05},
         "delay": {"type": "int", "default": 2, "low": 1, "high": 100, "text": "Critics' updates to one of the actor."},
-        "width": {"type": "int", "default": 128, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
+        "width": {"type": "int", "default": 64, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers of each network."},
     },
     "tiny": [{"steps": 600, "lanes": 4, "first": 100, "batch_size": 32, "memory": 1000, "width": 8, "random_state": 0}],
@@ -76,7 +76,7 @@ class SAC(NetworkAgent):
 
     Parameters
     ----------
-    steps : of the environment; None: 60,000, or as many as the budget allows.
+    steps : of the environment; None: 50,000, or as many as the budget allows.
     lanes, updates, batch_size : copies of the environment; after each step of all of them, so many updates.
     learning_rate, discount : of Adam; g above.
     ahead : steps of the return before Q' counts.
@@ -103,15 +103,15 @@ class SAC(NetworkAgent):
         steps: int | None = None,
         lanes: int = 8,
         updates: int = 1,
-        batch_size: int = 256,
+        batch_size: int = 128,
         learning_rate: float = 0.001,
         discount: float = 0.99,
-        ahead: int = 1,
+        ahead: int = 3,
         memory: int = 200_000,
         first: int = 1000,
-        target_rate: float = 0.01,
+        target_rate: float = 0.05,
         delay: int = 2,
-        width: int = 128,
+        width: int = 64,
         depth: int = 2,
         budget: float | str | None = None,
         checkpoint: str | None = None,
@@ -160,8 +160,9 @@ class SAC(NetworkAgent):
         heat = Temperature(_BEGIN * (1.0 - self.discount) if self.discount < 1 else _BEGIN)
         learning = Soft(replay, trial, actor, critics, targets, heat, self.target_rate, self.delay)
         self._learn(
-            learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=60_000,
+            learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=50_000,
             optimizers=Optimizer("adam", self.learning_rate),
+            schedule="flat_cosine" if self.steps or self.budget is None else "constant",
         )  # fmt: skip
         self.step_ = learning.actor()
         lanes.close()
