@@ -36,7 +36,7 @@ def _refused(*words: object) -> str:
 
 def test_a_fit_from_the_terminal(tmp_path: Path):
     out, report = tmp_path / "lake.em", tmp_path / "lake.html"
-    made = _call("fit", "FrozenLake-v1", "-m", "q_learning", "--until", "0.2", "-b", "6s", "-o", out,
+    made = _call("fit", "FrozenLake-v1", "-m", "q_learning", "--until", "0.2", "--trials", 1, "-o", out,
                  "--report", report, "--run-folder", tmp_path / "run")  # fmt: skip
     assert made.exit_code == 0, made.output
     assert "fresh episodes of FrozenLake-v1" in " ".join(made.stdout.split()) and "by chance" in made.stdout
@@ -45,7 +45,7 @@ def test_a_fit_from_the_terminal(tmp_path: Path):
     assert "How it learnt" in report.read_text() and em.load(out).manifest["until"] == 0.2
     shown = _call("report", tmp_path / "run", "-o", tmp_path / "again.html")
     assert shown.exit_code == 0 and "How it learnt" in (tmp_path / "again.html").read_text()
-    told = _call("fit", "FrozenLake-v1", "-m", "q_learning", "--until", "0.1", "-b", "2s", "--json",
+    told = _call("fit", "FrozenLake-v1", "-m", "q_learning", "--until", "0.1", "--trials", 1, "--json",
                  "--run-folder", tmp_path / "two")  # fmt: skip
     assert json.loads(told.stdout)["task"] == "act" and json.loads(told.stdout)["metrics"][0]["name"] == "mean"
 

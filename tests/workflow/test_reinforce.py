@@ -50,7 +50,7 @@ class Broken(Corridor):
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lake") / "run"
-    return em.fit("FrozenLake-v1", models="q_learning", budget=6, out=folder, seed=1)
+    return em.fit("FrozenLake-v1", models="q_learning", trials=1, out=folder, seed=1)
 
 
 def test_a_lake_is_learnt_tested_and_kept(lake, tmp_path):
@@ -89,7 +89,7 @@ def test_the_story_is_plain_and_its_page_shows_what_was_done(lake, tmp_path):
 
 
 def test_classes_files_and_objects_are_environments(tmp_path):
-    run = em.fit(Corridor, models="q_learning", until=0.95, budget=4, out=tmp_path / "a")
+    run = em.fit(Corridor, models="q_learning", until=0.95, trials=1, out=tmp_path / "a")
     assert run.metrics["mean"] == 1.0 and run.story["structure"]["goal"] == 0.95
     assert "no-limit" in {f.code for f in run.findings} and "no-film" in {f.code for f in run.findings}
     assert run.model.act(0) == 1 and run.evaluation.comparisons[0]["length"] > 5
@@ -104,7 +104,7 @@ def test_classes_files_and_objects_are_environments(tmp_path):
 
 def test_faults_of_environments_are_one_sentence(tmp_path):
     with pytest.raises(EnvironmentFault, match="the floor is gone"):
-        em.fit(Broken, models="q_learning", budget=3, out=tmp_path / "a")
+        em.fit(Broken, models="q_learning", trials=1, out=tmp_path / "a")
     with pytest.raises(ParameterError, match=r"Did you mean .*CartPole-v1"):
         em.fit("CartPol-v1", budget=3, out=tmp_path / "b")
 
@@ -276,3 +276,22 @@ def test_look_says_what_an_environment_is():
     world = em.look("CartPole-v1")
     assert world.limit == 500 and world.threshold == 475 and dict(world.words())["takes"] == "one of 2 actions"
     assert em.look("go:5").action.n == 26
+
+
+def test_advice_is_the_order_in_which_agents_are_taken():
+    advice = em.advise("Pendulum-v1")
+    lanes = environments.make("Pendulum-v1", 1)
+    assert [a["model"] for a in advice] == [c.name for c in choice.agents(lanes, None)] and advice[0]["reasons"]
+    assert em.advise("tic_tac_toe")[0]["model"] == "self_play"
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "_KEPT", 0.1)
+    folder = tmp_path / "run"
+    first = em.fit("FrozenLake-v1", models="q_learning", until=None, budget=2, out=folder)
+    kept = folder / "learning" / "q_learning.ckpt"
+    assert kept.is_file() and first.search.leaderboard[0]["ended_by"] == "budget"
+    second = em.fit("FrozenLake-v1", models="q_learning", until=None, budget=2, out=folder, resume=True)
+    assert second.search.leaderboard[0]["steps"] > first.search.leaderboard[0]["steps"]
+    third = em.fit("FrozenLake-v1", models="q_learning", until=0.01, budget=2, out=folder)
+    assert third.search.leaderboard[0]["steps"] < second.search.leaderboard[0]["steps"] and not kept.parent.exists()

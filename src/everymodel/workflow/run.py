@@ -358,6 +358,10 @@ def advise(data: Any, target: str | list[str] | None = None, **options: Any) -> 
 
     from everymodel.workflow.advise import advise as rank
 
+    if acts_in(data):
+        from everymodel.workflow.reinforce.story import advise as agents
+
+        return agents(data)
     source = _read_by(data, options)
     from everymodel.workflow.understand import understand
 

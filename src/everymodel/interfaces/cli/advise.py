@@ -9,12 +9,14 @@ import typer
 from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, read
+from everymodel.workflow.reinforce import acts_in
 
 EXAMPLES = examples(
     "everymodel advise houses.csv --target price",
     "everymodel advise churn.parquet -t churn --top 3 --json",
     "everymodel advise customers.csv",
     "everymodel advise payments.csv --task anomaly",
+    "everymodel advise Pendulum-v1                              # agents for an environment",
 )
 
 
@@ -46,7 +48,9 @@ def command(
     with working(f"Reading {draw.clean(data)}", quiet or as_json):
         import everymodel as em
 
-        source = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
+        source: Any = data
+        if not acts_in(data):
+            source = read(data, sheet=sheet, query=query, separator=separator, encoding=encoding)
         advice = em.advise(source, target, **({"task": task} if task else {}))
     if as_json:
         emit(advice[:top])

@@ -75,7 +75,7 @@ def play_board(
         board = choice.try_all(
             chosen, game, None, compare=len(models or []) if len(models or []) > 1 else 0, seconds=budget, seed=seed,
             told=_watch(listener), score=lambda agent, s: _compared(agent, s),
-            checkpoint=choice.checkpoints(folder) if resume or clock.limit is None else None,
+            checkpoint=choice.checkpoints(folder, clock, resume),
         )  # fmt: skip
         best = board[0]
         step = best.agent._step()
@@ -95,6 +95,7 @@ def play_board(
         told = _story(model, board, best, played, sample, result, evaluation, findings, seed, clock, timing,
                       model_path or folder / "model.em", game)  # fmt: skip
         _save_story(told, folder, findings)
+        choice.forget(folder, best)
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Any
 
 from everymodel import catalog
 from everymodel.core.card import Card
+from everymodel.core.clock import Clock
 from everymodel.core.errors import CapabilityError, EverymodelError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import EnvironmentFault, Lanes
@@ -20,6 +22,7 @@ from everymodel.workflow.stopping import Stop, interruptible, threads
 
 FEW = 10_000  # states that a table of values is a good memory for
 _CHOOSING = 30  # episodes by which one of several agents is chosen
+_KEPT = 120.0  # seconds from which on a run can be resumed
 _STILL = 0.25  # share of the time without gain after which an agent gives way to the next
 _GAIN = 0.05  # of the way from its first return to the one that is asked for, which counts as a gain
 
@@ -82,6 +85,17 @@ def agents(lanes: Lanes, models: list[str] | None) -> Iterator[Card]:
         raise CapabilityError(
             f"No installed agent takes {lanes.name}, which shows {lanes.observation} and takes {lanes.action}.{hint}"
         )
+
+
+def advice(lanes: Lanes) -> list[dict[str, Any]]:
+    """Agents for an environment, the one that `em.fit` takes first, with reasons; in the form of `em.advise`."""
+    cards = list(agents(lanes, None))
+    return [
+        {"model": c.name, "title": c.title, "suits": 1.0 - i / (len(cards) + 1), "seconds": None,
+         "reasons": [f"Choose it for: {c.choose[:1].lower()}{c.choose[1:]}"] if c.choose else [],
+         "warnings": [f"Not for: {c.avoid[:1].lower()}{c.avoid[1:]}"] if c.avoid else []}
+        for i, c in enumerate(cards)
+    ]  # fmt: skip
 
 
 def _against(card: Card, lanes: Lanes) -> str:
@@ -251,8 +265,18 @@ def _order(one: Tried) -> tuple[bool, float]:
     return one.agent is None, -one.figures.get("mean", 0.0)
 
 
-def checkpoints(folder: Path) -> Callable[[Card], str]:
-    """Where an agent keeps what a later run goes on from."""
+def checkpoints(folder: Path, clock: Clock, resume: bool) -> Callable[[Card], str] | None:
+    """Where agents keep what a later run goes on from; None for short runs, which begin anew as quickly."""
     place = folder / "learning"
+    if not resume:  # what another run has left in this folder is not gone on from
+        shutil.rmtree(place, ignore_errors=True)
+        if clock.limit is not None and clock.limit < _KEPT:
+            return None
     place.mkdir(exist_ok=True)
     return lambda card: str(place / f"{card.name}.ckpt")
+
+
+def forget(folder: Path, best: Tried) -> None:
+    """Remove what only a resumed run needs, where there is nothing left to resume."""
+    if best.ended in ("until", "steps"):
+        shutil.rmtree(folder / "learning", ignore_errors=True)

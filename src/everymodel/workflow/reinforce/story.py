@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from everymodel import environments
+from everymodel import catalog, environments
 from everymodel.core.clock import Clock
 from everymodel.core.errors import ParameterError
 from everymodel.core.finding import Finding
@@ -111,6 +111,20 @@ def look(env: Any) -> World:
             lanes.close()
 
 
+def advise(env: Any) -> list[dict[str, Any]]:
+    """Agents for an environment, best first, for `em.advise`."""
+    if is_game(env):
+        card = catalog.find("self_play", task="act")
+        return [{"model": card.name, "title": card.title, "suits": 1.0, "seconds": None, "reasons": [card.choose],
+                 "warnings": []}]  # fmt: skip
+    lanes = environments.make(env, 1)
+    try:
+        return choice.advice(lanes)
+    finally:
+        if lanes is not env:
+            lanes.close()
+
+
 def reinforce(
     env: Any,
     models: list[str] | None,
@@ -161,7 +175,7 @@ def reinforce(
         board = choice.try_all(
             cards, env, goal, compare=len(models or []) if len(models or []) > 1 else 0, seconds=budget, seed=seed,
             told=_watch(listener, goal),
-            checkpoint=choice.checkpoints(folder) if resume or clock.limit is None else None,
+            checkpoint=choice.checkpoints(folder, clock, resume),
         )  # fmt: skip
         best = board[0]
         agent, step = best.agent, best.agent._step()
@@ -188,6 +202,7 @@ def reinforce(
         told = _story(world, model, best, test, shows, result, evaluation, findings, seed, clock, timing,
                       model_path or folder / "model.em", env)  # fmt: skip
         _save_story(told, folder, findings)
+        choice.forget(folder, best)
     if lanes is not env:
         lanes.close()
     return Run(model, _frame(result.leaderboard), findings, evaluation, told, folder, result)  # type: ignore[arg-type]
