@@ -136,8 +136,7 @@ class Trial:
 
     def __init__(self, env: Any, until: float | str | None, seed: int, curve: Curve):
         self.first = environments.make(env, 1)
-        several = not isinstance(env, Lanes)
-        wide = playing.side(playing.arrays(self.first), SCREEN) if several else 1
+        wide = playing.side(playing.arrays(self.first), SCREEN)
         self.lanes = environments.make(env, wide) if wide > 1 else self.first
         self.env, self.seed, self.curve = env, seed, curve
         if until == "auto":
