@@ -167,7 +167,7 @@ def test_forbidden_choices_are_never_taken_and_the_rest_is_learnt():
 
 
 def test_bounds_far_from_one_are_reached():
-    agent = PPO(steps=12_000, **{**SMALL, "lanes": 32, "horizon": 8}, learning_rate=0.01).fit(Level, until=None)
+    agent = PPO(steps=8_000, **{**SMALL, "lanes": 32, "horizon": 8}, learning_rate=0.01).fit(Level, until=None)
     assert abs(agent.act([0.0])[0] - 30) < 3
 
 
