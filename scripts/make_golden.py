@@ -353,6 +353,32 @@ def make_generator(name: str, cls: str, form: str, parameters: dict[str, Any]) -
     print(f"{stem.name}.em: {len(raw)} bytes")
 
 
+# Agents: class, where it learns, what is given to it.
+AGENTS: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "q_learning-frozen_lake": ("QLearning", "FrozenLake-v1", {"steps": 2000, "lanes": 8}),
+    "ppo-cart_pole": ("PPO", "CartPole-v1", {"steps": 1024, "lanes": 8, "horizon": 16, "width": 8}),
+    "sac-pendulum": ("SAC", "Pendulum-v1", {"steps": 400, "width": 8}),
+    "self_play-tic_tac_toe": (
+        "SelfPlay",
+        "tic_tac_toe",
+        {"rounds": 2, "games": 8, "width": 8, "depth": 1, "batch_size": 16},
+    ),
+}
+
+
+def make_agent(name: str, cls: str, place: str, parameters: dict[str, Any]) -> None:
+    """What acts: the numbers behind its choice for six observations that it makes up itself."""
+    estimator = getattr(em, cls)(**parameters, random_state=0).fit(place, until=None)
+    model: Any = em.wrap(estimator, None)
+    model.manifest["created"] = "2026-11-21"
+    stem = FOLDER / f"v{container.FORMAT}-{name}"
+    raw = model.to_bytes()
+    container.write(stem.with_suffix(".em"), raw)
+    told = {"behind": np.asarray(model.step(range(6)), float).tolist()}
+    stem.with_suffix(".json").write_text(json.dumps(told, separators=(",", ":")) + "\n", encoding="utf-8")
+    print(f"{stem.name}.em: {len(raw)} bytes")
+
+
 def write(
     model: Model, name: str, task: str, asked: list[dict[str, Any]] | None = None, edges: list[Any] | None = None
 ) -> None:
@@ -390,6 +416,7 @@ def main() -> int:
     jobs += [(f"{name}-graphs", make_graphs, (name,)) for name in ("logistic", *GRAPHS)]
     jobs += [(name, make_places, (name, *told)) for name, told in PLACES.items()]
     jobs += [(name, make_generator, (name, *told)) for name, told in GENERATORS.items()]
+    jobs += [(name, make_agent, (name, *told)) for name, told in AGENTS.items()]
     words, failed = sys.argv[1:], 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

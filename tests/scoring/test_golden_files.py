@@ -27,6 +27,10 @@ def test_a_past_file_opens_and_answers_as_recorded(path):
         proofs = [model.step.proof(seed) for seed in range(100, 100 + len(told["proofs"]))]
         np.testing.assert_allclose(proofs, told["proofs"], rtol=max(1e-9, model.pack.tolerance), atol=1e-6)
         return
+    if "behind" in told:  # what acts: the numbers behind its choices
+        behind = np.asarray(model.step(range(len(told["behind"]))), float)
+        np.testing.assert_allclose(behind, told["behind"], rtol=max(1e-9, model.pack.tolerance), atol=1e-6)
+        return
     edges = {"edges": told["edges"]} if "edges" in told else {}
     batch, _ = model.read(told["rows"], unseen="ignore", **edges)
     answers, expected = answered(model, batch), told["answers"]
