@@ -163,7 +163,7 @@ class _Learner:
 def _tried(monkeypatch, plans, until, seconds, **options):
     order = []
 
-    def fit(card, env, until, stop, *, seed, checkpoint=None, told=None):
+    def fit(card, env, until, stop, **ignored):
         order.append(card.name)
         made = _Learner(*plans[card.name])
         return made.learn(stop, stop.told)
@@ -295,3 +295,33 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert second.search.leaderboard[0]["steps"] > first.search.leaderboard[0]["steps"]
     third = em.fit("FrozenLake-v1", models="q_learning", until=0.01, budget=2, out=folder)
     assert third.search.leaderboard[0]["steps"] < second.search.leaderboard[0]["steps"] and not kept.parent.exists()
+
+
+def test_a_board_game_is_learnt_by_its_word(tmp_path, monkeypatch):
+    from everymodel.workflow.reinforce import board
+
+    monkeypatch.setattr(board, "GAMES", 8)
+    made = catalog.make
+
+    def small(card, **given):
+        few = {"rounds": 3, "games": 8, "simulations": 4, "lookahead": 12, "width": 8, "depth": 1, "batch_size": 16}
+        return made(card, **{**given, **few})
+
+    monkeypatch.setattr(catalog, "make", small)
+    run = em.fit("tic_tac_toe", trials=1, out=tmp_path / "run")
+    rows = run.story["structure"]["matches"]
+    assert [r["opponent"] for r in rows] == ["the perfect player", "random moves"]
+    assert all(r["games"] == r["won"] + r["drawn"] + r["lost"] == 8 for r in rows)
+    assert "of 8 games won against the perfect player" in run.headline and run.metrics["won_perfect"] == 0
+    json.dumps(run.story, allow_nan=False)
+    page = html(run.story)
+    assert "How well it plays" in page and "The first move" in page and "A game against itself" in page
+    opened = em.load(run.folder / "model.em")
+    assert 0 <= opened.act([]) <= 8 and opened.act(["1", "4", "2"], simulations=100) == 2  # else the row is full
+    assert opened.evaluate(6, env="random", seed=1) == run.model.evaluate(6, env="random", seed=1)
+    with pytest.raises(ParameterError, match="self-play has no return"):
+        em.fit("tic_tac_toe", until=3, trials=1, out=tmp_path / "b")
+    with pytest.raises(ParameterError, match="game for two"):
+        em.fit("go:5", models="ppo", trials=1, out=tmp_path / "b")
+    with pytest.raises(CapabilityError, match="no film"):
+        opened.record(tmp_path / "a.gif")

@@ -23,7 +23,7 @@ def view(story: Mapping[str, Any]) -> dict[str, Any]:
     told = story.get("structure") or {}
     figures, findings = common._Figures(), story.get("findings") or []
     draw = figures.try_draw
-    curves = [c for c in told.get("curves") or [] if c.get("training") or c.get("looks")]
+    curves = [c for c in told.get("curves") or [] if c.get("training") or len(c.get("looks") or []) > 1]
     goal, chance = told.get("goal"), told.get("chance")
     learning = None
     if curves and told.get("matches"):
@@ -98,12 +98,13 @@ def _reached(told: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _facts(story: Mapping[str, Any], told: Mapping[str, Any]) -> list[tuple[str, str]]:
-    facts = [("steps learnt in", f"{told['steps']:,}")] if told.get("steps") else []
+    step, episode = ("positions", "games") if told.get("matches") else ("steps", "episodes")
+    facts = [(f"{step} learnt in", f"{told['steps']:,}")] if told.get("steps") else []
     if told.get("episodes"):
-        facts.append(("episodes", f"{told['episodes']:,}"))
+        facts.append((episode, f"{told['episodes']:,}"))
     split = story.get("split") or {}
     if split.get("test"):
-        facts.append(("fresh episodes tested", f"{split['test']:,}"))
+        facts.append((f"fresh {episode} tested", f"{split['test']:,}"))
     seconds = sum(v for v in (story.get("timing") or {}).values() if isinstance(v, int | float))
     return [*facts, ("wall time", common._duration(seconds))] if seconds else facts
 

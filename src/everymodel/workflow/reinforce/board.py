@@ -75,7 +75,7 @@ def play_board(
         board = choice.try_all(
             chosen, game, None, compare=len(models or []) if len(models or []) > 1 else 0, seconds=budget, seed=seed,
             told=_watch(listener), score=lambda agent, s: _compared(agent, s),
-            checkpoint=choice.checkpoints(folder, clock, resume),
+            checkpoint=choice.checkpoints(folder, clock, resume), settings=_settings(game),
         )  # fmt: skip
         best = board[0]
         step = best.agent._step()
@@ -110,6 +110,12 @@ def _cards(game: str, models: list[str] | None) -> list[Any]:
         lacking = sorted({c.package or "" for c in [*asked, *every]})
         raise CapabilityError(f"No installed agent learns {game}: it needs the package {', '.join(lacking)}.")
     return able
+
+
+def _settings(game: str) -> dict[str, Any]:
+    """What the word of a game says of an agent's settings."""
+    word, _, size = game.partition(":")
+    return {"game": word, **({"size": int(size)} if size else {})}
 
 
 def _compared(agent: Any, seed: int) -> dict[str, float]:
@@ -302,7 +308,11 @@ def _story(
             "episodes": model.manifest["episodes"],
             "stopped": best.ended,
             "summary": shown.summary(best),
-            "settings": model.manifest["members"][0].get("parameters") or {},
+            "settings": {
+                k: v
+                for k, v in (model.manifest["members"][0].get("parameters") or {}).items()
+                if k in rules.settings or k not in ("size", "komi")
+            },
             "titles": {},
             "test": {},
             "by_chance": {},

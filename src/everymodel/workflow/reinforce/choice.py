@@ -153,13 +153,14 @@ def fit(
     seed: int,
     checkpoint: str | None = None,
     told: Told | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Any:
     """An agent of the card that learnt until its mean return is `until`, or until it is stopped, or its usual steps.
 
     Ctrl-C ends it with the best so far; a second one ends the run.
     """
     known = inspect.signature(catalog.load(card).__init__).parameters
-    given = {"random_state": derive(seed, card.name) % 2**31, "checkpoint": checkpoint}
+    given = {"random_state": derive(seed, card.name) % 2**31, "checkpoint": checkpoint, **(settings or {})}
     model = catalog.make(card, **{k: v for k, v in given.items() if k in known and v is not None})
 
     def listen(live: Any, *ignored: Any) -> None:
@@ -184,6 +185,7 @@ def try_all(
     told: Told | None,
     checkpoint: Callable[[Card], str] | None = None,
     score: Callable[[Any, int], dict[str, float]] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> list[Tried]:
     """Agents that learnt, best first.
 
@@ -191,6 +193,7 @@ def try_all(
     ----------
     compare : this many get an equal share of the time each; with 0 the first gets all of it, and the next what is left
         where the first one stood still below `until`.
+    settings : of the agents that have these.
     score : (agent, seed) -> its figures, of which "mean" chooses; by default returns of episodes.
 
     Raises
@@ -213,8 +216,9 @@ def try_all(
         began = time.monotonic()
         try:
             one.agent = fit(
-                card, env, until, stop, seed=seed, told=told, checkpoint=checkpoint(card) if checkpoint else None
-            )
+                card, env, until, stop, seed=seed, told=told, settings=settings,
+                checkpoint=checkpoint(card) if checkpoint else None,
+            )  # fmt: skip
         except EnvironmentFault:
             raise
         except EverymodelError as error:
