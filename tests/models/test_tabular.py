@@ -165,3 +165,14 @@ def test_masks_of_gymnasium_are_kept():
 def test_one_lane_learns_too():
     agent = QLearning(steps=8_000, lanes=1, random_state=0).fit("CliffWalking-v1")
     assert reached(agent, "CliffWalking-v1") == -13
+
+
+def test_what_hinders_is_said():
+    nothing = Table(after=[[1, 0], [0, 1]], reward=0.0, limit=10)
+    assert "All rewards were equal" in QLearning(steps=2000, random_state=0).fit(nothing).diagnose()[0]
+    assert QLearning(steps=20_000, random_state=0).fit("CliffWalking-v1").diagnose() == []
+
+
+def test_the_terminal_sees_how_it_goes(capsys):
+    QLearning(steps=2000, verbose=1, random_state=0).fit("FrozenLake-v1")
+    assert "QLearning" in capsys.readouterr().err

@@ -149,11 +149,9 @@ class ArrayLanes(Lanes):
             cut = over & ~ended
         if np.count_nonzero(over):
             rows = over.nonzero()[0]
-            fresh = self._fresh(len(rows))
-            self.inner[:, rows] = fresh
+            self.inner[:, rows] = self._fresh(len(rows))
             self.born[rows] = self.clock
-            seen = last.copy("K")
-            seen[rows] = self.show(fresh)
+            seen = self.show(self.inner)
         if late:
             self.due = int(self.born.min()) + self.limit
         return Moved(seen, reward, ended, cut, last)

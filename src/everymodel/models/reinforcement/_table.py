@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sys
 import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from everymodel import environments
 from everymodel.core.clock import seconds
@@ -22,6 +20,7 @@ from everymodel.core.seeds import derive
 from everymodel.environments.lanes import Lanes, generator, numbers_of
 from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
 from everymodel.models.reinforcement._live import Live
+from everymodel.models.reinforcement._signs import diagnosed, shown
 from everymodel.scoring import tensors
 from everymodel.scoring.steps.acting import TablePolicy
 
@@ -84,15 +83,21 @@ class TableAgent(AgentEstimator):
         self._check()
         learner = _Learner(self, env, None if until == "auto" else until)
         try:
-            with _bar(self.verbose, type(self).__name__) as shown:
-                learner.run(getattr(self, "_stop", None), [t for t in (getattr(self, "_listener", None), shown) if t])
+            with shown(self.verbose, type(self).__name__, learner.trial.until) as bar:
+                learner.run(getattr(self, "_stop", None), [t for t in (getattr(self, "_listener", None), bar) if t])
         finally:
             learner.close()
         self.values_, self.visits_ = learner.tables[0].copy(), learner.visits.reshape(learner.tables[0].shape).copy()
         self.curve_, self.steps_, self.stopped_ = learner.curve, learner.taken, learner.stopped
         self.looks_seconds_ = learner.trial.seconds
+        self.signs_ = learner.signs()
         self.step_ = learner.actor()
         return self
+
+    def diagnose(self) -> list[str]:
+        """Why the agent does not learn, or not better: a sentence for each sign of it; none where there is none."""
+        check_is_fitted(self, "signs_")
+        return diagnosed(self.signs_, self.curve_, self.stopped_)
 
     def _check(self) -> None:
         for name, low, high in (("discount", 0, 1), ("epsilon", 0, 1), ("curious", 0, 1)):
@@ -133,7 +138,7 @@ class _Learner:
         self.visits = np.zeros(self.states * self.actions)
         self.curve = Curve()
         self.trial = Trial(env, until, self.seed, self.curve)
-        self.taken, self.stopped = 0, "steps"
+        self.taken, self.cuts, self.stopped = 0, 0, "steps"
         # Some lanes go where little is known, all others where most is paid, each with chance of its own to do any.
         curious = round(agent.curious * n) if n > 1 else 0
         self.kind = (np.arange(n) < curious).astype(np.int64)
@@ -223,6 +228,7 @@ class _Learner:
         over = moved.ended | moved.cut
         if np.count_nonzero(over):
             rows = over.nonzero()[0]
+            self.cuts += int(np.count_nonzero(moved.cut))
             self.curve.episodes.extend(
                 zip([self.taken] * len(rows), self.total[rows].tolist(), self.length[rows].tolist(), strict=True)
             )
@@ -246,6 +252,12 @@ class _Learner:
     def actor(self) -> TablePolicy:
         lanes = self.lanes
         return TablePolicy(lanes.observation.to_dict(), lanes.action.to_dict(), self.tables[0].copy())
+
+    def signs(self) -> dict[str, float]:
+        """Figures by which `diagnose` tells what hinders; see `_signs.diagnosed`."""
+        returns = [e[1] for e in self.curve.episodes] or [0.0]
+        ends = len(self.curve.episodes)
+        return {"paid": max(returns) - min(returns), "ends": float(ends), "cut": self.cuts / max(ends, 1)}
 
     def close(self) -> None:
         self.trial.close()
@@ -281,7 +293,8 @@ class _Learner:
         arrays = {"tables": self.tables, "visits": self.visits, "now": self.now, "total": self.total,
                   "length": self.length, "episodes": episodes}  # fmt: skip
         told = {
-            "plan": self._plan(), "seed": self.seed, "taken": self.taken, "random": numbers_of(self.rng),
+            "plan": self._plan(), "seed": self.seed, "taken": self.taken, "cuts": self.cuts,
+            "random": numbers_of(self.rng),
             "looks": [[s, float(r).hex()] for s, r in self.curve.looks], "count": self.trial.count,
             "lanes": _lift(self.lanes.state(), "lanes", arrays),
         }  # fmt: skip
@@ -291,7 +304,7 @@ class _Learner:
         arrays = told["arrays"]
         self.tables[:], self.visits[:] = arrays["tables"], arrays["visits"]
         self.now, self.total, self.length = (arrays[k].copy() for k in ("now", "total", "length"))
-        self.taken, self.rng = int(told["taken"]), generator(told["random"])
+        self.taken, self.cuts, self.rng = int(told["taken"]), int(told["cuts"]), generator(told["random"])
         self.curve.episodes = [(int(a), float(b), int(c)) for a, b, c in arrays["episodes"]]
         self.curve.looks = [(int(s), float.fromhex(r)) for s, r in told["looks"]]
         self.trial.count = int(told["count"])
@@ -361,24 +374,3 @@ def _read(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
             f"{plan[other[0]]!r}). Give the same settings, or another file."
         )
     return {**told, "arrays": arrays}
-
-
-@contextlib.contextmanager
-def _bar(verbose: int | bool, title: str) -> Iterator[Any]:
-    """A progress bar in the terminal; gives its listener."""
-    if not verbose:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    fields = ("return {task.fields[mean]}", "{task.fields[episodes]} episodes", "{task.fields[pace]} steps/s")
-    columns = (TextColumn("{task.description}"), BarColumn(), *(TextColumn(f) for f in fields), TimeRemainingColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task(title, total=1.0, mean="-", episodes="0", pace="-")
-
-        def listen(live: Live) -> None:
-            mean = "-" if live.mean != live.mean else f"{live.mean:.4g}"
-            bar.update(task, completed=live.done, mean=mean, episodes=f"{live.episodes:,}", pace=f"{live.pace:,.0f}")
-
-        yield listen
