@@ -30,6 +30,12 @@ from everymodel.scoring import games  # noqa: E402
 from everymodel.scoring.matches import match, opponent, policy_player  # noqa: E402
 from everymodel.scoring.model import load  # noqa: E402
 
+# Without the last two it passes while dead stones lie on the board, which count as alive by area.
+GNU_GO = (
+    "--mode gtp --chinese-rules --positional-superko --forbid-suicide --never-resign "
+    "--play-out-aftermath --capture-all-dead"
+)
+
 
 def train(given: argparse.Namespace) -> None:
     import everymodel as em
@@ -117,16 +123,17 @@ def gnugo(rules: Any, clients: dict[int, Any], seed: int) -> Any:
         made = []
         for game in singles:
             if id(game) not in clients:
-                options = (
-                    f"--mode gtp --boardsize {size} --chinese-rules --komi {rules.settings['komi']} --never-resign"
-                )
-                clients[id(game)] = [0, GtpClient([program, *options.split(), "--seed", str(seed + len(clients) + 1)])]
+                client = GtpClient([program, *GNU_GO.split(), "--seed", str(seed + len(clients) + 1)])
+                for command in (f"boardsize {size}", "clear_board", f"komi {rules.settings['komi']}"):
+                    client.ask(command)
+                clients[id(game)] = [0, client]
             entry = clients[id(game)]
             for ply in range(entry[0], len(game.moves)):
                 entry[1].ask(f"play {colours[ply % 2]} {rules.name(game.moves[ply])}")
             action = rules.action(entry[1].ask(f"genmove {colours[game.turn]}"))
             entry[0] = len(game.moves) + 1
-            if action not in game.legal():  # GNU Go knows no superko: it passes instead
+            if action not in game.legal():
+                print(f"GNU Go wants {rules.name(action)}, which is against the rules after {game.moves}: it passes")
                 entry[1].ask("undo")
                 entry[0] -= 1
                 action = rules.action("pass")
