@@ -126,6 +126,35 @@ def mountaincar_continuous(given: argparse.Namespace) -> None:
     _ppo(given, "MountainCarContinuous-v0", 90, 60)
 
 
+def _replaying(given: argparse.Namespace, kind: str, env: str, bar: float, seconds: float, until: Any = "auto") -> None:
+    """A row of DQN or SAC."""
+    import everymodel
+
+    made, small = getattr(everymodel, kind), {"steps": 600, "lanes": 4, "first": 100, "random_state": 0}
+    agents(given, kind, lambda seed: made(random_state=seed, **given.set), env, bar=bar, seconds=seconds,
+           tiny=lambda: made(**small).fit(env, until=None), until=until)  # fmt: skip
+
+
+@row("dqn")
+def dqn(given: argparse.Namespace) -> None:
+    _replaying(given, "DQN", "CartPole-v1", 475, 8)
+
+
+@row("mountaincar")
+def mountaincar(given: argparse.Namespace) -> None:
+    _replaying(given, "DQN", "MountainCar-v0", -110, 60)
+
+
+@row("lunar-dqn")
+def lunar_dqn(given: argparse.Namespace) -> None:
+    _replaying(given, "DQN", "LunarLander-v3", 200, 300)
+
+
+@row("pendulum")
+def pendulum(given: argparse.Namespace) -> None:
+    _replaying(given, "SAC", "Pendulum-v1", -160, 60)
+
+
 def _sb3(given: argparse.Namespace, env: str, bar: float) -> None:
     """Stable-Baselines3's PPO by the settings tuned for CartPole (rl-zoo3), until a look of 100 episodes is at the bar.
 

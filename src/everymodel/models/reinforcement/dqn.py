@@ -43,7 +43,7 @@ CARD = {
         "batch_size": {"default": 256},
         "learning_rate": {"default": 0.001},
         "discount": {},
-        "ahead": {"default": 3},
+        "ahead": {"default": 5},
         "memory": {"default": 100000},
         "first": {},
         "exploration": {"type": "float", "default": 0.4, "low": 0.0, "high": 1.0, "text": "Random choices, at most."},
@@ -63,7 +63,6 @@ CARD = {
     "classes": {"agent": {"class": "everymodel.models.reinforcement.dqn:DQN", "tasks": ["act"]}},
 }  # fmt: skip
 
-ACT = "net"
 _TURNS = 64  # steps of all lanes to an epoch
 _LADDER = 7.0  # of the lanes' exploration: from e to e^(1 + 7)
 _TAIL, _LONGEST = 2.0, 64  # of how long a random choice is repeated
@@ -72,9 +71,9 @@ _TAIL, _LONGEST = 2.0, 64  # of how long a random choice is repeated
 class DQN(NetworkAgent):
     """Deep Q-learning: double, duelling, n-step, prioritised by choice, with layers that are normalised.
 
-        L = E (r_1 + g r_2 + ... + g^n Q'(s_n, argmax_a Q(s_n, a)) - Q(s, a))^2
+        L = E (r_1 + g r_2 + ... + g^(n-1) r_n + g^n Q'(s_n, argmax_a Q(s_n, a)) - Q(s, a))^2
 
-    Q' follows Q slowly. Lanes explore each at a rate of its own, from bold to nearly not at all (Horgan et al. 2018),
+    Q' follows Q. Lanes explore each at a rate of its own, from bold to nearly not at all (Horgan et al. 2018),
     and a random choice is repeated for a while that is long now and then (Dabney et al. 2021), which finds rewards that
     single random steps do not reach. Rewards are scaled by their mean size at the start.
 
@@ -87,7 +86,10 @@ class DQN(NetworkAgent):
     memory, first : steps remembered, and steps at random before learning begins.
     exploration : share of random choices in the boldest lane.
     target_rate : how fast Q' follows Q.
-    double, duel, priority : see the card.
+    double : the choice in the target by Q, its value by Q'; else both by Q'.
+    duel : the value of a state and what choices add to it are told apart.
+    gap : a share of max Q'(s, .) - Q'(s, a) is taken off the target (advantage learning, Bellemare et al. 2016).
+    priority : exponent of the error by which steps are drawn; 0 draws evenly.
     width, depth : of the network.
     budget, checkpoint, random_state, verbose : as for all networks.
 
@@ -112,7 +114,7 @@ class DQN(NetworkAgent):
         batch_size: int = 256,
         learning_rate: float = 0.001,
         discount: float = 0.99,
-        ahead: int = 3,
+        ahead: int = 5,
         memory: int = 100_000,
         first: int = 1000,
         exploration: float = 0.4,
@@ -206,7 +208,7 @@ class Bold:
 
     def __init__(self, net: nn.Module, lanes: int, choices: int, most: float):
         self.net, self.choices = net, choices
-        power = 1.0 + _LADDER * np.arange(lanes) / max(lanes - 1, 1)
+        power = 1.0 + _LADDER * (np.arange(lanes) / (lanes - 1) if lanes > 1 else np.array([0.3]))
         self.rates = most**power if most else np.zeros(lanes)
         self.left, self.kept = np.zeros(lanes, dtype=np.int64), np.zeros(lanes, dtype=np.int64)
 
@@ -282,7 +284,7 @@ class Bellman(Replaying):
 
     def actor(self) -> NetworkPolicy:
         replay = self.experience
-        layers = written(self.nets[ACT])
+        layers = written(self.nets["net"])
         return NetworkPolicy(replay.seen.space.to_dict(), replay.lanes.action.to_dict(), layers, "values")
 
 

@@ -176,7 +176,7 @@ class Actor(nn.Module):
         super().__init__()
         self.does, d = does, does.width
         self.low, high = (side.reshape(-1) for side in does.bounds())
-        self.half = 0.5 * (high - self.low)
+        self.reach = 0.5 * (high - self.low)
         layers: list[nn.Module] = [Scaled(p)]
         for i in range(depth):
             layers += [nn.Linear(p if i == 0 else width, width), nn.ReLU()]
@@ -207,7 +207,7 @@ class Actor(nn.Module):
                 made = self.body(torch.from_numpy(rows)).numpy()
             spread = np.exp(np.clip(made[:, shape[1] :], _LOWEST, _HIGHEST))
             drawn = np.tanh(made[:, : shape[1]] + spread * rng.standard_normal(shape))
-        native = self.low + (drawn + 1.0) * self.half
+        native = self.low + (drawn + 1.0) * self.reach
         return drawn, native.reshape(len(rows), *self.does.shape).astype(np.float32)
 
     def state(self) -> list[Any]:
