@@ -9,7 +9,6 @@ import typer
 from everymodel.interfaces.cli import draw
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, read
-from everymodel.workflow.reinforce import acts_in
 
 EXAMPLES = examples(
     "everymodel advise houses.csv --target price",
@@ -47,6 +46,7 @@ def command(
     """Rank the models by how well they suit a table, with reasons, expected seconds and warnings."""
     with working(f"Reading {draw.clean(data)}", quiet or as_json):
         import everymodel as em
+        from everymodel.workflow.reinforce import acts_in
 
         source: Any = data
         if not acts_in(data):

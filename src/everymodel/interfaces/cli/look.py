@@ -9,7 +9,6 @@ import typer
 from everymodel.interfaces.cli import draw, play
 from everymodel.interfaces.cli.shell import Json, Quiet, Verbose, console, emit, examples, guarded, working
 from everymodel.interfaces.cli.source import Data, Encoding, Query, Separator, Sheet, read
-from everymodel.workflow.reinforce import acts_in
 
 EXAMPLES = examples(
     "everymodel look houses.csv",
@@ -39,6 +38,8 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Show the columns of a table, their kinds, and everything worth knowing before a model is fitted."""
+    from everymodel.workflow.reinforce import acts_in
+
     if acts_in(data):
         play.look(data, as_json)
         return
