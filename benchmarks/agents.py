@@ -263,7 +263,7 @@ def environments(given: argparse.Namespace) -> None:
 
     from everymodel.environments import ARRAYS, make
 
-    def paced(step: Callable[[Any], Any], draw: list[Any], lanes: int, seconds: float = 0.3) -> float:
+    def paced(step: Callable[[Any], Any], draw: list[Any], lanes: int, seconds: float = 0.1) -> float:
         count, began, spent = 0, time.process_time(), 0.0
         while spent < seconds:
             for actions in draw:
@@ -292,7 +292,7 @@ def environments(given: argparse.Namespace) -> None:
                     others[mode].reset(seed=0)
                 except (gym.error.Error, ValueError):
                     continue
-            for _ in range(3):  # in turn; the best of each, since other work of the machine only slows
+            for _ in range(8):  # in turn; the best of each, since other work of the machine only slows
                 sides["ours"].append(paced(ours.step, draw, lanes))
                 for mode, vector in others.items():
                     sides[mode].append(paced(vector.step, draw[:2] if mode == "sync" else draw, lanes))

@@ -12,6 +12,7 @@ from everymodel.scoring.spaces import Space, box
 
 _LEFT, _RIGHT, _FAST, _PULL = -1.2, 0.6, 0.07, 0.0025
 _three, _pull, _fast, _left, _right = (np.float32(v) for v in (3, _PULL, _FAST, _LEFT, _RIGHT))
+_one, _power, _cost = (np.float32(v) for v in (1, 0.0015, -0.1))
 
 
 class MountainCar(ArrayLanes):
@@ -97,6 +98,13 @@ class MountainCarContinuous(MountainCar):
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         asked = np.asarray(actions, dtype=np.float32)[:, 0]
-        self.drive(np.clip(asked, -1, 1) * np.float32(0.0015))
+        force = np.minimum(asked, _one)
+        np.maximum(force, -_one, force)
+        np.multiply(force, _power, force)
+        self.drive(force)
         ended = self.inner[0] >= np.float32(self.flag)
-        return np.float32(100) * ended - np.float32(0.1) * asked * asked, ended
+        reward = asked * asked
+        np.multiply(reward, _cost, reward)
+        if np.count_nonzero(ended):
+            reward += np.float32(100) * ended
+        return reward, ended

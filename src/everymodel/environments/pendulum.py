@@ -11,7 +11,9 @@ from everymodel.environments.lanes import ArrayLanes
 from everymodel.scoring.spaces import box
 
 _FAST, _STRONG, _TICK = 8.0, 2.0, 0.05
-_turn = np.float32(2 * math.pi)
+_turn, _share, _strong, _fast, _tick, _push, _moves, _costs = (
+    np.float32(v) for v in (2 * math.pi, 0.5 / math.pi, _STRONG, _FAST, _TICK, 3.0 * _TICK, 0.1, 0.001)
+)
 
 
 class Pendulum(ArrayLanes):
@@ -33,18 +35,30 @@ class Pendulum(ArrayLanes):
 
     def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         angle, speed = self.inner[0], self.inner[1]
-        torque = np.asarray(actions, dtype=np.float32)[:, 0]
-        torque = np.minimum(np.maximum(torque, np.float32(-_STRONG)), np.float32(_STRONG))
-        off = angle - _turn * np.rint(angle / _turn)  # from upright, -pi to pi
-        cost = off * off
-        cost += np.float32(0.1) * speed * speed
-        cost += np.float32(0.001) * torque * torque
-        speed += self.pull * np.sin(angle)
-        speed += np.float32(3.0 * _TICK) * torque
-        np.minimum(speed, np.float32(_FAST), speed)
-        np.maximum(speed, np.float32(-_FAST), speed)
-        angle += np.float32(_TICK) * speed
-        return -cost, self.never
+        torque = np.minimum(np.asarray(actions, dtype=np.float32)[:, 0], _strong)
+        np.maximum(torque, -_strong, torque)
+        off = angle * _share
+        np.rint(off, off)
+        np.multiply(off, -_turn, off)
+        off += angle  # from upright, -pi to pi
+        np.multiply(off, off, off)
+        part = speed * speed
+        np.multiply(part, _moves, part)
+        off += part
+        np.multiply(torque, torque, part)
+        np.multiply(part, _costs, part)
+        off += part
+        np.negative(off, off)
+        np.sin(angle, part)
+        np.multiply(part, self.pull, part)
+        speed += part
+        np.multiply(torque, _push, torque)
+        speed += torque
+        np.minimum(speed, _fast, speed)
+        np.maximum(speed, -_fast, speed)
+        np.multiply(speed, _tick, part)
+        angle += part
+        return off, self.never
 
     def show(self, inner: np.ndarray) -> np.ndarray:
         made = np.empty((3, inner.shape[1]), dtype=np.float32)

@@ -28,6 +28,7 @@ _PAIRS = 1 << 26  # states times actions that a table may hold
 _KEEP = 30.0  # seconds between two checkpoints
 _CLOCK = 0.1  # seconds between two looks at the clock
 _LOOKS, _APART = 12, 20_000  # looks at the agent in a fit, and steps between two at least
+_LONG = 5  # times the usual steps, where there is a budget
 _CURIOUS = 0.99  # discount of what is new
 _TIE = 1e-9  # of actions that are worth the same, the one that leads to more that is new is taken
 
@@ -161,11 +162,11 @@ class _Learner:
         budget, deadline = seconds(agent.budget), getattr(stop, "deadline", None)
         usual = int(np.clip(8000 * self.states * self.actions, 300_000, 2_000_000))
         limited = budget is not None or deadline is not None
-        most = int(agent.steps) if agent.steps is not None else None if limited else usual
-        every = max((most or usual) // _LOOKS, _APART) // n + 1  # moves of all lanes between two looks
+        most = int(agent.steps) if agent.steps is not None else _LONG * usual if limited else usual
+        every = max(min(most, usual) // _LOOKS, _APART) // n + 1  # moves of all lanes between two looks
         began = seen = kept = time.monotonic()
         start, moves = self.taken, self.taken // n
-        while most is None or self.taken < most:
+        while self.taken < most:
             self._move()
             moves += 1
             if moves % every == 0:
@@ -263,12 +264,11 @@ class _Learner:
         self.trial.close()
         self.lanes.close()
 
-    def _live(self, most: int | None, spent: float, start: int, budget: float | None, *, ended: bool = False) -> Live:
+    def _live(self, most: int, spent: float, start: int, budget: float | None, *, ended: bool = False) -> Live:
         pace = (self.taken - start) / max(spent, 1e-9)
-        if most is not None:
-            done, left = self.taken / most, (most - self.taken) / max(pace, 1e-9)
-        else:
-            done, left = (spent / budget, budget - spent) if budget else (0.0, math.nan)
+        done, left = self.taken / most, (most - self.taken) / max(pace, 1e-9)
+        if budget is not None and budget - spent < left:
+            done, left = spent / budget, budget - spent
         done, left = (1.0, 0.0) if ended else (min(done, 1.0), max(left, 0.0))
         looks = self.curve.looks
         return Live(self.taken, most, len(self.curve.episodes), self.curve.recent(),

@@ -28,7 +28,7 @@ CARD = {
     "advice": ["interpretable"],
     "parameters": {
         "steps": {"default": None, "text": "Steps of the environment; none: 8,000 for each state and action, 300,000 "
-                  "at least and 2,000,000 at most, or as many as the budget allows."},
+                  "at least and 2,000,000 at most; with a budget, up to five times that."},
         "lanes": {"default": 64},
         "discount": {"default": 0.997},
         "learning_rate": {"default": None, "high": 1.0,
