@@ -153,6 +153,18 @@ def test_a_game_comes_as_moves_positions_or_what_is_seen() -> None:
     assert policy.act(moves, simulations=0) in np.flatnonzero(rules.sensible(rules.after(moves))[0])
 
 
+def test_many_games_are_looked_at_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = games.build("tic_tac_toe")
+    policy = step_for(rules)
+    positions = rules.start(3).join(rules.after([4]), rules.after([0, 8]))
+    whole = policy.look(positions, 10)
+    monkeypatch.setattr("everymodel.scoring.steps.searching._NODES", 25)
+    parts = policy.look(positions, 10)
+    assert np.array_equal(parts.visits, whole.visits) and np.allclose(parts.policy, whole.policy, atol=1e-4)
+    with pytest.raises(DataError, match="No game"):
+        policy.act(rules.start(0))
+
+
 def test_draws_by_temperature_are_varied_and_allowed() -> None:
     rules = games.build("tic_tac_toe")
     policy = step_for(rules)

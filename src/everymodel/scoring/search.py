@@ -1,7 +1,7 @@
 """Look ahead in many games at once: a tree search led by a network, in arrays (Gumbel AlphaZero).
 
     search = Search(rules, evaluate, simulations=32)
-    found = search.run(positions, rng)       # positions of n games, none of them over
+    found = search.run(positions, rng)        # positions of n games, none of them over
     found.actions, found.policy, found.value
 
 The tree of all games is one set of arrays; a simulation takes one step down in all games with one array operation,
@@ -129,7 +129,7 @@ class Search:
         self, positions: Positions, rng: np.random.Generator | None = None, simulations: int | None = None
     ) -> Found:
         """Search from these positions, none of which is over; with `rng` the root explores (self-play)."""
-        tree = _Tree(self, positions, simulations or self.simulations)
+        tree = _Tree(self, positions, self.simulations if simulations is None else simulations)
         n, count = tree.n, tree.simulations
         root = np.arange(n)
         noisy = noise = None

@@ -101,7 +101,7 @@ CARD = {
             "type": "int",
             "default": 400,
             "low": 0,
-            "high": 1000000,
+            "high": 100000,
             "tune": False,
             "text": "Positions looked at before a move of the finished player.",
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +18,8 @@ from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import Actor, drawn
 from everymodel.scoring.steps.base import Step, need, step
 
-_MOST = 1_000_000  # simulations before a move
+_MOST = 100_000  # simulations before a move
+_NODES = 1 << 19  # of trees at once
 
 
 @step("search_policy", output="actions")
@@ -104,15 +105,19 @@ class SearchPolicy(Actor):
         count = self.simulations if simulations is None else simulations
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 0 <= count <= _MOST:
             raise ParameterError(f"simulations={simulations!r} came; expected a whole number from 0 to {_MOST:,}.")
+        n = len(positions)
+        if not n:
+            raise DataError("No game came: give one or more.")
         if self.rules.over(positions).any():
             raise DataError("A game came that is over: there is no move to choose. Begin another one.")
-        return self._search().run(positions, None, int(count))
-
-    def _search(self) -> Search:
-        return self._once("_looking", lambda: Search(self.rules, Remembered(self.rules, self._answer)))
-
-    def _answer(self, seen: np.ndarray) -> np.ndarray:
-        return self.network(seen)
+        # What is remembered is of this look alone: answers do not depend on earlier ones, nor on other threads.
+        search = Search(self.rules, Remembered(self.rules, self.network, 1 << 14), int(count))
+        size = max(_NODES // (int(count) + 1), 1)  # games whose trees are in memory at once
+        parts = [search.run(positions.take(np.arange(i, min(i + size, n)))) for i in range(0, n, size)]
+        if len(parts) == 1:
+            return parts[0]
+        names = [f.name for f in fields(Found)]
+        return Found(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
     def player(
         self, simulations: int | None = None, temperature: float = 0.0, seed: int | None = None
