@@ -54,6 +54,8 @@ class Narrow(Corridor):
 class Told:
     """Acts by a list of what to do, the same in all lanes."""
 
+    strayed = None
+
     def __init__(self, does: list[int]):
         self.does, self.at = does, 0
 
@@ -102,6 +104,15 @@ def test_returns_of_several_steps_are_those_of_the_definition():
         assert got["seen"][0] == told[t][0] and got["after"][0] == last
         assert got["reward"] == pytest.approx(reward)
         assert got["keep"] == pytest.approx(0.0 if ended else factor)
+
+
+def test_returns_end_before_a_choice_that_was_not_the_best():
+    made = replay(Corridor(2), [1], discount=0.5)
+    for t in range(6):
+        made.acting.strayed = np.array([False, t == 3])
+        made.collect(False)
+    assert made.held["keep"][:5, 0] == pytest.approx([0.125, 0.125, 0, 0, 0])
+    assert made.held["keep"][:5, 1] == pytest.approx([0.125, 0.25, 0.5, 0, 0])
 
 
 def test_old_steps_give_way_to_new_ones():

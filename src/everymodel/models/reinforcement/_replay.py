@@ -22,7 +22,12 @@ _EVERY, _NEAR = 6, 0.15  # epochs between looks; share of the goal from which on
 
 
 class Acting(Protocol):
-    """What acts while it learns, and explores."""
+    """What acts while it learns, and explores.
+
+    strayed : (n,) bool, which lanes have just done what is not thought best; None where that is no matter.
+    """
+
+    strayed: np.ndarray | None
 
     def act(
         self, rows: np.ndarray, rng: np.random.Generator, allowed: np.ndarray | None, blind: bool
@@ -137,6 +142,9 @@ class Replay(Experience):
         held["seen"][row] = self.now
         chosen, native = self.acting.act(self.plain(self.now), self.rng, lanes.masks(), blind)
         held["action"][row] = chosen
+        strayed = self.acting.strayed
+        if strayed is not None:  # returns of earlier steps end before a choice that was not the best
+            self.open[1:] &= ~strayed
         moved = lanes.step(native)
         self.taken += lanes.n
         self.total += moved.reward

@@ -210,6 +210,7 @@ class Bold:
         self.net, self.choices = net, choices
         power = 1.0 + _LADDER * (np.arange(lanes) / (lanes - 1) if lanes > 1 else np.array([0.3]))
         self.rates = most**power if most else np.zeros(lanes)
+        self.strayed = np.zeros(lanes, dtype=bool)
         self.left, self.kept = np.zeros(lanes, dtype=np.int64), np.zeros(lanes, dtype=np.int64)
 
     def act(
@@ -226,15 +227,17 @@ class Bold:
         self.left = np.where(fresh, length, self.left)
         random, self.left = self.left > 0, np.maximum(self.left - 1, 0)
         if random.all():
-            chosen = self.kept
+            chosen, best = self.kept, np.full(n, -1)
         else:
             with torch.no_grad():
                 worth = self.net(torch.from_numpy(rows)).numpy()
             if allowed is not None:
                 worth = np.where(allowed, worth, -np.inf)
-            chosen = np.where(random, self.kept, worth.argmax(axis=1))
+            best = worth.argmax(axis=1)
+            chosen = np.where(random, self.kept, best)
         if allowed is not None:
             chosen = np.where(allowed[np.arange(n), chosen], chosen, which)
+        self.strayed = chosen != best
         return chosen, chosen
 
     def state(self) -> list[np.ndarray]:

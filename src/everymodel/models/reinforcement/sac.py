@@ -172,6 +172,8 @@ class SAC(NetworkAgent):
 class Actor(nn.Module):
     """Means and log deviations of normal draws whose tanh is the action, in units of its bounds."""
 
+    strayed = None
+
     def __init__(self, p: int, width: int, depth: int, does: Space):
         super().__init__()
         self.does, d = does, does.width
