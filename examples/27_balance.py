@@ -76,8 +76,8 @@ def played(aim: float, rounds: int = 3, steps: int = 100_000) -> tuple[dict, dic
     return {"mean": 1 - told["mean"], "low": 1 - told["high"], "high": 1 - told["low"]}, most
 
 
-low, high = 0.2, 0.6
-for _ in range(5):
+low, high = 0.3, 0.5
+for _ in range(4):
     aim = (low + high) / 2
     least, most = played(aim)
     share = (least["mean"] + most["mean"]) / 2
