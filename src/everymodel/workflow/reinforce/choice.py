@@ -203,8 +203,9 @@ def try_all(
     """
     tried: list[Tried] = []
     last: EverymodelError | None = None
-    ends = None if seconds is None else time.monotonic() + seconds
-    waiting = _Waiting(cards)
+    waiting, began = _Waiting(cards), time.monotonic()
+    waiting.another()  # loads what the first one needs, which counts, but not for all of the time
+    ends = None if seconds is None else max(began + seconds, time.monotonic() + 0.4 * seconds)
     while waiting.another():
         card = waiting.pop()
         left = None if ends is None else max(ends - time.monotonic(), 0.3)
