@@ -95,7 +95,14 @@ class AgentModel(Agent):
 
     def _lanes(self, env: Any, count: int) -> Lanes:
         place = self._place(env)
-        first = environments.make(place, 1)
+        try:
+            first = environments.make(place, 1)
+        except ParameterError as error:
+            if env is not None:
+                raise
+            raise ParameterError(
+                f"{error} Where it stands in a file or class of yours, give that: env=, --env."
+            ) from error
         sees, does = self.observation_space, self.action_space
         if not (first.observation.suits(sees) and first.action.suits(does, bounds=True)):
             raise ParameterError(
