@@ -149,6 +149,7 @@ CARD = {
 }
 
 _TABLES = 2  # that games are spread over, whatever the number of threads
+_ROUNDS = {"tic_tac_toe": 80, "connect_four": 120, "go": 550}  # usual ones
 
 
 class SelfPlay(AgentEstimator, NetworkEstimator):
@@ -254,7 +255,7 @@ class SelfPlay(AgentEstimator, NetworkEstimator):
         ]
         stop = getattr(self, "_stop", None)
         limited = seconds(self.budget) is not None or getattr(stop, "deadline", None) is not None
-        rounds = self.rounds or (ENDLESS if limited else 80 if small else 550)
+        rounds = self.rounds or (ENDLESS if limited else _ROUNDS[rules.word])
         learnt = 4 * count * (16 if small else 4) // self.batch_size  # every position so many times, about
         source = Games(
             tables,
