@@ -15,6 +15,7 @@ Protocol, with its usual strength, a seed for each game, and no resigning.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
@@ -118,12 +119,13 @@ def gnugo(rules: Any, clients: dict[int, Any], seed: int) -> Any:
 
     program = shutil.which("gnugo") or "/usr/games/gnugo"
     size, colours = rules.settings["size"], ("black", "white")
+    seeds = itertools.count(seed + 1)  # another one for every game
 
     def move(positions: Any, singles: Any) -> list[int]:
         made = []
         for game in singles:
             if id(game) not in clients:
-                client = GtpClient([program, *GNU_GO.split(), "--seed", str(seed + len(clients) + 1)])
+                client = GtpClient([program, *GNU_GO.split(), "--seed", str(next(seeds))])
                 for command in (f"boardsize {size}", "clear_board", f"komi {rules.settings['komi']}"):
                     client.ask(command)
                 clients[id(game)] = [0, client]
