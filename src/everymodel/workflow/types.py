@@ -100,6 +100,27 @@ class SearchResult:
     gain: dict[str, Any] | None = None  # partly labelled target: what rows without a label were good for
     made: dict[str, Any] | None = None  # with augment: what made rows among those learnt from were good for
 
+    @classmethod
+    def of_one(
+        cls,
+        model: Any,
+        leaderboard: list[dict[str, Any]],
+        name: str,
+        failures: list[tuple[str, str]],
+        interrupted: bool,
+    ) -> SearchResult:
+        """The result where one fitted model, whose card is `name`, answers by itself; failures: (title, reason)."""
+        return cls(
+            pack=model.pack,
+            leaderboard=leaderboard,
+            oof=np.zeros(0),
+            oof_by_model={},
+            packs_by_model={},
+            members=[{**m, "name": name} for m in model.manifest["members"]],
+            failures=[{"model": title, "reason": reason} for title, reason in failures],
+            stopped="interrupted" if interrupted else "finished",
+        )
+
 
 @dataclass
 class Metric:

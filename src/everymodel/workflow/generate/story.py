@@ -419,16 +419,8 @@ def _result(model: GenerativeModel, board: list[choice.Tried], best: choice.Trie
         }
         for t in board
     ]
-    return SearchResult(
-        pack=model.pack,
-        leaderboard=rows,
-        oof=np.zeros(0),
-        oof_by_model={},
-        packs_by_model={},
-        members=[{**m, "name": best.card.name} for m in model.manifest["members"]],
-        failures=[{"model": t.card.title, "reason": t.failed} for t in board if t.failed],
-        stopped="interrupted" if getattr(best.model, "interrupted_", False) else "finished",
-    )
+    failures = [(t.card.title, t.failed) for t in board if t.failed]
+    return SearchResult.of_one(model, rows, best.card.name, failures, getattr(best.model, "interrupted_", False))
 
 
 def _story(

@@ -10,8 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from everymodel import catalog
 from everymodel.core.clock import Clock
 from everymodel.core.errors import CapabilityError, ParameterError
@@ -242,16 +240,8 @@ def _result(model: BoardModel, board: list[choice.Tried], best: choice.Tried) ->
         }
         for t in board
     ]
-    return SearchResult(
-        pack=model.pack,
-        leaderboard=rows,
-        oof=np.zeros(0),
-        oof_by_model={},
-        packs_by_model={},
-        members=[{**m, "name": best.card.name} for m in model.manifest["members"]],
-        failures=[{"model": t.card.title, "reason": t.failed} for t in board if t.failed],
-        stopped="interrupted" if getattr(best.agent, "interrupted_", False) else "finished",
-    )
+    failures = [(t.card.title, t.failed) for t in board if t.failed]
+    return SearchResult.of_one(model, rows, best.card.name, failures, getattr(best.agent, "interrupted_", False))
 
 
 def _story(
