@@ -39,8 +39,9 @@ def test_a_fit_from_the_terminal(tmp_path: Path):
     made = _call("fit", "FrozenLake-v1", "-m", "q_learning", "--until", "0.2", "--trials", 1, "-o", out,
                  "--report", report, "--run-folder", tmp_path / "run")  # fmt: skip
     assert made.exit_code == 0, made.output
-    assert "fresh episodes of FrozenLake-v1" in " ".join(made.stdout.split()) and "by chance" in made.stdout
-    assert f"everymodel play {out} --episodes 3" in " ".join(made.stdout.split())
+    told = " ".join(made.stdout.replace("│", " ").split())  # however wide the terminal is
+    assert "fresh episodes of FrozenLake-v1" in told and "by chance" in told
+    assert f"everymodel play {out} --episodes 3" in told
     assert re.search(r"return [\d.]+ \(last \d+\), asked for 0.2, [\d,]+ episodes, [\d,]+ steps", made.stderr)
     assert "How it learnt" in report.read_text() and em.load(out).manifest["until"] == 0.2
     shown = _call("report", tmp_path / "run", "-o", tmp_path / "again.html")

@@ -13,7 +13,7 @@ from everymodel.models.generative._adversarial import Adversarial, Latent, Maker
 from everymodel.models.generative._base import Data, Generative, labels_of, read
 from everymodel.models.generative._strided import FEW
 from everymodel.scoring.steps.generating import LatentGenerator, Sampler
-from everymodel.training.blocks.written import written
+from everymodel.training.blocks.written import array, written
 from everymodel.training.device import quick
 from everymodel.training.estimator import set_aside
 from everymodel.training.optimizers import Optimizer
@@ -24,6 +24,7 @@ _END_OF_IMAGES = 0.3  # share of the penalty that is left at the end: the finest
 _PART = 0.5  # of the rows of a step are enough for the penalties
 _IMAGES = {"relativistic": 0.02}  # strengths of the penalty for images; those of rows slow the critic down
 _NEAR = (50_000, 10_000)  # real rows, and samples, that shares are counted with
+_ALIKE, _DIRECTIONS, _FITTED = 25, 32, 10_000  # images to a group; components, and images, that groups are found by
 _WATCHED = 64  # numbers of a row that samples are compared in
 
 
@@ -68,15 +69,19 @@ class AdversarialEstimator(Generative):
         seed = self._seed()
         data = read(X, only="image" if self.images else None)
         values = self._values(data)
-        codes, n = None, len(values)
+        codes, n, asked = None, len(values), 0
         if self.conditional:
             self.classes_, codes = labels_of(y, n)
+            asked = len(self.classes_)
+        elif getattr(self, "latent", "normal") == "groups":
+            codes = alike(values, self.components, derive(seed, "groups"))
+            asked = int(codes.max()) + 1
         rng = np.random.default_rng(derive(seed, "held"))
         held = max(min(int(n * _HELD[0]), _HELD[1]), min(n - 1, 2))
         kept, aside = set_aside(n, held / n, rng)
         with self._initial():
-            latent = self._latent(data, len(self.classes_) if self.conditional else 0)
-            maker, critic = self._build(data, latent, len(self.classes_) if self.conditional else 0)
+            latent = self._latent(data, asked)
+            maker, critic = self._build(data, latent, asked)
         tensors = (values,) if codes is None else (values, torch.from_numpy(codes))
         watch = {"features": _projection(values[kept]), "seed": derive(seed, "watch")}
         convolutions = any(isinstance(m, nn.BatchNorm2d) for m in maker.modules())
@@ -87,7 +92,7 @@ class AdversarialEstimator(Generative):
                 given["penalty"] = _IMAGES.get(self.loss)
         elif data.shape:
             given["end"] = _END_OF_IMAGES
-        objective = self._game(maker, critic, **given, **watch, conditional=self.conditional)
+        objective = self._game(maker, critic, **given, **watch, conditional=codes is not None)
         epochs = self._length(self.default_steps)
         batch, rate = self._usual(data)
         kept, aside = torch.from_numpy(kept), torch.from_numpy(aside)
@@ -112,8 +117,11 @@ class AdversarialEstimator(Generative):
         self.film_ = [(at, _said(x, data)) for at, x in objective.film]
         classes: dict[str, Any] = {}
         if codes is not None:
-            shares = np.bincount(codes, minlength=len(self.classes_)).astype(np.float64)
-            classes = {"shares": shares, "classes": tuple(self.classes_.tolist())}
+            shares = np.bincount(codes, minlength=asked).astype(np.float64)
+            if self.conditional:
+                classes = {"shares": shares, "classes": tuple(self.classes_.tolist())}
+            else:  # nobody asks for a group: to the step they are the components of a mixture
+                classes = {"labels": None, "codes": array(latent.labels), "code_shares": shares / shares.sum()}
         self.step_ = self._written(maker, latent, data, classes)
         return self
 
@@ -123,11 +131,28 @@ class AdversarialEstimator(Generative):
 
     def _written(self, maker: Maker, latent: Latent, data: Data, classes: dict[str, Any]) -> Sampler:
         """The numpy step for the trained generator."""
-        return LatentGenerator(network=written(maker), **latent.arrays(), **data.units(), **classes)
+        return LatentGenerator(network=written(maker), **{**latent.arrays(), **data.units(), **classes})
 
     def _usual(self, data: Data) -> tuple[int, float]:
         """(rows of a step, learning rate) for these data."""
         return self.batch_size, self.learning_rate or usual_rate(self.loss, self.width if self.images else None)
+
+
+def alike(values: torch.Tensor, most: int, seed: int) -> np.ndarray:
+    """(n,) groups of images that look alike: k-means of their first principal components.
+
+    Told the group of an image, a critic judges it among those like it, so that none can be given up, and a generator
+    has no bridges to lay between them (Liu et al. 2020).
+    """
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.decomposition import PCA
+
+    flat = values.flatten(1).numpy()
+    k = max(min(most, len(flat) // _ALIKE), 1)
+    size = min(_DIRECTIONS, *flat[:_FITTED].shape)
+    few = PCA(size, svd_solver="randomized", random_state=seed).fit(flat[:_FITTED]).transform(flat)
+    found = MiniBatchKMeans(k, random_state=seed, batch_size=4096, n_init=1).fit_predict(few)
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)  # none is empty
 
 
 def recount(maker: Maker, rows: torch.Tensor, seed: int) -> None:

@@ -27,12 +27,17 @@ CARD = {
     "references": [
         "Radford, Metz and Chintala (2016), Unsupervised representation learning with DCGANs.",
         "Huang, Gokaslan, Kuleshov and Tompkin (2024), The GAN is dead; long live the GAN! A modern GAN baseline.",
+        "Liu, Wang, Bau, Zhu and Torralba (2020), Diverse image generation via self-conditioned GANs.",
         "Zhao, Liu, Lin, Zhu and Han (2020), Differentiable augmentation for data-efficient GAN training.",
     ],
     "advice": ["slow"],
     "priority": 2,
     "parameters": {
-        "latent": {"default": "normal"},
+        "latent": {
+            "default": "groups",
+            "choices": ["groups", "mixture", "normal"],
+            "text": "What samples are made of; groups are of images alike, found before the fit.",
+        },
         "components": {},
         "latent_size": {},
         "width": {
@@ -82,7 +87,9 @@ class DCGAN(AdversarialEstimator):
 
     Parameters
     ----------
-    latent, components, latent_size : the latent variable, 64 numbers by default.
+    latent : "groups": images that look alike are grouped first, and both networks are told the group, so that no kind
+        of image is given up (Liu et al. 2020); "normal", or "mixture" as in `VanillaGAN`.
+    components : groups, at most, or vectors of the mixture. latent_size : numbers beside these; None: 64 at most.
     width : channels of the largest maps.
     loss, penalty, averaging : as in `VanillaGAN`.
     augment : "auto", "none", "shift" or "shift_cut".
@@ -112,7 +119,7 @@ class DCGAN(AdversarialEstimator):
 
     def __init__(
         self,
-        latent: str = "normal",
+        latent: str = "groups",
         components: int = 256,
         latent_size: int | None = None,
         width: int = 16,
