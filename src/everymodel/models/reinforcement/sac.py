@@ -40,7 +40,7 @@ CARD = {
     ],
     "advice": ["slow"],
     "parameters": {
-        "steps": {"default": None, "text": "Steps of the environment; none: 50,000, or as many as the budget allows."},
+        "steps": {"default": None, "text": "Steps of the environment; none: 120,000, or as many as the budget allows."},
         "lanes": {"default": 8},
         "updates": {},
         "batch_size": {"default": 128},
@@ -76,7 +76,7 @@ class SAC(NetworkAgent):
 
     Parameters
     ----------
-    steps : of the environment; None: 50,000, or as many as the budget allows.
+    steps : of the environment; None: 120,000, or as many as the budget allows.
     lanes, updates, batch_size : copies of the environment; after each step of all of them, so many updates.
     learning_rate, discount : of Adam; g above.
     ahead : steps of the return before Q' counts.
@@ -160,7 +160,7 @@ class SAC(NetworkAgent):
         heat = Temperature(_BEGIN * (1.0 - self.discount) if self.discount < 1 else _BEGIN)
         learning = Soft(replay, trial, actor, critics, targets, heat, self.target_rate, self.delay)
         self._learn(
-            learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=50_000,
+            learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=120_000,
             optimizers=Optimizer("adam", self.learning_rate),
             schedule="flat_cosine" if self.steps or self.budget is None else "constant",
         )  # fmt: skip
