@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from everymodel import environments
 from everymodel.core.errors import ParameterError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import ArrayLanes, Lanes
+from everymodel.scoring.spaces import Space
 
 _SIDE = {True: 100, False: 16}  # lanes at once: of arrays, and of objects that are stepped one by one
 _MOST_EPISODES = 100_000
@@ -28,6 +30,23 @@ class Policy(Protocol):
 def side(lanes_are_arrays: bool, episodes: int) -> int:
     """Lanes that suit so many episodes."""
     return max(1, min(episodes, _SIDE[lanes_are_arrays]))
+
+
+def enough(env: Any, first: Lanes, sees: Space, does: Space, episodes: int) -> Lanes:
+    """Lanes for so many episodes of an agent with these spaces; `first` is one lane of `env`.
+
+    Raises
+    ------
+    ParameterError
+        when the environment has others.
+    """
+    if not (first.observation.suits(sees) and first.action.suits(does, bounds=True)):
+        raise ParameterError(
+            f"{first.name} shows {first.observation} and takes {first.action}; this agent learnt to see {sees} and "
+            f"to do {does}."
+        )
+    wide = side(arrays(first), episodes)
+    return first if wide == 1 or first is env else environments.make(env, wide)
 
 
 def play(

@@ -26,7 +26,7 @@ SURE = 100  # episodes by which it is decided that the task is learnt
 
 
 class AgentEstimator(BaseEstimator):
-    """Base of all agents. Subclasses implement `fit(env, until=None)`, which ends with `_done(step)`.
+    """Base of all agents. Subclasses implement `fit(env, until=None)`, which ends with `step_`.
 
     Attributes
     ----------
@@ -67,16 +67,8 @@ class AgentEstimator(BaseEstimator):
         return record(self._step(), self._env if env is None else env, path, seed=seed, temperature=temperature)
 
     def _lanes(self, env: Any, count: int) -> Lanes:
-        env = self._env if env is None else env
-        first = environments.make(env, 1)
-        wide = playing.side(playing.arrays(first), count)
-        step = self._step()
-        if not (first.observation.suits(step.sees) and first.action.suits(step.does, bounds=True)):
-            raise ParameterError(
-                f"{first.name} shows {first.observation} and takes {first.action}; this agent learnt to see "
-                f"{step.sees} and to do {step.does}."
-            )
-        return first if wide == 1 or first is env else environments.make(env, wide)
+        env, step = self._env if env is None else env, self._step()
+        return playing.enough(env, environments.make(env, 1), step.sees, step.does, count)
 
     def _step(self) -> Actor:
         check_is_fitted(self, "step_")

@@ -19,6 +19,7 @@ from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.files import atomic_write
 from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
+from everymodel.workflow.evaluate.intervals import wilson
 from everymodel.workflow.generate import choice, shown
 from everymodel.workflow.generate.codes import say
 from everymodel.workflow.generate.material import Material, divided, large_images, material, suited
@@ -258,7 +259,7 @@ def evaluation_of(figures: dict[str, float], makes: str, source: str) -> Evaluat
         _, better, text = known.get(name, (name, "", ""))
         low = high = math.nan
         if name in SHARES_OF.get(makes, SHARES) and n and 0 <= value <= 1:
-            low, high = _wilson(value, n)
+            low, high = wilson(value * n, n)
         metrics.append(Metric(name, value, low, high, better, text))
     curves = {"figures": dict(figures), "beside": beside(figures, makes)}
     task = "enhance" if makes == "enhanced" else "generate"
@@ -277,14 +278,6 @@ def beside(figures: dict[str, float], makes: str) -> dict[str, Any]:
 def titles(makes: str) -> dict[str, tuple[str, str, str]]:
     """Title, direction and meaning of the figures of what is made."""
     return FIGURES | {"texts": OF_TEXTS, "pieces": OF_PIECES, "levels": OF_LEVELS}.get(makes, {})
-
-
-def _wilson(share: float, n: float) -> tuple[float, float]:
-    """95 % interval of a share of n (Wilson 1927)."""
-    z = 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def headline(figures: dict[str, float], makes: str) -> str:
@@ -351,8 +344,8 @@ def _of_levels(figures: dict[str, float]) -> str:
 
 
 def _noticed(figures: dict[str, float]) -> list[Finding]:
-    found = []
-    if 0.6 < figures.get("copied", 0.0) <= 1 and _wilson(figures["copied"], figures.get("n", 1.0))[0] > 0.55:
+    found, n = [], figures.get("n", 1.0)
+    if 0.6 < figures.get("copied", 0.0) <= 1 and wilson(figures["copied"] * n, n)[0] > 0.55:
         found.append(say("copies", share=figures["copied"]))
     if figures.get("nats_per_character", 0.0) > 0.95 * figures.get("nats_by_frequency", math.inf):
         found.append(say("nothing-learnt", reached=figures["nats_per_character"], plain=figures["nats_by_frequency"]))

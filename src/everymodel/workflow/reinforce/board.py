@@ -17,6 +17,7 @@ from everymodel.core.finding import Finding
 from everymodel.core.seeds import derive
 from everymodel.scoring.games.base import Rules
 from everymodel.scoring.matches import Played, match, opponent, policy_player
+from everymodel.workflow.evaluate.intervals import wilson
 from everymodel.workflow.reinforce import choice, shown
 from everymodel.workflow.reinforce.codes import say
 from everymodel.workflow.reinforce.model import BoardModel
@@ -171,20 +172,12 @@ def evaluation_of(played: dict[str, Played], rules: Rules) -> Evaluation:
         said, n = games.summary(), len(games.scores)
         key = word.replace(":", "_")
         for name, title in (("won", "won"), ("lost", "lost")):
-            low, high = _wilson(said[name] / n, n)
+            low, high = wilson(said[name], n)
             metrics.append(Metric(f"{name}_{key}", said[name] / n, low, high, "higher" if name == "won" else "lower",
                                   f"Share of {n} games against {named(word)} that it {title}."))  # fmt: skip
         metrics.append(Metric(f"score_{key}", said["mean"], said["low"], said["high"], "higher",
                               f"Mean score against {named(word)}; at most {rules.worth:g}."))  # fmt: skip
     return Evaluation("act", "games", metrics, headline(played, rules), [], curves={})
-
-
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    """95 % interval of a share of n (Wilson 1927)."""
-    z = 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def headline(played: dict[str, Played], rules: Rules) -> str:

@@ -103,14 +103,7 @@ class AgentModel(Agent):
             raise ParameterError(
                 f"{error} Where it stands in a file or class of yours, give that: env=, --env."
             ) from error
-        sees, does = self.observation_space, self.action_space
-        if not (first.observation.suits(sees) and first.action.suits(does, bounds=True)):
-            raise ParameterError(
-                f"{first.name} shows {first.observation} and takes {first.action}; this agent learnt to see {sees} and "
-                f"to do {does}."
-            )
-        wide = playing.side(playing.arrays(first), count)
-        return first if wide == 1 or first is place else environments.make(place, wide)
+        return playing.enough(place, first, self.observation_space, self.action_space, count)
 
 
 class BoardModel(AgentModel):
