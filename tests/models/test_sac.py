@@ -9,6 +9,7 @@ import torch
 from everymodel.core.errors import CapabilityError
 from everymodel.environments.lanes import ArrayLanes
 from everymodel.models.reinforcement import sac
+from everymodel.models.reinforcement._replay import Scaled
 from everymodel.models.reinforcement.sac import SAC, Actor
 from everymodel.scoring.spaces import box
 
@@ -40,7 +41,7 @@ class Endless(Target):
 def test_the_density_of_actions_is_that_of_the_squashed_normal():
     """Mean densities of draws in the two halves of a bin agree with how many fall into it."""
     torch.manual_seed(0)
-    actor = Actor(1, 4, 1, box(-1.0, 1.0, (1,)))
+    actor = Actor(Scaled(1), 4, 1, box(-1.0, 1.0, (1,)))
     with torch.no_grad():
         actor.body[-1].bias.copy_(torch.tensor([0.4, -0.3]))
         actor.body[-1].weight.zero_()
@@ -55,7 +56,7 @@ def test_the_density_of_actions_is_that_of_the_squashed_normal():
 
 
 def test_bounds_of_actions_are_kept_and_used():
-    actor = Actor(1, 4, 1, box([-1.0, 0.0], [3.0, 0.5]))
+    actor = Actor(Scaled(1), 4, 1, box([-1.0, 0.0], [3.0, 0.5]))
     rng = np.random.default_rng(0)
     kept, done = actor.act(np.zeros((500, 1), np.float32), rng, None, True)
     assert np.abs(kept).max() <= 1 and done.min(axis=0) == pytest.approx([-1, 0], abs=0.05)

@@ -14,7 +14,7 @@ import numpy as np
 from everymodel.core.errors import CapabilityError, EverymodelError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import MOST, EnvironmentFault, Lanes, Moved
-from everymodel.scoring.spaces import Space, box
+from everymodel.scoring.spaces import Space, box, bytes_of, pictured
 
 _PRODUCTS = 4096  # choices that several whole numbers may be joined to
 
@@ -172,6 +172,8 @@ def seen_space(space: Any, name: str) -> tuple[Space, Callable[[Any], np.ndarray
         return Space(int(space.n)), lambda o: np.asarray(int(o) - start, dtype=np.int64)
     if isinstance(space, gym.spaces.Box):
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        if space.dtype == np.uint8 and pictured(space.shape):
+            return box(low, high, space.shape, image=True), lambda o: bytes_of(np.asarray(o), "it")
         return box(low, high, space.shape), lambda o: np.asarray(o, dtype=np.float32)
     try:  # dicts, tuples and the like as one row of numbers
         flat = gym.spaces.flatten_space(space)

@@ -216,6 +216,13 @@ PARAMETERS = {
         "tune": False,
         "text": "Steps that are remembered.",
     },
+    "filters": {
+        "type": "int",
+        "default": 16,
+        "low": 1,
+        "high": 1024,
+        "text": "Of the first convolution, where images are seen; the others have twice as many.",
+    },
     "first": {
         "type": "int",
         "default": 1000,

@@ -1,4 +1,4 @@
-"""What an agent sees and what it may do: whole numbers below n, or boxes of real numbers."""
+"""What an agent sees and what it may do: whole numbers below n, or boxes of real numbers, images among them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from everymodel.core.errors import DataError, ModelFileError
 
 _MOST = 1 << 24  # numbers in one observation
+_SIDE = 8  # points of the shortest side of an image
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,14 @@ class Space:
     """`n` choices 0 to n - 1, or, where n is 0, arrays of `shape` between `low` and `high`.
 
     low, high : one number for all, or one for each of the flattened numbers; infinite ones are None.
+    image : whether the arrays are images of bytes: (h, w), (h, w, c), or (c, h, w) as stacks of frames are.
     """
 
     n: int = 0
     shape: tuple[int, ...] = ()
     low: tuple[float | None, ...] = ()
     high: tuple[float | None, ...] = ()
+    image: bool = False
 
     @property
     def discrete(self) -> bool:
@@ -46,10 +49,21 @@ class Space:
         """Whether every number has both bounds."""
         return not self.discrete and None not in self.low and None not in self.high
 
+    @property
+    def form(self) -> tuple[int, int, int]:
+        """(h, w, c) of an image."""
+        h, w, c = (*self.shape, 1)[:3]
+        return (w, c, h) if h < min(w, c) and len(self.shape) == 3 else (h, w, c)
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """(m, h, w, c) of images (m, *shape), in the same kind of number."""
+        form = (len(rows), *self.form)
+        return rows.reshape(form) if len(self.shape) == 2 or self.form == self.shape else np.moveaxis(rows, 1, -1)
+
     def suits(self, other: Space, bounds: bool = False) -> bool:
         """Whether what is of one space is of the other: equal choices, or equal shapes; with `bounds` these too, but
         for roundings."""
-        if (self.n, self.shape) != (other.n, other.shape):
+        if (self.n, self.shape, self.image) != (other.n, other.shape, other.image):
             return False
         return self.discrete or not bounds or all(map(np.allclose, self.bounds(), other.bounds()))
 
@@ -59,11 +73,12 @@ class Space:
         Raises
         ------
         DataError
-            for another shape, numbers that are not finite, or choices that are not there.
+            for another shape, numbers that are not finite, or choices or bytes that are not there.
         """
         try:
             with np.errstate(over="ignore"):  # too large for float32: infinite, and said below
-                array = np.asarray(values, dtype=None if self.discrete else np.float32)
+                plain = self.discrete or (self.image and getattr(values, "dtype", None) == np.uint8)
+                array = np.asarray(values, dtype=None if plain else np.float32)
         except (TypeError, ValueError) as error:
             raise DataError(f"The {what} holds what is no number; expected {self}.") from error
         shape = () if self.discrete else self.shape
@@ -79,38 +94,47 @@ class Space:
             return array.astype(np.int64), one
         if not np.isfinite(array).all():
             raise DataError(f"The {what} holds NaN or infinite numbers; expected {self}.")
-        return array, one
+        return (bytes_of(array, f"The {what}"), one) if self.image else (array, one)
 
     def example(self, rng: np.random.Generator) -> Any:
         """A made-up one inside the bounds; where there are none, near 0."""
         if self.discrete:
             return int(rng.integers(self.n))
         low, high = self.bounds()
+        if self.image:
+            return rng.integers(low.astype(np.int64), high.astype(np.int64) + 1).astype(np.uint8)
         low, high = np.maximum(low, -1.0 * (high >= -1)), np.minimum(high, 1.0)
         return (low + (np.maximum(high, low) - low) * rng.random(self.shape)).astype(np.float32)
 
     def __str__(self) -> str:
         if self.discrete:
             return f"a whole number from 0 to {self.n - 1}"
+        if self.image:
+            h, w, c = self.form
+            return f"images of {h} x {w} points" + (f" in {c} channels" if c > 1 else "") + ", bytes"
         size = " x ".join(map(str, self.shape)) or "1"
         return f"{size} number{'s' if size != '1' else ''}"
 
     def to_dict(self) -> dict[str, Any]:
         if self.discrete:
             return {"n": self.n}
-        return {"shape": list(self.shape), "low": list(self.low), "high": list(self.high)}
+        told = {"shape": list(self.shape), "low": list(self.low), "high": list(self.high)}
+        return {**told, "image": True} if self.image else told
 
     @classmethod
     def from_dict(cls, told: Any) -> Space:
         """The inverse of `to_dict`, with validation; ModelFileError for what is no space."""
         try:
-            made = cls(**{k: v if k == "n" else tuple(v) for k, v in told.items()})
+            made = cls(**{k: v if k in ("n", "image") else tuple(v) for k, v in told.items()})
             size = made.width
             good = all(type(s) is int and s > 0 for s in made.shape) and type(made.n) is int and 0 < size <= _MOST
             for side in () if made.discrete else (made.low, made.high):
                 good &= len(side) in (1, size) and all(v is None or isinstance(v, int | float) for v in side)
             good &= not (made.discrete and (made.shape or made.low or made.high))
             good &= made.discrete or bool(np.less_equal(*made.bounds()).all())
+            if made.image is not False:
+                low, high = made.bounds()
+                good &= made.image is True and pictured(made.shape) and bool((low >= 0).all() and (high <= 255).all())
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ModelFileError("The model file is damaged: a space of its agent is described wrongly.") from error
         if not good:
@@ -118,8 +142,24 @@ class Space:
         return made
 
 
-def box(low: Any, high: Any, shape: tuple[int, ...] | None = None) -> Space:
-    """The space of arrays between two bounds, each a number or an array."""
+def pictured(shape: tuple[int, ...]) -> bool:
+    """Whether bytes of this shape are an image: two sides that are long enough, and channels before or after them."""
+    if len(shape) not in (2, 3):
+        return False
+    return min(Space(shape=shape).form[:2]) >= _SIDE
+
+
+def bytes_of(array: np.ndarray, what: str) -> np.ndarray:
+    """The numbers as bytes; DataError where they are none."""
+    if array.dtype == np.uint8:
+        return array
+    if not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
+        raise DataError(f"{what} holds what is no byte; expected whole numbers from 0 to 255.")
+    return array.astype(np.uint8)
+
+
+def box(low: Any, high: Any, shape: tuple[int, ...] | None = None, image: bool = False) -> Space:
+    """The space of arrays between two bounds, each a number or an array. image : whether they are images of bytes."""
     shape = np.broadcast(low, high).shape if shape is None else tuple(shape)
 
     def side(values: Any) -> tuple[float | None, ...]:
@@ -127,4 +167,4 @@ def box(low: Any, high: Any, shape: tuple[int, ...] | None = None) -> Space:
         told = tuple(float(v) if np.isfinite(v) and abs(v) < 1e30 else None for v in flat)
         return told[:1] if len(set(told)) == 1 else told
 
-    return Space(0, shape, side(low), side(high))
+    return Space(0, shape, side(low), side(high), image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -34,11 +34,13 @@ class Experience(Source):
     Attributes
     ----------
     taken : steps of the environment so far. curve : returns of the episodes that ended.
+    notes : sentences about what was done otherwise than asked for.
     """
 
     fixed = False
     taken: int = 0
     curve: Curve
+    notes: Sequence[str] = ()
 
     def halve(self) -> bool:
         return False
@@ -162,6 +164,7 @@ class NetworkAgent(AgentEstimator, NetworkEstimator):
             finally:
                 self._listener = given
                 learning.trial.close()
+        history.notes = [*experience.notes, *history.notes]
         self.curve_ = experience.curve
         self.steps_ = experience.taken
         self.looks_seconds_ = learning.trial.seconds
@@ -194,7 +197,8 @@ def plain(value: Any) -> Any:
 
 
 class Seen:
-    """Observations as a network takes them: choices as ones among zeros, numbers of a running mean 0 and spread 1.
+    """Observations as a network takes them: choices as ones among zeros, numbers of a running mean 0 and spread 1,
+    images as the bytes that they are.
 
     Parameters
     ----------
@@ -203,7 +207,7 @@ class Seen:
 
     def __init__(self, space: Space, normalize: bool = True):
         self.space = space
-        self.normalize = normalize and not space.discrete
+        self.normalize = normalize and not space.discrete and not space.image
         self.shift = np.zeros(space.width)
         self.spread = np.ones(space.width)
         self.count, self.mean, self.squares = 0.0, np.zeros(space.width), np.zeros(space.width)
@@ -222,7 +226,9 @@ class Seen:
         self.spread = np.maximum(np.sqrt(self.squares / whole), 1e-4)
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """(m, width) float32."""
+        """(m, width) float32, or (m, h, w, c) bytes."""
+        if self.space.image:
+            return self.space.pixels(rows)
         if self.space.discrete:
             made = np.zeros((len(rows), self.space.n), dtype=np.float32)
             made[np.arange(len(rows)), rows] = 1.0

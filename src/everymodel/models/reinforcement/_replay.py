@@ -13,11 +13,14 @@ from everymodel.core.seeds import derive
 from everymodel.environments.lanes import Lanes, generator, numbers_of
 from everymodel.models.reinforcement._base import Curve, Trial
 from everymodel.models.reinforcement._network import Experience, Learning, Seen
+from everymodel.models.reinforcement._picture import Picture
 from everymodel.scoring.layers import feed
+from everymodel.scoring.spaces import Space
 from everymodel.training.blocks.written import array
 
 _BLOCK = 256  # priorities that are summed up together
 _LEAST = 1e-3  # priority of what was predicted exactly
+_BYTES = 1 << 31  # of observations that are remembered, at most
 _EVERY, _NEAR = 6, 0.15  # epochs between looks; share of the goal from which on every epoch is looked at
 
 
@@ -41,9 +44,9 @@ class Acting(Protocol):
 
 
 class Drawn(NamedTuple):
-    """A batch. reward (b,): of up to `ahead` steps, discounted. after (b, p): seen at their end. keep (b,): what the
-    value there counts, 0 where the task ended. may (b, A): choices allowed there, or None. weight (b,): of the loss, or
-    None."""
+    """A batch. seen (b, p), or images (b, h, w, c). reward (b,): of up to `ahead` steps, discounted. after: as seen, at
+    their end. keep (b,): what the value there counts, 0 where the task ended. may (b, A): choices allowed there, or
+    None. weight (b,): of the loss, or None."""
 
     seen: torch.Tensor
     action: torch.Tensor
@@ -57,7 +60,8 @@ class Drawn(NamedTuple):
 class Replay(Experience):
     """Steps all lanes once, then gives `updates` batches of steps drawn from the last `size` ones; and so on.
 
-    An epoch is `turns` steps of all lanes. Before `first` steps of the environment there are no batches.
+    An epoch is `turns` steps of all lanes. Before `first` steps of the environment there are no batches. Images are
+    remembered as bytes; where the last `size` steps would take too much memory, fewer are, and a note says so.
 
     Parameters
     ----------
@@ -90,6 +94,13 @@ class Replay(Experience):
         self.rows = max(-(-size // n), ahead + 1)  # steps of all lanes that are remembered
         self.blind = -(-max(first, batch) // n)  # steps of all lanes before the first batch
         self.now = np.array(lanes.reset(derive(seed, "training")))
+        fits = max(_BYTES // (2 * self.now.nbytes), ahead + 1)
+        if self.rows > fits:
+            self.notes = [
+                f"{self.rows * n:,} steps would take {2 * self.rows * self.now.nbytes / 1e9:.1f} GB: the last "
+                f"{fits * n:,} are remembered. Smaller images, or a smaller memory=, leave room."
+            ]
+            self.rows = fits
         self.total, self.length = np.zeros(n), np.zeros(n, dtype=np.int64)
         self.rng, self.seed = np.random.default_rng(derive(seed, "replay")), -1
         self.at, self.scaled = 0, 0  # steps of all lanes so far, and at the last look at the scale
@@ -174,7 +185,7 @@ class Replay(Experience):
     def learn_scale(self) -> None:
         """The scale of what was seen since the last time, and of rewards where it is not known yet."""
         rows = np.arange(max(self.scaled, self.at - self.rows), self.at) % self.rows
-        if len(rows):
+        if len(rows) and self.seen.normalize:
             self.seen.learn(self.held["seen"][rows].reshape(-1, *self.now.shape[1:]))
         self.scaled = self.at
         if not self.unit and self.sizes:
@@ -304,6 +315,7 @@ class Scaled(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
+        self.width = width
         self.register_buffer("factor", torch.ones(width))
         self.register_buffer("shift", torch.zeros(width))
 
@@ -326,3 +338,8 @@ class Scaled(nn.Module):
             weight[..., :p, :] *= ratio[:, None]
             self.factor.copy_(factor)
             self.shift.copy_(shift)
+
+
+def entrance(sees: Space, filters: int) -> Scaled | Picture:
+    """What comes before the first layer of a network: convolutions of images, or a scale; `width` numbers come out."""
+    return Picture(sees, filters) if sees.image else Scaled(sees.width)

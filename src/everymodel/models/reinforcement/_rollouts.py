@@ -20,8 +20,9 @@ Acting = Callable[[np.ndarray, np.random.Generator, "np.ndarray | None"], tuple[
 class Rollouts(Experience):
     """`horizon` steps of all lanes, then `passes` passes over them in batches.
 
-    A batch is (seen (b, p), actions (b,) or (b, d), log probability (b,), advantage (b,), return (b,)), and (b, A) what
-    was allowed where an environment forbids choices. Advantages have mean 0 and spread 1 over the rollout.
+    A batch is (seen (b, p) or images (b, h, w, c), actions (b,) or (b, d), log probability (b,), advantage (b,), return
+    (b,)), and (b, A) what was allowed where an environment forbids choices. Advantages have mean 0 and spread 1 over
+    the rollout.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ class Rollouts(Experience):
 
     def collect(self, rng: np.random.Generator) -> None:
         """Act for `horizon` steps."""
-        if self.rollout:  # now, rather than when it was made: the scale is to stay while the networks learn from it
+        # Now, rather than when it was made: the scale is to stay while the networks learn from it.
+        if self.rollout and self.seen.normalize:
             self.seen.learn(self.rollout[0] * self.seen.spread + self.seen.shift)
         horizon, n, act = self.horizon, self.lanes.n, self.policy()
         seen, chosen, logs, allowed = ([] for _ in range(4))
@@ -107,12 +109,13 @@ class Rollouts(Experience):
                     lasts.append((t, moved.cut.nonzero()[0], moved.last[moved.cut]))
                 self.note(self.total, self.length, over[t])
             self.now = moved.seen
-        x = np.stack(seen)  # (T, n, p)
+        x = np.stack(seen)  # (T, n, p) or (T, n, h, w, c)
         self.paid = max(self.paid, float(np.ptp(reward)))
         if self.scale_rewards:
             reward = self._scaled(reward, over)
         size = horizon * n
-        values = self.value(np.concatenate([x.reshape(size, -1), self.seen(self.now)])).astype(np.float64)
+        x = x.reshape(size, *x.shape[2:])
+        values = self.value(np.concatenate([x, self.seen(self.now)])).astype(np.float64)
         values = values.reshape(horizon + 1, n)
         if lasts:  # what a cut episode would still have brought is added to its last reward
             worth, at = self.value(self.seen(np.concatenate([last for _, _, last in lasts]))), 0
@@ -129,7 +132,7 @@ class Rollouts(Experience):
         gain = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
         told = (np.stack(logs), gain, wanted)
         self.rollout = [
-            x.reshape(size, -1),
+            x,
             np.concatenate(chosen),
             *(a.reshape(size).astype(np.float32) for a in told),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from everymodel import environments
 from everymodel.environments.lanes import ArrayLanes
 from everymodel.models.reinforcement._base import Trial, fit
 from everymodel.models.reinforcement._network import Learning, NetworkAgent, Seen
+from everymodel.models.reinforcement._picture import Picture
 from everymodel.models.reinforcement._rollouts import Acting, Rollouts
 from everymodel.scoring.layers import feed
 from everymodel.scoring.spaces import Space
@@ -26,13 +28,15 @@ __all__ = ["CARD", "PPO", "fit", "pack"]
 _NEVER = -1e9  # the logit of what is not allowed
 _ROLLOUT = 2048  # steps of all lanes together
 _FEW = 1024  # rows by which it is said how the policy is
+_AT_ONCE = 1 << 22  # numbers that are seen at once outside of learning
 _HALF_LOG = 0.5 * math.log(2 * math.pi)
 
 CARD = {
     "name": "ppo",
     "title": "Proximal policy optimisation",
     "summary": "Learns a policy by acting in many copies of an environment and moving a short way towards what paid.",
-    "choose": "Environments that are quick to step, with choices or real numbers as actions; the usual first agent.",
+    "choose": "Environments that are quick to step, with choices or real numbers as actions, images or numbers shown; "
+              "the usual first agent.",
     "avoid": "Environments in which every step is dear: SAC and DQN learn from what they did long ago, too.",
     "gives": ["actions"],
     "needs": {"package": "torch", "inputs": "environment"},
@@ -57,6 +61,7 @@ CARD = {
         "entropy": {"type": "float", "default": 0.01, "low": 0.0, "high": 1.0, "text": "Weight of the entropy."},
         "width": {"type": "int", "default": 64, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers of each network."},
+        "filters": {},
     },
     "tiny": [{"steps": 2000, "lanes": 8, "horizon": 16, "batch_size": 64, "width": 8, "random_state": 0}],
     "presets": [{}],
@@ -81,6 +86,7 @@ class PPO(NetworkAgent):
     passes, batch_size, learning_rate : of learning from a rollout.
     discount, trace, clip, entropy : gamma, lambda, e and c above.
     width, depth : hidden layers of policy and value.
+    filters : of the first convolution, where images are seen.
     budget, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
@@ -110,6 +116,7 @@ class PPO(NetworkAgent):
         entropy: float = 0.01,
         width: int = 64,
         depth: int = 2,
+        filters: int = 16,
         budget: float | str | None = None,
         checkpoint: str | None = None,
         random_state: int | None = None,
@@ -127,6 +134,7 @@ class PPO(NetworkAgent):
         self.entropy = entropy
         self.width = width
         self.depth = depth
+        self.filters = filters
         self.budget = budget
         self.checkpoint = checkpoint
         self.random_state = random_state
@@ -148,8 +156,8 @@ class PPO(NetworkAgent):
         horizon = self.horizon or max(_ROLLOUT // lanes.n, 1)
         seen = Seen(lanes.observation)
         with self._initial():
-            policy = Policy(seen.space, lanes.action, self.width, self.depth)
-            value = perceptron(seen.space.width, self.width, self.depth, 1, 1.0)
+            policy = Policy(seen.space, lanes.action, self.width, self.depth, self.filters)
+            value = perceptron(seen.space, self.width, self.depth, self.filters, 1, 1.0)
         rollouts = Rollouts(
             lanes, seen, lambda: policy.acting(seen), valued(value), horizon=horizon, passes=self.passes,
             batch=self.batch_size, discount=self.discount, trace=self.trace, scale_rewards=True,
@@ -173,10 +181,10 @@ class Policy(nn.Module):
 
     scale: torch.Tensor
 
-    def __init__(self, sees: Space, does: Space, width: int, depth: int):
+    def __init__(self, sees: Space, does: Space, width: int, depth: int, filters: int = 16):
         super().__init__()
         self.sees, self.does = sees, does
-        self.body = perceptron(sees.width, width, depth, does.width, 0.01)
+        self.body = perceptron(sees, width, depth, filters, does.width, 0.01)
         self.log = None if does.discrete else nn.Parameter(torch.zeros(does.width))
         # (2, p) shift and spread of what is seen: kept with the weights that have learnt by it.
         self.register_buffer("scale", torch.stack([torch.zeros(sees.width), torch.ones(sees.width)]).double())
@@ -206,16 +214,20 @@ class Policy(nn.Module):
         x, actions = rollout[0][:_FEW], rollout[1][:_FEW]
         if self.log is not None:
             # Where the mean lies, not the draw: while a policy explores widely, draws beyond a bound mean nothing.
-            middle = self.middle + self.reach * written(self.body)(x)
+            middle = self.middle + self.reach * self._answers()(x)
             return {"bounds": float(((middle <= self.low) | (middle >= self.high)).mean())}
         allowed = [torch.from_numpy(a[:_FEW]) for a in rollout[5:]]
         _, logs = self.forward(torch.from_numpy(x), torch.from_numpy(actions), *allowed)
         return {"entropy": float(self.entropy(logs)) / max(math.log(self.does.n), 1e-9)}
 
+    def _answers(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The body as a function of arrays: of few numbers numpy is quicker, of images torch."""
+        return answering(self.body) if self.sees.image else written(self.body)
+
     def acting(self, seen: Seen) -> Acting:
         """The policy of the weights as they are, in numpy, for rows at the scale of `seen`."""
         self.scale.copy_(torch.from_numpy(np.stack([seen.shift, seen.spread])))
-        body = written(self.body)
+        body = self._answers()
         if self.log is None:
 
             def choose(rows: np.ndarray, rng: np.random.Generator, allowed: np.ndarray | None) -> tuple[Any, Any, Any]:
@@ -277,9 +289,10 @@ class Proximal(Learning):
         return network_policy(policy, seen, head, log)
 
 
-def perceptron(p: int, width: int, depth: int, out: int, gain: float) -> nn.Sequential:
-    """Layers of tanh, weights orthogonal (Saxe et al. 2014)."""
-    layers: list[nn.Module] = []
+def perceptron(sees: Space, width: int, depth: int, filters: int, out: int, gain: float) -> nn.Sequential:
+    """Layers of tanh, weights orthogonal (Saxe et al. 2014); before them convolutions, where images are seen."""
+    layers: list[nn.Module] = [Picture(sees, filters)] if sees.image else []
+    p = layers[0].width if sees.image else sees.width
     for i in range(depth):
         layers += [nn.Linear(p if i == 0 else width, width), nn.Tanh()]
     layers.append(nn.Linear(width, out))
@@ -292,14 +305,21 @@ def perceptron(p: int, width: int, depth: int, out: int, gain: float) -> nn.Sequ
     return made
 
 
-def valued(net: nn.Module) -> Any:
-    """The network's values (m,) in numpy."""
+def answering(net: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """The network as a function of arrays, so many rows at a time that images fit into memory."""
 
-    def value(rows: np.ndarray) -> np.ndarray:
+    def answer(rows: np.ndarray) -> np.ndarray:
+        some = max(_AT_ONCE // max(rows[0].size, 1), 1)
         with torch.no_grad():
-            return net(torch.from_numpy(rows))[:, 0].numpy()
+            return torch.cat([net(part) for part in torch.from_numpy(rows).split(some)]).numpy()
 
-    return value
+    return answer
+
+
+def valued(net: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """The network's values (m,) in numpy."""
+    answer = answering(net)
+    return lambda rows: answer(rows)[:, 0]
 
 
 def network_policy(policy: Policy, seen: Seen, head: str, log: np.ndarray | None) -> NetworkPolicy:

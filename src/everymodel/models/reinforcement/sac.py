@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from everymodel.core.errors import CapabilityError
 from everymodel.models.reinforcement._base import Trial, fit
 from everymodel.models.reinforcement._network import NetworkAgent, Seen
-from everymodel.models.reinforcement._replay import Drawn, Replay, Replaying, Scaled, follower
+from everymodel.models.reinforcement._picture import Picture
+from everymodel.models.reinforcement._replay import Drawn, Replay, Replaying, Scaled, entrance, follower
 from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import NetworkPolicy
 from everymodel.scoring.steps.base import Step
@@ -53,6 +54,7 @@ CARD = {
         "delay": {"type": "int", "default": 2, "low": 1, "high": 100, "text": "Critics' updates to one of the actor."},
         "width": {"type": "int", "default": 64, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers of each network."},
+        "filters": {},
     },
     "tiny": [{"steps": 600, "lanes": 4, "first": 100, "batch_size": 32, "memory": 1000, "width": 8, "random_state": 0}],
     "presets": [{}],
@@ -82,7 +84,7 @@ class SAC(NetworkAgent):
     ahead : steps of the return before Q' counts.
     memory, first : steps remembered, and steps at random before learning begins.
     target_rate, delay : how fast Q' follows Q; updates of the critics to one of the actor.
-    width, depth : of the networks.
+    width, depth : of the networks. filters : of the first convolution, where images are seen.
     budget, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
@@ -113,6 +115,7 @@ class SAC(NetworkAgent):
         delay: int = 2,
         width: int = 64,
         depth: int = 2,
+        filters: int = 16,
         budget: float | str | None = None,
         checkpoint: str | None = None,
         random_state: int | None = None,
@@ -131,6 +134,7 @@ class SAC(NetworkAgent):
         self.delay = delay
         self.width = width
         self.depth = depth
+        self.filters = filters
         self.budget = budget
         self.checkpoint = checkpoint
         self.random_state = random_state
@@ -149,9 +153,9 @@ class SAC(NetworkAgent):
             raise CapabilityError(f"SAC needs bounds of the actions; {lanes.name} has none. PPO needs none.")
         seen, d = Seen(lanes.observation), lanes.action.width
         with self._initial():
-            actor = Actor(seen.space.width, self.width, self.depth, lanes.action)
-            critics = Critics(seen.space.width, d, self.width, self.depth)
-            targets = Critics(seen.space.width, d, self.width, self.depth)
+            actor = Actor(entrance(seen.space, self.filters), self.width, self.depth, lanes.action)
+            critics = Critics(entrance(seen.space, self.filters), d, self.width, self.depth)
+            targets = Critics(entrance(seen.space, self.filters), d, self.width, self.depth)
         replay = Replay(
             lanes, seen, actor, size=self.memory, batch=self.batch_size, ahead=self.ahead, discount=self.discount,
             first=self.first, turns=_TURNS, updates=self.updates, seed=self.seed_,
@@ -174,14 +178,14 @@ class Actor(nn.Module):
 
     strayed = None
 
-    def __init__(self, p: int, width: int, depth: int, does: Space):
+    def __init__(self, first: Scaled | Picture, width: int, depth: int, does: Space):
         super().__init__()
         self.does, d = does, does.width
         self.low, high = (side.reshape(-1) for side in does.bounds())
         self.reach = 0.5 * (high - self.low)
-        layers: list[nn.Module] = [Scaled(p)]
+        layers: list[nn.Module] = [first]
         for i in range(depth):
-            layers += [nn.Linear(p if i == 0 else width, width), nn.ReLU()]
+            layers += [nn.Linear(first.width if i == 0 else width, width), nn.ReLU()]
         self.body = nn.Sequential(*layers, nn.Linear(width, 2 * d))
         with torch.no_grad():
             self.body[-1].weight.mul_(0.1)
@@ -222,15 +226,15 @@ class Actor(nn.Module):
 class Critics(nn.Module):
     """Two critics side by side: (b, p), (b, d) -> (2, b)."""
 
-    def __init__(self, p: int, d: int, width: int, depth: int):
+    def __init__(self, first: Scaled | Picture, d: int, width: int, depth: int):
         super().__init__()
-        self.scale = Scaled(p)
-        self.layers = nn.ModuleList(MemberLinear(2, p + d if i == 0 else width, width) for i in range(depth))
+        self.first = first
+        self.layers = nn.ModuleList(MemberLinear(2, first.width + d if i == 0 else width, width) for i in range(depth))
         self.last = MemberLinear(2, width, 1)
         self.width = [width]
 
     def forward(self, x: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        made = torch.cat([self.scale(x), actions], dim=1)
+        made = torch.cat([self.first(x), actions], dim=1)
         made = made.expand(2, *made.shape)
         for layer in self.layers:
             made = F.relu(F.layer_norm(layer(made), self.width))  # (2, b, width)
@@ -287,8 +291,8 @@ class Soft(Replaying):
         body = self.nets["actor"].body
         body[0].follow(seen, body[1].weight.T, body[1].bias)
         for critics in (self.nets["critics"], self.nets["targets"]):
-            first = critics.layers[0]
-            critics.scale.follow(seen, first.weight, first.bias)
+            dense = critics.layers[0]
+            critics.first.follow(seen, dense.weight, dense.bias)
 
     def after_step(self, step: int) -> None:
         self.follow(self.rate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -125,16 +127,35 @@ def drawn(
     return (scores / temperature + rng.gumbel(size=scores.shape)).argmax(axis=1)
 
 
+def cells(rows: np.ndarray, ends: np.ndarray, bins: Sequence[int]) -> np.ndarray:
+    """(m,) the cells that rows (m, ...) of p numbers lie in, each number cut into equal parts.
+
+    Parameters
+    ----------
+    ends : (2, p) where the first part of each number begins and where its last one ends; what lies beyond belongs to
+        these. bins : (p,) parts of each.
+    """
+    counts = np.asarray(bins, dtype=np.int64)
+    parts = (rows.reshape(len(rows), -1) - ends[0]) * (counts / (ends[1] - ends[0]))
+    strides = np.append(counts[:0:-1].cumprod()[::-1], 1)
+    return parts.clip(0, counts - 1).astype(np.int64) @ strides
+
+
 @step("table_policy", output="actions")
 class TablePolicy(Actor):
-    """The value of every action in every state: values (s, a). What is drawn is near the best value's softmax."""
+    """The value of every action in every state: values (s, a). What is drawn is near the best value's softmax.
+
+    ends, bins : where states are `cells` of observations that are real numbers.
+    """
 
     observation: dict[str, Any]
     action: dict[str, Any]
     values: np.ndarray
+    ends: np.ndarray | None = None
+    bins: tuple[int, ...] | None = None
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        return self.values[rows]
+        return self.values[rows if self.ends is None or self.bins is None else cells(rows, self.ends, self.bins)]
 
     def choose(
         self, rows: np.ndarray, rng: np.random.Generator, temperature: float, allowed: np.ndarray | None = None
@@ -143,9 +164,18 @@ class TablePolicy(Actor):
 
     def check(self) -> None:
         Actor.check(self)
-        need(self.sees.discrete and self.does.discrete, "a table of values has no states or no choices")
+        cut = self.bins is not None
+        need(self.sees.discrete != cut and self.does.discrete, "a table of values has no states or no choices")
+        need((self.ends is not None) == cut, "a table of values says half of how states are counted")
+        states = self.sees.n
+        if self.bins is not None and self.ends is not None:
+            counts, ends, p = list(self.bins), self.ends, self.sees.width
+            need(all(type(c) is int and c > 0 for c in counts) and len(counts) == p, "the parts of states are wrong")
+            need(ends.shape == (2, p) and ends.dtype == np.float64, "the ends of the parts of states are wrong")
+            need(bool(np.isfinite(ends).all() and (ends[0] < ends[1]).all()), "the ends of states are no numbers")
+            states = math.prod(counts)
         good = isinstance(self.values, np.ndarray) and self.values.dtype.kind == "f"
-        need(good and self.values.shape == (self.sees.n, self.does.n), "a table of values has another shape")
+        need(good and self.values.shape == (states, self.does.n), "a table of values has another shape")
         need(bool(np.isfinite(self.values).all()), "a table of values holds what is no number")
 
 
@@ -172,6 +202,8 @@ class NetworkPolicy(Actor):
         if self.sees.discrete:
             seen = np.zeros((len(rows), self.sees.n), dtype=np.float32)
             seen[np.arange(len(rows)), rows] = 1.0
+        elif self.sees.image:
+            seen = self.sees.pixels(rows)  # bytes (m, h, w, c)
         else:
             seen = np.asarray(rows, dtype=np.float32).reshape(len(rows), -1)
         return self.network(seen)

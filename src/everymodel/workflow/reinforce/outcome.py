@@ -15,7 +15,7 @@ from everymodel.environments import episodes as playing
 from everymodel.environments.lanes import Lanes
 from everymodel.scoring.spaces import Space
 
-_KEPT = 20_000  # observations and actions that are kept of a test
+_KEPT, _BYTES = 20_000, 1 << 26  # observations and actions that are kept of a test, and bytes of these
 
 
 @dataclass
@@ -78,7 +78,8 @@ class _Watched:
         if self.turn % self.every == 0:
             self.kept.append((rows.copy(), actions.copy()))
             self.size += len(rows)
-            if self.size > _KEPT:  # every second goes, and from now on only every second comes
+            most = min(_KEPT, _BYTES // rows[0].nbytes)  # images are large
+            if self.size > most and len(self.kept) > 1:  # every second goes, and from now on only every second comes
                 self.kept, self.every = self.kept[::2], 2 * self.every
                 self.size = sum(len(a) for _, a in self.kept)
         self.turn += 1
