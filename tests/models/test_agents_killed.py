@@ -42,7 +42,7 @@ def fitted(name: str, path: Path | None) -> Any:
 def die(name: str, path: Path) -> None:
     """Fit until the process kills itself, some steps after its last checkpoint. Only ever called in a process forked
     for it, which has no other way to its end."""
-    write, keep, kept = checkpoint.write, _table._write, 0
+    write, keep, kept = checkpoint.write, _table.write, 0
 
     def network(file: Path, state: Any) -> None:
         if state["place"][2] == KEPT:
@@ -60,7 +60,7 @@ def die(name: str, path: Path) -> None:
     # As often as there is a look at the clock, which here is each step.
     checkpoint.write, loop._LOOK = network, -1.0
     estimator.Plan = functools.partial(loop.Plan, checkpoint_every=1e-9)  # type: ignore[misc]
-    _table._write, _table._KEEP, _table._CLOCK = table, 0.0, 0.0
+    _table.write, _table._KEEP, _table._CLOCK = table, 0.0, 0.0
     fitted(name, path)
 
 

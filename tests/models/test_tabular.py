@@ -12,6 +12,9 @@ from everymodel.environments import make
 from everymodel.environments.grid import Maze, Table
 from everymodel.models.reinforcement.q_learning import QLearning
 from everymodel.models.reinforcement.sarsa import Sarsa
+from everymodel.scoring.model import open_bytes
+from everymodel.scoring.steps.acting import TablePolicy, cells
+from everymodel.workflow.wrap import wrap
 
 BOTH = pytest.mark.parametrize("kind", [QLearning, Sarsa])
 
@@ -176,3 +179,62 @@ def test_what_hinders_is_said():
 def test_the_terminal_sees_how_it_goes(capsys):
     QLearning(steps=2000, verbose=1, random_state=0).fit("FrozenLake-v1")
     assert "QLearning" in capsys.readouterr().err
+
+
+def test_numbers_are_cut_into_cells():
+    ends = np.array([[0.0, -1.0, 10.0], [4.0, 1.0, 20.0]])
+    rows = np.array([[0.5, -1.0, 10.0], [3.9, 0.9, 19.9], [-7.0, 5.0, 14.9], [4.0, 0.0, 15.0]])
+    # 4 x 3 x 2 cells, the last number counting fastest; what lies beyond an end belongs to the part next to it.
+    assert cells(rows, ends, (4, 3, 2)).tolist() == [0, 3 * 6 + 2 * 2 + 1, 2 * 2, 3 * 6 + 1 * 2 + 1]
+    assert cells(rows[:, :1], ends[:, :1], (4,)).tolist() == [0, 3, 0, 3]
+
+
+def test_a_pole_is_balanced_by_a_table_of_cells(tmp_path: Path):
+    given = {"steps": 300_000, "bins": (4, 6, 12, 8), "random_state": 0}
+    agent = QLearning(**given).fit("CartPole-v1")
+    assert agent.values_.shape == (4 * 6 * 12 * 8, 2)
+    ends = agent.step_.ends
+    # Bounds where there are some; the speeds, which have none, as random play shows them.
+    np.testing.assert_allclose(ends[:, [0, 2]], [[-4.8, -0.41887903], [4.8, 0.41887903]], rtol=1e-6)
+    assert ((ends[1] > 0.5) & (ends[1] < 5) & (ends[0] < -0.5) & (ends[0] > -5))[[1, 3]].all()
+    assert agent.evaluate(100, seed=1)["mean"] > 120
+    opened = open_bytes(wrap(agent, None).to_bytes())
+    seen = make("CartPole-v1", 30).reset(5)
+    assert np.array_equal(opened.act(seen), agent.act(seen))
+    settings, arrays = agent.step_.spec()
+    for bad in ({"bins": [4, 6, 12, 9]}, {"bins": [4, 6, 96]}, {"bins": None}):
+        with pytest.raises(ModelFileError):
+            TablePolicy.build({**settings, **bad}, arrays)
+    for bad in (ends[::-1].copy(), np.where(ends > 4, np.inf, ends), ends[:, :3]):
+        with pytest.raises(ModelFileError):
+            TablePolicy.build(settings, {**arrays, "ends": bad})
+
+
+@BOTH
+def test_a_fit_by_cells_goes_on_exactly(kind, tmp_path: Path):
+    from everymodel.models.reinforcement._base import fit
+
+    given = {"steps": 12_000, "lanes": 16, "bins": 5, "random_state": 3}
+    whole = kind(**given).fit("CartPole-v1")
+    file = str(tmp_path / "run")
+    half = fit(kind(checkpoint=file, **given), "CartPole-v1", stop=Stop(20))
+    assert half.stopped_ == "stop" and half.steps_ < 9_000
+    rest = kind(checkpoint=file, **given).fit("CartPole-v1")
+    np.testing.assert_array_equal(whole.values_, rest.values_)
+    assert whole.curve_.episodes == rest.curve_.episodes and whole.steps_ == rest.steps_
+    with pytest.raises(ParameterError, match="bins"):
+        kind(checkpoint=file, **{**given, "bins": 6}).fit("CartPole-v1")
+
+
+@pytest.mark.parametrize("bins", [0, 2.5, True, (3, 4), (3, 4, 5, "a"), ()])
+def test_bins_that_do_not_fit_are_said(bins):
+    with pytest.raises(ParameterError, match="one for each of the 4 numbers"):
+        QLearning(steps=100, bins=bins).fit("CartPole-v1")
+
+
+def test_states_that_are_counted_stay_as_they_are_and_too_many_cells_are_refused():
+    assert QLearning(steps=2000, bins=3, random_state=0).fit("FrozenLake-v1").values_.shape == (16, 4)
+    with pytest.raises(CapabilityError, match="would need a table of 100,000,000 states"):
+        QLearning(steps=100, bins=100).fit("CartPole-v1")
+    with pytest.raises(CapabilityError, match="bins=10 cuts each of its numbers"):
+        QLearning(steps=100).fit("CartPole-v1")

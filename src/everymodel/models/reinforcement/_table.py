@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from everymodel import environments
 from everymodel.core.clock import seconds
-from everymodel.core.errors import CapabilityError, ModelFileError, ParameterError
-from everymodel.core.files import atomic_write
+from everymodel.core.errors import CapabilityError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.environments.lanes import Lanes, generator, numbers_of
 from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
 from everymodel.models.reinforcement._live import Live
 from everymodel.models.reinforcement._signs import diagnosed, shown
-from everymodel.scoring import tensors
-from everymodel.scoring.steps.acting import TablePolicy
+from everymodel.models.reinforcement._table_file import lifted, lowered, read, write
+from everymodel.scoring.steps.acting import TablePolicy, cells
 
 _PAIRS = 1 << 26  # states times actions that a table may hold
 _KEEP = 30.0  # seconds between two checkpoints
@@ -30,6 +28,7 @@ _CLOCK = 0.1  # seconds between two looks at the clock
 _LOOKS, _APART = 12, 20_000  # looks at the agent in a fit, and steps between two at least
 _LONG = 5  # times the usual steps, where there is a budget
 _CURIOUS = 0.99  # discount of what is new
+_BLIND, _ASIDE = 1000, 8  # steps of random play that show where numbers lie, and lanes for these
 _TIE = 1e-9  # of actions that are worth the same, the one that leads to more that is new is taken
 
 
@@ -42,7 +41,7 @@ class TableAgent(AgentEstimator):
     """
 
     kinds = ("discrete",)
-    counted = True  # needs states that can be counted
+    counted = True  # needs states that can be counted, unless `bins` says how numbers are cut
 
     def __init__(
         self,
@@ -52,6 +51,7 @@ class TableAgent(AgentEstimator):
         learning_rate: float | None = None,
         epsilon: float = 0.4,
         curious: float = 0.25,
+        bins: int | Sequence[int] | None = None,
         budget: float | str | None = None,
         checkpoint: str | None = None,
         random_state: int | None = None,
@@ -63,6 +63,7 @@ class TableAgent(AgentEstimator):
         self.learning_rate = learning_rate
         self.epsilon = epsilon
         self.curious = curious
+        self.bins = bins
         self.budget = budget
         self.checkpoint = checkpoint
         self.random_state = random_state
@@ -124,13 +125,14 @@ class _Learner:
         # Looking at the spaces of one first: a wrong environment is told before many of it are made.
         first = environments.make(env, 1)
         try:
-            _suits(agent, first)
+            self.bins = _suits(agent, first)
         finally:
             first.close()
         self.lanes = agent._enter(env, agent.lanes)
-        self.states, self.actions = self.lanes.observation.n, self.lanes.action.n
+        self.states = self.lanes.observation.n if self.bins is None else math.prod(self.bins)
+        self.actions = self.lanes.action.n
         kept = agent.checkpoint is not None and Path(agent.checkpoint).is_file()
-        told = _read(Path(str(agent.checkpoint)), self._plan()) if kept else None
+        told = read(Path(str(agent.checkpoint)), self._plan()) if kept else None
         self.seed = agent.seed_ = told["seed"] if told else agent.seed_
         n, shape = self.lanes.n, (self.states, self.actions)
         self.tables = np.zeros((2, *shape))  # what actions are worth, and how much of the new they lead to
@@ -140,6 +142,7 @@ class _Learner:
         self.curve = Curve()
         self.trial = Trial(env, until, self.seed, self.curve)
         self.taken, self.cuts, self.stopped = 0, 0, "steps"
+        self.ends = None if self.bins is None else self._ends(env)
         # Some lanes go where little is known, all others where most is paid, each with chance of its own to do any.
         curious = round(agent.curious * n) if n > 1 else 0
         self.kind = (np.arange(n) < curious).astype(np.int64)
@@ -155,7 +158,31 @@ class _Learner:
             self._restore(told)
         else:
             self.rng = np.random.default_rng(derive(self.seed, "actions"))
-            self.now = self.lanes.reset(derive(self.seed, "training"))
+            self.now = self._counted(self.lanes.reset(derive(self.seed, "training")))
+
+    def _ends(self, env: Any) -> np.ndarray:
+        """(2, p) between which numbers are cut: their bounds, or where random play leads, which counts as steps."""
+        ends = np.stack([side.reshape(-1) for side in self.lanes.observation.bounds()])
+        if not np.isfinite(ends).all():
+            rng, lanes = np.random.default_rng(derive(self.seed, "blind")), environments.make(env, _ASIDE)
+            try:
+                seen = [lanes.reset(derive(self.seed, "blind"))]
+                for _ in range(_BLIND // lanes.n):
+                    allowed = lanes.masks()
+                    chance = rng.random((lanes.n, self.actions))
+                    moved = lanes.step((chance if allowed is None else np.where(allowed, chance, -1)).argmax(axis=1))
+                    seen.append(moved.last)
+                    self.taken += lanes.n
+            finally:
+                lanes.close()
+            flat = np.concatenate(seen).reshape(-1, ends.shape[1]).astype(np.float64)
+            ends = np.where(np.isfinite(ends), ends, [flat.min(axis=0), flat.max(axis=0)])
+        same = ends[0] >= ends[1]  # a number that never changes
+        return ends + np.array([[-0.5], [0.5]]) * same
+
+    def _counted(self, seen: np.ndarray) -> np.ndarray:
+        """(n,) states by observations."""
+        return seen if self.ends is None or self.bins is None else cells(seen, self.ends, self.bins)
 
     def run(self, stop: Any, listeners: list[Any]) -> None:
         agent, n = self.agent, self.lanes.n
@@ -213,7 +240,8 @@ class _Learner:
         self.taken += n
         # An episode that is cut goes on in the table: its last state is worth what it is worth.
         goes = ~moved.ended
-        then = self.tables[:, moved.last]
+        last = self._counted(moved.last)
+        then = self.tables[:, last]
         place = state * self.actions + actions
         visits = self.visits[place] + 1
         self.visits[place] = visits  # lanes that do the same in the same state count once
@@ -234,7 +262,7 @@ class _Learner:
                 zip([self.taken] * len(rows), self.total[rows].tolist(), self.length[rows].tolist(), strict=True)
             )
             self.total[rows], self.length[rows] = 0.0, 0
-        self.now = moved.seen
+        self.now = last if moved.seen is moved.last else self._counted(moved.seen)
 
     def _worth(self, values: np.ndarray, epsilon: float) -> np.ndarray:
         return self.agent._worth(values, epsilon)
@@ -252,7 +280,8 @@ class _Learner:
 
     def actor(self) -> TablePolicy:
         lanes = self.lanes
-        return TablePolicy(lanes.observation.to_dict(), lanes.action.to_dict(), self.tables[0].copy())
+        sees, does = lanes.observation.to_dict(), lanes.action.to_dict()
+        return TablePolicy(sees, does, self.tables[0].copy(), self.ends, self.bins)
 
     def signs(self) -> dict[str, float]:
         """Figures by which `diagnose` tells what hinders; see `_signs.diagnosed`."""
@@ -285,6 +314,7 @@ class _Learner:
             "agent": type(agent).__name__,
             "environment": self.lanes.name,
             **plan,
+            **({} if self.bins is None else {"bins": list(self.bins)}),
             "size": [self.states, self.actions],
         }
 
@@ -296,9 +326,9 @@ class _Learner:
             "plan": self._plan(), "seed": self.seed, "taken": self.taken, "cuts": self.cuts,
             "random": numbers_of(self.rng),
             "looks": [[s, float(r).hex()] for s, r in self.curve.looks], "count": self.trial.count,
-            "lanes": _lift(self.lanes.state(), "lanes", arrays),
+            "lanes": lifted(self.lanes.state(), "lanes", arrays),
         }  # fmt: skip
-        _write(Path(str(self.agent.checkpoint)), told, arrays)
+        write(Path(str(self.agent.checkpoint)), told, arrays)
 
     def _restore(self, told: dict[str, Any]) -> None:
         arrays = told["arrays"]
@@ -308,69 +338,39 @@ class _Learner:
         self.curve.episodes = [(int(a), float(b), int(c)) for a, b, c in arrays["episodes"]]
         self.curve.looks = [(int(s), float.fromhex(r)) for s, r in told["looks"]]
         self.trial.count = int(told["count"])
-        self.lanes.restore(_lower(told["lanes"], arrays))
+        self.lanes.restore(lowered(told["lanes"], arrays))
 
 
-def _suits(agent: TableAgent, lanes: Lanes) -> None:
-    """CapabilityError where there are no states to count, or too many."""
-    name = type(agent).__name__
-    if not lanes.observation.discrete:
+def _suits(agent: TableAgent, lanes: Lanes) -> tuple[int, ...] | None:
+    """Parts of each number that is shown, None where states are counted already.
+
+    Raises
+    ------
+    CapabilityError
+        where there are no states to count, or too many. ParameterError for bins that do not fit.
+    """
+    name, sees = type(agent).__name__, lanes.observation
+    bins = None if sees.discrete else _parts(agent.bins, sees.width)
+    if bins is None and not sees.discrete:
         raise CapabilityError(
-            f"{name} needs states that can be counted; {lanes.name} shows {lanes.observation}. PPO and DQN learn there."
+            f"{name} needs states that can be counted; {lanes.name} shows {sees}. bins=10 cuts each of its numbers "
+            "into 10 equal parts, which will do for a few numbers; PPO and DQN learn from any."
         )
-    if lanes.action.discrete and lanes.observation.n * lanes.action.n > _PAIRS:
+    states = sees.n if bins is None else math.prod(bins)
+    if lanes.action.discrete and states * lanes.action.n > _PAIRS:
         raise CapabilityError(
-            f"{name} would need a table of {lanes.observation.n:,} states by {lanes.action.n} actions; {_PAIRS:,} "
-            "numbers is the most. PPO and DQN learn there."
+            f"{name} would need a table of {states:,} states by {lanes.action.n} actions; {_PAIRS:,} numbers is the "
+            "most. PPO and DQN learn there."
         )
+    return bins
 
 
-# --- files ---
-
-
-def _lift(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, np.ndarray):
-        arrays[place] = value
-        return {"array": place}
-    if isinstance(value, dict):
-        return {"dict": [[k, _lift(v, f"{place}/{k}", arrays)] for k, v in value.items()]}
-    if isinstance(value, list | tuple):
-        return {"list": [_lift(v, f"{place}/{i}", arrays) for i, v in enumerate(value)]}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _lower(told: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if not isinstance(told, dict):
-        return told
-    if "array" in told:
-        return arrays[told["array"]].copy()
-    if "dict" in told:
-        return {k: _lower(v, arrays) for k, v in told["dict"]}
-    return [_lower(v, arrays) for v in told["list"]]
-
-
-def _write(path: Path, told: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    body = tensors.write({**arrays, "\0json": np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)})
-    with atomic_write(path) as stream:
-        stream.write(body)
-        stream.write(zlib.crc32(body).to_bytes(4, "little"))
-
-
-def _read(path: Path, plan: dict[str, Any]) -> dict[str, Any]:
-    """ModelFileError for a damaged checkpoint; ParameterError for that of another fit."""
-    raw = path.read_bytes()
-    whole = len(raw) > 12 and zlib.crc32(raw[:-4]).to_bytes(4, "little") == raw[-4:]
-    try:
-        if not whole:
-            raise ModelFileError("its checksum is wrong")
-        arrays = tensors.read(raw[:-4])
-        told = tensors.load_json(arrays["\0json"].tobytes(), "checkpoint")
-        other = [k for k, v in plan.items() if told["plan"].get(k) != v]
-    except (ModelFileError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFileError(f"{path} is damaged, or no checkpoint of such an agent ({error}).") from error
-    if other:
-        raise ParameterError(
-            f"{path} is the checkpoint of another fit ({other[0]} was {told['plan'].get(other[0])!r}, is "
-            f"{plan[other[0]]!r}). Give the same settings, or another file."
-        )
-    return {**told, "arrays": arrays}
+def _parts(bins: Any, numbers: int) -> tuple[int, ...] | None:
+    if bins is None:
+        return None
+    told = [bins] * numbers if np.ndim(bins) == 0 else list(bins)
+    whole = all(isinstance(b, int | np.integer) and not isinstance(b, bool) and b >= 1 for b in told)
+    if not whole or len(told) != numbers:
+        raise ParameterError(f"bins={bins!r} came; expected a whole number from 1, or one for each of the {numbers} "
+                             "numbers that are shown.")  # fmt: skip
+    return tuple(int(b) for b in told)

@@ -17,7 +17,8 @@ CARD = {
     "title": "Q-learning",
     "summary": "Learns a table of what every action is worth in every state, if only the best actions follow.",
     "choose": "States and actions that can be counted, up to some million pairs: grids, mazes, small games.",
-    "avoid": "Observations of real numbers, or so many states that most are never seen twice: DQN and PPO learn there.",
+    "avoid": "More than a few real numbers, which bins cut into states, or so many states that most are never seen "
+             "twice: DQN and PPO learn there.",
     "gives": ["actions"],
     "needs": {"inputs": "environment"},
     "cost": {"scale": 0.00001, "rows_power": 1.0, "columns_power": 0.1},
@@ -37,6 +38,9 @@ CARD = {
                     "text": "Largest chance of an action by chance; lanes have less, and all have less in time."},
         "curious": {"type": "float", "default": 0.25, "low": 0.0, "high": 1.0,
                     "text": "Share of the lanes that go where little is known."},
+        "bins": {"type": "int", "default": None, "low": 1, "high": 1000, "tune": False,
+                 "text": "Parts into which each real number that is shown is cut, or one for each of them; none: only "
+                 "states that are counted already."},
     },
     "tiny": [{"steps": 4000, "lanes": 8, "random_state": 0}],
     "presets": [{}],
@@ -59,6 +63,8 @@ class QLearning(TableAgent):
     steps : of the environment; None: 8,000 for each state and action, 300,000 at least and 2,000,000 at most.
     lanes : copies of the environment. discount : g. learning_rate : r; None: as above, h = 60 at most.
     epsilon, curious : largest chance of any action, and share of the lanes that look for what is new.
+    bins : equal parts into which each real number that is shown is cut, or one for each; between its bounds, or, where
+        it has none, between the least and the largest of 1,000 steps by chance.
     budget, checkpoint, random_state, verbose : as for all agents.
 
     Attributes
