@@ -18,6 +18,7 @@ from everymodel.scoring.steps.base import Step, need, step
 
 HEADS = ("categorical", "gaussian", "values")
 _PROOF = 24  # numbers of each probe that a file keeps
+_UNUSED = np.random.default_rng(0)  # stands for chance where nothing is drawn
 
 
 class Actor(Step):
@@ -67,7 +68,10 @@ class Actor(Step):
         if not (isinstance(temperature, int | float) and 0 <= temperature <= 100):
             raise ParameterError(f"temperature={temperature!r} came; expected a number from 0 to 100.")
         rows, one = self.sees.batch(observation)
-        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
+        if isinstance(seed, np.random.Generator):
+            rng = seed
+        else:  # to make one takes as long as to act, and the best action needs none
+            rng = np.random.default_rng(seed) if temperature else _UNUSED
         made = self.choose(rows, rng, float(temperature), self._allowed(mask, len(rows)))
         if not one:
             return made
@@ -89,7 +93,7 @@ class Actor(Step):
     def choose(
         self, rows: np.ndarray, rng: np.random.Generator, temperature: float, allowed: np.ndarray | None = None
     ) -> np.ndarray:
-        """(m,) or (m, d) actions for observations that were checked."""
+        """(m,) or (m, d) actions for observations that were checked. At temperature 0 nothing is drawn from `rng`."""
         raise NotImplementedError
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
