@@ -12,8 +12,10 @@ import everymodel as em
 from everymodel import environments
 from everymodel.core.errors import DataError, EverymodelError, ModelFileError
 from everymodel.environments.lanes import EnvironmentFault
+from everymodel.models.reinforcement import _replay
 from everymodel.models.reinforcement._network import Seen
 from everymodel.models.reinforcement._picture import Picture
+from everymodel.models.reinforcement.dqn import DQN
 from everymodel.models.reinforcement.ppo import PPO, Policy, network_policy
 from everymodel.models.reinforcement.sac import SAC
 from everymodel.scoring.model import open_bytes
@@ -155,6 +157,34 @@ def test_real_numbers_are_chosen_by_images_too() -> None:
     other.fit(Push, until=None)
     opened = open_bytes(wrap(other, None).to_bytes())
     assert np.array_equal(opened.act(seen), other.act(seen))  # type: ignore[attr-defined]
+
+
+def test_dqn_learns_to_catch_and_remembers_bytes() -> None:
+    agent = DQN(steps=16_000, lanes=16, updates=1, batch_size=64, ahead=5, discount=0.95, memory=20_000, width=32,
+                filters=8, first=500, random_state=0)  # fmt: skip
+    agent.fit(Catch, until=0.5)
+    assert agent.evaluate(50, seed=7)["mean"] > 0.3, "chance gets -0.4"
+    seen = environments.make(Catch, 20).reset(3)
+    opened = open_bytes(wrap(agent, None).to_bytes())
+    assert np.array_equal(opened.act(seen), agent.act(seen))  # type: ignore[attr-defined]
+
+
+def test_images_that_would_fill_the_memory_are_fewer_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_replay, "_BYTES", 80_000)  # of steps of 100 bytes before and 100 after
+    held: list[Any] = []
+    make = _replay.Replay.__init__
+
+    def watched(self: Any, *given: Any, **named: Any) -> None:
+        make(self, *given, **named)
+        held.append(self)
+
+    monkeypatch.setattr(_replay.Replay, "__init__", watched)
+    small = {"steps": 512, "lanes": 4, "first": 100, "batch_size": 16, "memory": 1000, "width": 8, "filters": 4}
+    agent = DQN(**small, random_state=0).fit(Catch, until=None)
+    assert [note for note in agent.history_.notes if "the last 400 are remembered" in note]
+    arrays = held[0].held
+    assert arrays["seen"].dtype == arrays["after"].dtype == np.uint8 and arrays["seen"].shape == (100, 4, 10, 10)
+    assert agent.steps_ == 512
 
 
 def test_what_is_no_image_is_said(player: PPO) -> None:

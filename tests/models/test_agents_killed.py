@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import signal
 import subprocess
@@ -22,16 +23,30 @@ from everymodel.models.reinforcement.self_play import SelfPlay
 from everymodel.training import checkpoint, estimator, loop
 
 KEPT, DEAD = 61, 66  # updates after which the state is written, and after which the process is killed
-_REPLAY = {"steps": 768, "lanes": 4, "first": 100, "batch_size": 32, "memory": 500, "width": 8, "random_state": 3}
-CASES: dict[str, tuple[Any, dict[str, Any], str]] = {
+_REPLAY = {
+    "steps": 768,
+    "lanes": 4,
+    "updates": 1,
+    "first": 100,
+    "batch_size": 32,
+    "memory": 500,
+    "width": 8,
+    "random_state": 3,
+}
+CASES: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "ppo": (PPO, {"steps": 1500, "lanes": 8, "horizon": 16, "batch_size": 64, "passes": 4, "width": 8,
                   "random_state": 3}, "CartPole-v1"),
     "dqn": (DQN, {**_REPLAY, "priority": 0.6}, "CartPole-v1"),
     "sac": (SAC, _REPLAY, "Pendulum-v1"),
     "q_learning": (QLearning, {"steps": 6000, "lanes": 16, "random_state": 3}, "FrozenLake8x8-v1"),
-    "self_play": (SelfPlay, {"rounds": 4, "games": 8, "simulations": 4, "width": 8, "depth": 1, "batch_size": 16,
+    "self_play": (SelfPlay, {"rounds": 3, "games": 8, "simulations": 4, "width": 8, "depth": 1, "batch_size": 16,
                              "random_state": 3}, "tic_tac_toe"),
 }  # fmt: skip
+if importlib.util.find_spec("gymnasium") is not None:  # environments that are played again up to where they were
+    from test_agents_images import Catch
+
+    CASES["ppo_images"] = PPO, {**CASES["ppo"][1], "filters": 4}, Catch
+    CASES["dqn_images"] = DQN, {**_REPLAY, "filters": 4}, Catch
 
 
 def fitted(name: str, path: Path | None) -> Any:
@@ -87,7 +102,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkpoints of fits that were killed on their way."""
     place = tmp_path_factory.mktemp("killed")
     script = DEATH.format(folder=str(Path(__file__).parent), place=str(place))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert done.stdout.split() == ["9"] * len(CASES), done.stderr
     return place
 

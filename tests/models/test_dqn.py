@@ -10,7 +10,7 @@ from everymodel.core.errors import CapabilityError, ModelFileError
 from everymodel.environments.lanes import ArrayLanes
 from everymodel.models.reinforcement import dqn
 from everymodel.models.reinforcement._network import Seen
-from everymodel.models.reinforcement._replay import Replay
+from everymodel.models.reinforcement._replay import Replay, Scaled
 from everymodel.models.reinforcement.dqn import DQN, Bold, Duel, values
 from everymodel.scoring.spaces import Space, box
 from everymodel.training.blocks.written import written
@@ -161,7 +161,7 @@ def test_a_restored_replay_draws_the_same(priority):
 
 
 def test_exploration_repeats_choices_and_differs_by_lane():
-    acting = Bold(values(1, 4, 1, 3, True), 8, 3, 0.4)
+    acting = Bold(values(Scaled(1), 4, 1, 3, True), 8, 3, 0.4)
     assert acting.rates[0] == pytest.approx(0.4) and acting.rates[-1] < 0.001
     rng, rows = np.random.default_rng(0), np.zeros((8, 1), dtype=np.float32)
     done = np.stack([acting.act(rows, rng, None, False)[0] for _ in range(600)])

@@ -10,7 +10,8 @@ from torch import nn
 
 from everymodel.models.reinforcement._base import Trial, fit
 from everymodel.models.reinforcement._network import NetworkAgent, Seen
-from everymodel.models.reinforcement._replay import Drawn, Replay, Replaying, Scaled, follower
+from everymodel.models.reinforcement._picture import Picture
+from everymodel.models.reinforcement._replay import Drawn, Replay, Replaying, Scaled, entrance, follower
 from everymodel.scoring.layers import feed
 from everymodel.scoring.layers.base import Layer
 from everymodel.scoring.steps.acting import NetworkPolicy
@@ -24,7 +25,7 @@ CARD = {
     "name": "dqn",
     "title": "Deep Q-learning",
     "summary": "Learns what each choice is worth, from what it did long ago as well as now, and takes the best.",
-    "choose": "Environments with choices whose steps are dear, or whose rewards are rare.",
+    "choose": "Environments with choices whose steps are dear, or whose rewards are rare; images or numbers shown.",
     "avoid": "Actions that are real numbers: SAC or PPO. Environments that are quick to step: PPO is sooner there.",
     "gives": ["actions"],
     "needs": {"package": "torch", "inputs": "environment"},
@@ -54,6 +55,7 @@ CARD = {
         "priority": {"type": "float", "default": 0.0, "low": 0.0, "high": 1.0, "text": "Draw large errors more often."},
         "width": {"type": "int", "default": 64, "low": 2, "high": 8192, "log": True, "text": "Units of a layer."},
         "depth": {"type": "int", "default": 2, "low": 1, "high": 16, "text": "Hidden layers."},
+        "filters": {},
     },
     "tiny": [{"steps": 600, "lanes": 4, "first": 100, "batch_size": 32, "memory": 1000, "width": 8, "random_state": 0},
              {"steps": 400, "lanes": 4, "first": 100, "batch_size": 32, "memory": 1000, "width": 8, "priority": 0.6,
@@ -90,7 +92,7 @@ class DQN(NetworkAgent):
     duel : the value of a state and what choices add to it are told apart.
     gap : a share of max Q'(s, .) - Q'(s, a) is taken off the target (advantage learning, Bellemare et al. 2016).
     priority : exponent of the error by which steps are drawn; 0 draws evenly.
-    width, depth : of the network.
+    width, depth : of the network. filters : of the first convolution, where images are seen.
     budget, checkpoint, random_state, verbose : as for all networks.
 
     Attributes
@@ -125,6 +127,7 @@ class DQN(NetworkAgent):
         priority: float = 0.0,
         width: int = 64,
         depth: int = 2,
+        filters: int = 16,
         budget: float | str | None = None,
         checkpoint: str | None = None,
         random_state: int | None = None,
@@ -147,6 +150,7 @@ class DQN(NetworkAgent):
         self.priority = priority
         self.width = width
         self.depth = depth
+        self.filters = filters
         self.budget = budget
         self.checkpoint = checkpoint
         self.random_state = random_state
@@ -163,8 +167,8 @@ class DQN(NetworkAgent):
         lanes = self._enter(env, self.lanes)
         seen = Seen(lanes.observation)
         with self._initial():
-            net = values(seen.space.width, self.width, self.depth, lanes.action.n, self.duel)
-            target = values(seen.space.width, self.width, self.depth, lanes.action.n, self.duel)
+            net = values(entrance(seen.space, self.filters), self.width, self.depth, lanes.action.n, self.duel)
+            target = values(entrance(seen.space, self.filters), self.width, self.depth, lanes.action.n, self.duel)
         replay = Replay(
             lanes, seen, Bold(net, lanes.n, lanes.action.n, self.exploration), size=self.memory, batch=self.batch_size,
             ahead=self.ahead, discount=self.discount, first=self.first, turns=_TURNS, updates=self.updates,
@@ -291,11 +295,12 @@ class Bellman(Replaying):
         return NetworkPolicy(replay.seen.space.to_dict(), replay.lanes.action.to_dict(), layers, "values")
 
 
-def values(p: int, width: int, depth: int, choices: int, duel: bool) -> nn.Sequential:
+def values(first: Scaled | Picture, width: int, depth: int, choices: int, duel: bool) -> nn.Sequential:
     """Layers of normalised rectifiers; all values begin near 0."""
-    layers: list[nn.Module] = [Scaled(p)]
+    layers: list[nn.Module] = [first]
     for i in range(depth):
-        layers += [nn.Linear(p if i == 0 else width, width), nn.LayerNorm(width, elementwise_affine=False), nn.ReLU()]
+        dense = nn.Linear(first.width if i == 0 else width, width)
+        layers += [dense, nn.LayerNorm(width, elementwise_affine=False), nn.ReLU()]
     last = Duel(width, choices) if duel else nn.Linear(width, choices)
     for part in last.parameters():
         part.data.mul_(0.1)
