@@ -83,6 +83,25 @@ def player() -> PPO:
     return PPO(steps=40_000, random_state=0).fit(Catch, until=0.8)
 
 
+def test_images_are_answered_over_rest(player: PPO) -> None:
+    pytest.importorskip("httpx")
+    from starlette.testclient import TestClient
+
+    from everymodel.interfaces.server.app import Limits, make_app
+
+    client = TestClient(make_app(wrap(player, None), Limits()))
+    seen = environments.make(Catch, 3).reset(1)
+    one = client.post("/v1/act", json={"observation": seen[0].tolist()})
+    assert one.status_code == 200 and one.json() == {"action": player.act(seen[0])}
+    many = client.post("/v1/act", json={"observation": seen.tolist()})
+    assert many.json() == {"actions": player.act(seen).tolist()}
+    for wrong in ((seen[0] / 255).tolist(), seen[0][:9].tolist()):
+        refused = client.post("/v1/act", json={"observation": wrong})
+        assert refused.status_code == 422
+        assert "images of 10 x 10 points" in refused.text or "no byte" in refused.text
+    assert "images of 10 x 10 points" in client.get("/openapi.json").text
+
+
 def random_images(space: Space, n: int) -> np.ndarray:
     rng = np.random.default_rng(1)
     return np.stack([space.example(rng) for _ in range(n)])

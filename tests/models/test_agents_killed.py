@@ -24,7 +24,7 @@ from everymodel.training import checkpoint, estimator, loop
 
 KEPT, DEAD = 61, 66  # updates after which the state is written, and after which the process is killed
 _REPLAY = {
-    "steps": 768,
+    "steps": 512,
     "lanes": 4,
     "updates": 1,
     "first": 100,
@@ -34,7 +34,7 @@ _REPLAY = {
     "random_state": 3,
 }
 CASES: dict[str, tuple[Any, dict[str, Any], Any]] = {
-    "ppo": (PPO, {"steps": 1500, "lanes": 8, "horizon": 16, "batch_size": 64, "passes": 4, "width": 8,
+    "ppo": (PPO, {"steps": 1152, "lanes": 8, "horizon": 16, "batch_size": 64, "passes": 4, "width": 8,
                   "random_state": 3}, "CartPole-v1"),
     "dqn": (DQN, {**_REPLAY, "priority": 0.6}, "CartPole-v1"),
     "sac": (SAC, _REPLAY, "Pendulum-v1"),
