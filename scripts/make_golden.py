@@ -20,8 +20,10 @@ import pandas as pd
 
 import everymodel as em
 from everymodel import catalog
+from everymodel.environments.lanes import ArrayLanes
 from everymodel.scoring import container, probe, table
 from everymodel.scoring.model import Model
+from everymodel.scoring.spaces import Space, box
 from everymodel.workflow.train import Job, fit_member
 from everymodel.workflow.types import Problem
 from everymodel.workflow.understand import understand
@@ -353,10 +355,32 @@ def make_generator(name: str, cls: str, form: str, parameters: dict[str, Any]) -
     print(f"{stem.name}.em: {len(raw)} bytes")
 
 
+class Spot(ArrayLanes):
+    """An image with one bright point in its left or right half, which is to be said; one step an episode."""
+
+    name = "spot"
+    observation = box(0, 255, (2, 9, 10), image=True)
+    action = Space(2)
+    limit = 1
+
+    def begin(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.integers(0, 10, (1, n))
+
+    def advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (actions == (self.inner[0] > 4)).astype(np.float32), np.ones(self.n, dtype=bool)
+
+    def show(self, inner: np.ndarray) -> np.ndarray:
+        seen = np.full((inner.shape[1], 2, 9, 10), 20, dtype=np.uint8)
+        seen[np.arange(len(seen)), 1, 4, inner[0]] = 250
+        return seen
+
+
 # Agents: class, where it learns, what is given to it.
 AGENTS: dict[str, tuple[str, Any, dict[str, Any]]] = {
     "q_learning-frozen_lake": ("QLearning", "FrozenLake-v1", {"steps": 2000, "lanes": 8}),
+    "q_learning-cells": ("QLearning", "CartPole-v1", {"steps": 2000, "lanes": 8, "bins": 3}),
     "ppo-cart_pole": ("PPO", "CartPole-v1", {"steps": 1024, "lanes": 8, "horizon": 16, "width": 8}),
+    "ppo-images": ("PPO", Spot, {"steps": 2048, "lanes": 8, "horizon": 16, "width": 8, "filters": 4}),
     "sac-pendulum": ("SAC", "Pendulum-v1", {"steps": 400, "width": 8}),
     "self_play-tic_tac_toe": (
         "SelfPlay",

@@ -18,7 +18,7 @@ class Space:
     """`n` choices 0 to n - 1, or, where n is 0, arrays of `shape` between `low` and `high`.
 
     low, high : one number for all, or one for each of the flattened numbers; infinite ones are None.
-    image : whether the arrays are images of bytes: (h, w), (h, w, c), or (c, h, w) as stacks of frames are.
+    image : whether the arrays are images of bytes: (h, w), (h, w, c), or stacks of frames, (c, h, w) and (t, h, w, c).
     """
 
     n: int = 0
@@ -52,13 +52,17 @@ class Space:
     @property
     def form(self) -> tuple[int, int, int]:
         """(h, w, c) of an image."""
+        if len(self.shape) == 4:
+            t, h, w, c = self.shape
+            return h, w, t * c
         h, w, c = (*self.shape, 1)[:3]
         return (w, c, h) if h < min(w, c) and len(self.shape) == 3 else (h, w, c)
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """(m, h, w, c) of images (m, *shape), in the same kind of number."""
-        form = (len(rows), *self.form)
-        return rows.reshape(form) if len(self.shape) == 2 or self.form == self.shape else np.moveaxis(rows, 1, -1)
+        if len(self.shape) > 2 and self.form != self.shape:
+            rows = np.moveaxis(rows, 1, 3)  # frames are channels: the last of a place that they show
+        return rows.reshape(len(rows), *self.form)
 
     def suits(self, other: Space, bounds: bool = False) -> bool:
         """Whether what is of one space is of the other: equal choices, or equal shapes; with `bounds` these too, but
@@ -143,8 +147,8 @@ class Space:
 
 
 def pictured(shape: tuple[int, ...]) -> bool:
-    """Whether bytes of this shape are an image: two sides that are long enough, and channels before or after them."""
-    if len(shape) not in (2, 3):
+    """Whether bytes of this shape are an image: two sides that are long enough, with or without channels and frames."""
+    if len(shape) not in (2, 3, 4):
         return False
     return min(Space(shape=shape).form[:2]) >= _SIDE
 
