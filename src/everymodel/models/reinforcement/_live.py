@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from everymodel.models.reinforcement._base import Curve
 
 
 @dataclass(frozen=True)
@@ -21,3 +26,9 @@ class Live:
     pace: float
     done: float
     seconds_left: float
+
+    @classmethod
+    def of(cls, curve: Curve, steps: int, most: int | None, pace: float, done: float, left: float) -> Live:
+        """By the returns so far."""
+        look = curve.looks[-1][1] if curve.looks else math.nan
+        return cls(steps, most, len(curve.episodes), curve.recent(), look, pace, done, left)

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from everymodel.core.clock import seconds
 from everymodel.core.errors import ParameterError
 from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
 from everymodel.models.reinforcement._live import Live
-from everymodel.models.reinforcement._signs import diagnosed, shown
+from everymodel.models.reinforcement._signs import Diagnosed, shown
 from everymodel.scoring.spaces import Space
 from everymodel.scoring.steps.acting import Actor
 from everymodel.training.estimator import NetworkEstimator
@@ -122,7 +121,7 @@ class Learning(Objective):
         self.trial.count, self.trial.cost, self.epochs, self.looked = (int(v) for v in state["looks"])
 
 
-class NetworkAgent(AgentEstimator, NetworkEstimator):
+class NetworkAgent(Diagnosed, AgentEstimator, NetworkEstimator):
     """Base of agents with networks."""
 
     def _learn(
@@ -148,12 +147,10 @@ class NetworkAgent(AgentEstimator, NetworkEstimator):
         with bar as own:
 
             def told(progress: Progress, objective: Any) -> None:
-                looks, curve = experience.curve.looks, experience.curve
-                pace = experience.taken / max(time.monotonic() - began, 1e-9)
+                taken = experience.taken
+                pace = taken / max(time.monotonic() - began, 1e-9)
                 assert own is not None
-                look = looks[-1][1] if looks else math.nan
-                own(Live(experience.taken, most, len(curve.episodes), curve.recent(), look, pace, progress.done,
-                         progress.seconds_left))  # fmt: skip
+                own(Live.of(experience.curve, taken, most, pace, progress.done, progress.seconds_left))
 
             try:
                 self._listener = None if own is None else told
@@ -171,11 +168,6 @@ class NetworkAgent(AgentEstimator, NetworkEstimator):
         self.signs_ = {**experience.signs(), **learning.signs()}
         self.stopped_ = {"reached": "until", "end": "steps"}.get(history.stopped, history.stopped)
         return history
-
-    def diagnose(self) -> list[str]:
-        """Why the agent does not learn, or not better: a sentence for each sign of it; none where there is none."""
-        check_is_fitted(self, "signs_")
-        return diagnosed(self.signs_, self.curve_, self.stopped_)
 
 
 def tensors(value: Any) -> Any:

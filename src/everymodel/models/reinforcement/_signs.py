@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from sklearn.utils.validation import check_is_fitted
+
 from everymodel.models.reinforcement._live import Live
 
 _SMALL = 1e-9
@@ -40,8 +42,21 @@ def shown(verbose: int | bool, title: str, until: float | None) -> Iterator[Call
         yield listen
 
 
+class Diagnosed:
+    """Part of agents that measure `signs_` of what hinders them."""
+
+    signs_: dict[str, float]
+    curve_: Any
+    stopped_: str
+
+    def diagnose(self) -> list[str]:
+        """Why the agent does not learn, or not better: a sentence for each sign of it; none where there is none."""
+        check_is_fitted(self, "signs_")
+        return diagnosed(self.signs_, self.curve_, self.stopped_)
+
+
 def diagnosed(signs: Mapping[str, float], curve: Any, stopped: str) -> list[str]:
-    """Sentences about what hinders an agent; see `NetworkAgent.diagnose`.
+    """Sentences about what hinders an agent; see `Diagnosed.diagnose`.
 
     Parameters
     ----------

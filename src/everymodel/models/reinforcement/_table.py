@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from everymodel import environments
 from everymodel.core.clock import seconds
@@ -18,7 +17,7 @@ from everymodel.core.seeds import derive
 from everymodel.environments.lanes import Lanes, generator, numbers_of
 from everymodel.models.reinforcement._base import AgentEstimator, Curve, Trial
 from everymodel.models.reinforcement._live import Live
-from everymodel.models.reinforcement._signs import diagnosed, shown
+from everymodel.models.reinforcement._signs import Diagnosed, shown
 from everymodel.models.reinforcement._table_file import lifted, lowered, read, write
 from everymodel.scoring.steps.acting import TablePolicy, cells
 
@@ -32,7 +31,7 @@ _BLIND, _ASIDE = 1000, 8  # steps of random play that show where numbers lie, an
 _TIE = 1e-9  # of actions that are worth the same, the one that leads to more that is new is taken
 
 
-class TableAgent(AgentEstimator):
+class TableAgent(Diagnosed, AgentEstimator):
     """Base of agents that learn a table.
 
     Attributes
@@ -95,11 +94,6 @@ class TableAgent(AgentEstimator):
         self.signs_ = learner.signs()
         self.step_ = learner.actor()
         return self
-
-    def diagnose(self) -> list[str]:
-        """Why the agent does not learn, or not better: a sentence for each sign of it; none where there is none."""
-        check_is_fitted(self, "signs_")
-        return diagnosed(self.signs_, self.curve_, self.stopped_)
 
     def _check(self) -> None:
         for name, low, high in (("discount", 0, 1), ("epsilon", 0, 1), ("curious", 0, 1)):
@@ -299,9 +293,7 @@ class _Learner:
         if budget is not None and budget - spent < left:
             done, left = spent / budget, budget - spent
         done, left = (1.0, 0.0) if ended else (min(done, 1.0), max(left, 0.0))
-        looks = self.curve.looks
-        return Live(self.taken, most, len(self.curve.episodes), self.curve.recent(),
-                    looks[-1][1] if looks else math.nan, pace, done, left)  # fmt: skip
+        return Live.of(self.curve, self.taken, most, pace, done, left)
 
     # --- the checkpoint ---
 
