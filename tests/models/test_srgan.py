@@ -10,7 +10,15 @@ from sklearn.datasets import load_sample_image
 
 from everymodel import SRGAN
 from everymodel.core.errors import CapabilityError, DataError, ModelFileError
-from everymodel.models.generative._resolution import Patches, enlarged, halved
+from everymodel.models.generative._resolution import (
+    Detail,
+    Patches,
+    Vivid,
+    enlarged,
+    fine,
+    halved,
+    strengths,
+)
 from everymodel.scoring.steps.enhancing import FROM_YCC, TO_YCC, Enhancer, resized, signal_to_noise
 from everymodel.testing.enhancing import tiny_pictures
 
@@ -102,6 +110,50 @@ def test_damaged_files_are_refused():
             Enhancer.build(told, held)
     with pytest.raises(DataError, match="more than"):
         model.upscale(np.zeros((9000, 9000), np.uint8))
+
+
+def test_strength_is_a_quantile_that_patches_agree_with_on_the_whole():
+    torch.manual_seed(0)
+
+    def new():
+        return Vivid(Detail(2, 4, 1), torch.nn.Identity(), torch.nn.Identity(), (0.0, 0.5))
+
+    real = 0.5 + 0.2 * torch.randn(4, 1, 48, 48)
+    (first, mean), (second, _) = strengths(real, 2)
+    assert first.shape == (4, 4, 7, 7) and second.shape == (4, 1, 7, 7)
+    assert abs(float(first.mean()) - float(fine(real)) ** 0.5) < 0.01 and abs(float(mean.mean())) < 0.001
+    dotted = 0.5 * real
+    dotted[..., ::2, ::2] += 0.5  # a pattern on the grid is seen in its places
+    apart = strengths(dotted, 2)[0][0].mean(dim=(0, 2, 3))
+    assert float(apart.max() / apart.min()) > 1.5
+    # What lacks costs ever more, too much ever less; both are bounded
+    for factor, way in ((1.0, 0), (0.5, 1), (2.0, -1)):
+        game, made = new(), 0.5 + factor * (real - 0.5)
+        before = game.costs
+        for i in range(400):
+            game.done = i / 100
+            loss = float(game._lack(made, real))
+        assert torch.equal(torch.sign(game.costs - before), torch.full((2,), float(way)))
+        assert (loss > 0) == (way != 0) and float(game.costs.max()) <= 20 and float(game.costs.min()) >= 1 / 20
+    # Detail of strength 1 or 3 that cannot be told apart: the mean logarithm, where the median is 3, the mean 2.5
+    game, gain = new(), torch.tensor(1.0, requires_grad=True)
+    pattern = 0.1 * torch.randn(1, 1, 48, 48).expand(4, 1, 48, 48)
+    both = pattern * torch.tensor([1.0, 3.0, 3.0, 3.0])[:, None, None, None]
+    adam, seen = torch.optim.Adam([gain], 0.02), []
+    for i in range(800):
+        game.done = i / 200
+        loss = game._lack(gain * pattern, both)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        seen.append(gain.item())
+    assert abs(np.mean(seen[-400:]) - 3**0.75) < 0.2
+
+
+def test_sides_that_are_odd_are_learnt_from():
+    settings = {"factor": 3, "patch": 7, "width": 4, "blocks": 1, "steps": 4, "batch_size": 2, "random_state": 0}
+    model = SRGAN(**settings).fit(tiny_pictures(3, side=33))  # patches of 21 pixels
+    assert np.isfinite(list(model.evaluate(tiny_pictures(2, side=33)).values())).all()
 
 
 def test_all_stages_keep_the_budget(photos):

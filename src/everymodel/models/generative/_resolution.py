@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -21,8 +22,13 @@ from everymodel.training.source import Source
 
 _EPS = 1e-3  # of the pixel loss
 _PART = 0.25  # of the pairs of a batch on which the critic's slopes are held
-_TURN = 0.02  # by which the game's weight moves in a step where all detail is missing
-_MOST = 3.0  # times as strong as pixels and features, the game pulls at most
+_OCTAVES = 2  # of detail whose strength is held to that of real patches
+_WINDOW = 12  # pixels of the large image, the side of the windows in which strengths are compared
+_STRENGTH = 0.5  # weight of their difference beside that of the pixels
+_FAINT = 0.01  # strength that is not told from none: noise is not learnt
+_COST, _MOST = 2.0, 20.0  # times as much as strength too much, strength that lacks costs at the start, and at most
+_TURN = 8.0  # by which the logarithm of a cost would move over a run where most detail was missing: slowly, since the
+# network follows slowly
 TURNS = 4  # quarter turns that the judge tells apart
 
 
@@ -194,28 +200,33 @@ class Texture(nn.Module):
 
 
 class Vivid(Adversarial):
-    """Pixels, features of the judge, and the game of a relativistic critic on large patches.
+    """Pixels, features of the judge, the strength of detail, and the game of a relativistic critic on large patches.
 
-    The image is moved along p + w (|p| / |g|) g, p the gradient of charbonnier + w_f |phi(G(x)) - phi(y)| with regard
-    to its pixels, g that of the game. w starts at the weight of the game, rises while fine detail is missing and falls
-    where there is too much: no weight suits all images and lengths, and the energy of fine detail of the real patches
-    is known.
+    The image is moved along p + w (|p| / |g|) g, g the gradient of the game with regard to its pixels and p that of
+
+        charbonnier + w_f |phi(G(x)) - phi(y)| + w_s sum_k E (c_k max(d, 0) + max(-d, 0) + |m_k(G(x)) - m_k(y)|)
+
+    where d = s_k(y) - s_k(G(x)), and s_k and m_k are strength and mean of the detail of an octave in windows, for each
+    place in the grid of pixels that come of one small pixel: else patterns on that grid would do. Strength that lacks
+    costs c_k times as much as strength too much, and c_k is turned until the mean logarithm of the ratio of the
+    energies of made and real patches is 0: patches count alike, however much is in them. So s_k becomes a quantile of
+    what it could be: where it is known, as at edges, no more than it is, else the higher the more is missing.
     """
 
     def __init__(self, net: Detail, critic: nn.Module, judge: Judge, weights: tuple[float, float], **given: Any):
         super().__init__(net, critic, part=_PART, **given)  # type: ignore[arg-type]
-        self.judged, self.feature = judge.eval().requires_grad_(False), weights[0]
-        self.pull = torch.tensor(float(weights[1]))
+        self.judged, (self.feature, self.pull) = judge.eval().requires_grad_(False), weights
+        self.factor = net.factor
+        self.costs, self.since = torch.full((_OCTAVES,), _COST), 0.0
 
     def step(self, nets: Any, batch: Any) -> Losses:
         small, real = batch[0], batch[1]
         self.judged.to(small.device)
-        self.pull = self.pull.to(small.device)
         made = nets["generator"](small)
         yield "critic", self._critic(nets["critic"], 2 * real - 1, 2 * made.detach() - 1, None)
         seen = made.detach().requires_grad_(True)
         game = generator_loss(self.loss, self.scored, nets["critic"](2 * seen - 1))
-        near = charbonnier(seen, real)
+        near = charbonnier(seen, real) + _STRENGTH * self._lack(seen, real)
         if self.feature:
             with torch.no_grad():
                 wanted = self.judged.features(real).float()
@@ -223,17 +234,29 @@ class Vivid(Adversarial):
             near = near + self.feature * shown
         towards, vivid = (torch.autograd.grad(loss, seen)[0] for loss in (near, game))
         weight = self.pull * towards.norm() / vivid.norm().clamp(min=1e-12)
-        ratio = fine(seen.detach()) / fine(real).clamp(min=1e-12)
-        self.pull = (self.pull * torch.exp(_TURN * (1 - ratio).clamp(-1, 1))).clamp(max=_MOST)
         moved = (made * (towards + weight * vivid)).sum()
         yield "generator", (near + weight * game).detach() + moved - moved.detach()
 
+    def _lack(self, made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """What the strengths of detail cost; turns these costs."""
+        self.costs = self.costs.to(made.device)
+        total, logs = torch.zeros((), device=made.device), torch.zeros_like(self.costs)
+        told = zip(strengths(made, self.factor), strengths(real, self.factor), strict=True)
+        for k, ((own, mean), (wanted, other)) in enumerate(told):
+            gap = wanted - own
+            total = total + (self.costs[k] * F.relu(gap) + F.relu(-gap)).mean() + (mean - other).abs().mean()
+            energies = (s.detach().square().flatten(1).mean(dim=1) for s in (own, wanted))  # (b,) each
+            logs[k] = torch.log(next(energies) / next(energies)).mean()
+        share, self.since = max(self.done - self.since, 0.0), self.done
+        self.costs = (self.costs * torch.exp(-_TURN * share * logs.clamp(-1, 1))).clamp(1 / _MOST, _MOST)
+        return total
+
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "pull": float(self.pull)}
+        return {**super().state(), "costs": [self.costs, self.since]}
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self.pull = torch.tensor(float(state["pull"]))
+        self.costs, self.since = state["costs"]
 
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, Any]:
         """Energy of fine detail against that of real images; 1 is as much."""
@@ -246,9 +269,35 @@ class Vivid(Adversarial):
         return {"loss": abs(np.log(max(ratio, 1e-6))), "detail": ratio}
 
 
+def octave(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(what is lost when images (b, 1, h, w) are halved and enlarged again, the halves); of odd sides but the last."""
+    h, w = (side - side % 2 for side in x.shape[-2:])
+    x = x[..., :h, :w]
+    small = F.avg_pool2d(x, 2)
+    return x - F.interpolate(small, scale_factor=2, mode="bilinear"), small
+
+
 def fine(x: torch.Tensor) -> torch.Tensor:
-    """Energy of what is lost when patches (b, 1, h, w) are halved and enlarged again."""
-    return ((x - F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")) ** 2).mean()
+    """Energy of the finest octave of images (b, 1, h, w)."""
+    return octave(x)[0].square().mean()
+
+
+def strengths(x: torch.Tensor, factor: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(roots of the mean energies, means) in windows (b, places, m, n) of the finest octaves of images (b, 1, h, w),
+    each place in the grid of `factor` pixels by itself.
+    """
+    found = []
+    for k in range(_OCTAVES):
+        if min(x.shape[-2:]) < 4:
+            break
+        lost, x = octave(x)
+        period = factor // math.gcd(factor, 1 << k)  # of the grid, in pixels of this octave
+        h, w = (n - n % period for n in lost.shape[-2:])
+        places = F.pixel_unshuffle(lost[..., :h, :w], period)
+        side = min(max((_WINDOW >> k) // period, 2), *places.shape[-2:])
+        mean, power = (F.avg_pool2d(v, side, max(side // 2, 1)) for v in (places, places.square()))
+        found.append(((power + _FAINT**2).sqrt(), mean))
+    return found
 
 
 def halved(image: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from everymodel.core.clock import seconds
-from everymodel.core.errors import DataError, ParameterError
+from everymodel.core.errors import DataError, ModelFileError, ParameterError
 from everymodel.core.seeds import derive
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._resolution import (
@@ -27,8 +28,10 @@ from everymodel.models.generative._resolution import (
 from everymodel.scoring import images as cells
 from everymodel.scoring.steps.base import Step
 from everymodel.scoring.steps.enhancing import TO_YCC, Enhancer, signal_to_noise
+from everymodel.training import checkpoint
 from everymodel.training.blocks.written import written
 from everymodel.training.device import quick
+from everymodel.training.loop import History
 from everymodel.training.optimizers import Optimizer
 
 __all__ = ["CARD", "SRGAN", "fit", "pack"]
@@ -77,8 +80,7 @@ CARD = {
             "default": 0.5,
             "low": 0.0,
             "high": 100.0,
-            "text": "Pull of the game against the critic beside that of the true pixels, at the start; it is then "
-            "turned until the detail is as strong as in real images.",
+            "text": "Pull of the game against the critic beside that of the true pixels.",
         },
         "penalty": {"text": "Strength of the pull that holds the critic's slopes small; none: 0.01."},
         "averaging": {"default": 0.01},
@@ -106,6 +108,7 @@ CARD = {
 _SHARES = {"faithful": 0.5, "judge": 0.05, "vivid": 0.45}  # of the budget
 _STEPS = 5_000
 _PENALTY = 0.01  # fine detail is faint: a critic held tighter does not see it
+_FREE = ("budget", "device", "checkpoint", "random_state", "verbose")  # may differ in a run that goes on
 _RIM = 4
 _STUDIO = 219 / 255  # papers count errors of luminance from 16 to 235
 
@@ -193,7 +196,7 @@ class SRGAN(Generative):
         if self.factor not in (2, 3, 4, 8):
             raise ParameterError(f"factor={self.factor!r} came; expected 2, 3, 4 or 8.")
         self._seed()
-        began = time.monotonic()
+        began = time.monotonic()  # earlier, where an earlier run ended some stages
         pairs = [halved(x, self.factor) for x in _luminance(X)]
         if len(pairs) < 2:
             raise DataError(f"{len(pairs)} image came; expected two or more, of which one only watches.")
@@ -222,7 +225,17 @@ class SRGAN(Generative):
         total = seconds(self.budget)
         self.histories_ = {}
 
-        def stage(name: str, objective: Any, share: float, batch: int, **plan: Any) -> None:
+        told = {k: v for k, v in self.get_params().items() if k not in _FREE}
+        mark = repr([self.seed_, sum(large.size for _, large in pairs), *sorted(told.items())])
+
+        def stage(name: str, objective: Any, share: float, **plan: Any) -> bool:
+            """Train; whether it came to its end."""
+            nonlocal began
+            over = Path(f"{self.checkpoint}.{name}.over")
+            if self.checkpoint and over.exists():
+                self.history_ = self.histories_[name] = _ended(over, objective.nets, mark)
+                began -= self.history_.seconds
+                return True
             epochs = self._length(_STEPS, None if self.steps is None else max(int(self.steps * share), 1))
             if total is not None:
                 mine = _SHARES if self.adversarial else {"faithful": 1.0}
@@ -232,9 +245,9 @@ class SRGAN(Generative):
             if self.checkpoint:
                 plan["checkpoint"] = Path(f"{self.checkpoint}.{name}")
             small, large = zip(*learning, strict=True)
-            source = Patches(list(small), list(large), self.factor, self.patch, batch, self.epoch_)
+            source = Patches(list(small), list(large), self.factor, self.patch, self.batch_size, self.epoch_)
             given = {"stop": getattr(self, "_stop", None), "threads": getattr(self, "_threads", None)}
-            valid = Patches(list(small), list(large), self.factor, self.patch, batch, 1)
+            valid = Patches(list(small), list(large), self.factor, self.patch, self.batch_size, 1)
             self.histories_[name] = self._train(
                 objective,
                 source,
@@ -247,26 +260,36 @@ class SRGAN(Generative):
                 **given,
                 **plan,
             )
+            if self.history_.stopped == "stop":
+                return False
+            if self.checkpoint:  # a run that is killed in a later stage does not learn this one again
+                weights, history = dict(objective.nets.state_dict()), asdict(self.history_)
+                checkpoint.write(over, {"mark": mark, "weights": weights, "history": history})
+            return True
 
         adam = Optimizer("adam", self.learning_rate)
-        stage("faithful", Pixels(net, watching), 1.0, self.batch_size, optimizers=adam)
+        ended = stage("faithful", Pixels(net, watching), 1.0, optimizers=adam)
         network = written(net.cpu().body)
         self.faithful_, vivid, self.vivid_ = net, None, None
         first = self.history_
         first.notes[:0] = notes
-        if self.adversarial and first.stopped != "stop":
+        if self.adversarial and ended:
+            ended = stage("judge", Recognition(judge), 1 / 6, optimizers=Optimizer("adam", 1e-3))
+        if self.adversarial and ended:
             self.vivid_ = Detail(self.factor, self.width, self.blocks)
             self.vivid_.load_state_dict(net.state_dict())
             slow = {
                 "critic": Optimizer("adam", self.learning_rate / 2, betas=(0.0, 0.99)),
                 "generator": Optimizer("adam", self.learning_rate / 4, betas=(0.0, 0.99)),
             }
-            stage("judge", Recognition(judge), 1 / 6, self.batch_size, optimizers=Optimizer("adam", 1e-3))
             amounts = (self.feature_weight, self.game_weight)
             penalty = _PENALTY if self.penalty is None else self.penalty
             game = Vivid(self.vivid_, opponent, judge, amounts, penalty=penalty, seed=self.seed_)
-            stage("vivid", game, 0.5, self.batch_size, optimizers=slow, keep_best=False)
+            ended = stage("vivid", game, 0.5, optimizers=slow, keep_best=False)
             vivid = written(self.vivid_.cpu().body)
+        if self.checkpoint and ended:
+            for name in self.histories_:
+                Path(f"{self.checkpoint}.{name}.over").unlink(missing_ok=True)
         self.history_ = first
         self.step_ = Enhancer(network=network, factor=self.factor, vivid=vivid)
         return self
@@ -313,10 +336,26 @@ class SRGAN(Generative):
         return figures
 
 
+def _ended(path: Path, nets: torch.nn.Module, mark: str) -> History:
+    """What an earlier run told of a stage that it ended; its weights are put into the networks."""
+    try:
+        state = checkpoint.read(path)
+        same = state["mark"] == mark
+        if same:
+            nets.load_state_dict(state["weights"])
+            state = History(**state["history"])
+    except (ModelFileError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ModelFileError(f"The checkpoint {path} cannot be read: {error} Remove it to start anew.") from error
+    if not same:
+        raise ModelFileError(
+            f"The checkpoint {path} belongs to a run with other settings or images. Remove it, or give those."
+        )
+    state.notes.append("An earlier run came to the end of this stage.")
+    return state
+
+
 def _fine(image: np.ndarray) -> float:
-    h, w = (s - s % 2 for s in image.shape)
-    x = torch.from_numpy(image[:h, :w].astype(np.float32) / 255)[None, None]
-    return float(fine(x)) * h * w
+    return float(fine(torch.from_numpy(image.astype(np.float32) / 255)[None, None])) * image.size
 
 
 def _plain(small: np.ndarray, large: np.ndarray) -> np.ndarray:
