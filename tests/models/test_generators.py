@@ -89,6 +89,34 @@ def test_wrong_data_are_refused_in_one_sentence():
         VanillaGAN(loss="nonsense", steps=1).fit(rng.normal(size=(20, 2)))
 
 
+def test_images_of_all_sizes_and_modes_are_brought_together_and_others_refused(tmp_path):
+    from PIL import Image
+
+    from everymodel import DCGAN, VanillaGAN
+
+    rng = np.random.default_rng(0)
+    settings = {"width": 4, "steps": 2, "batch_size": 8, "random_state": 0}
+    grey = [rng.integers(0, 255, (8 + i % 3, 8)).astype(np.uint8) for i in range(12)]
+    modes = ("RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "I", "F")
+    colour = [Image.fromarray(rng.integers(0, 255, (9, 8, 3)).astype(np.uint8)).convert(mode) for mode in modes]
+    model = VanillaGAN(**settings).fit(grey + colour)
+    assert model.sample(2, seed=0).shape == (2, 9, 8, 3)  # their median size, in colour since some are
+    notes = model.history_.notes
+    assert any("sizes or colours" in n for n in notes) and any("21 images are few" in n for n in notes)
+    plain = np.repeat(np.arange(0, 240, 6), 64).reshape(40, 8, 8).astype(np.uint8)  # each of one colour
+    assert np.isfinite(DCGAN(**settings).fit(plain).sample(3, seed=0)).all()
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    colour[0].save(good), bad.write_bytes(b"no image")
+    for wrong, told in (
+        ([bad] * 4, "4 of 4 images cannot be read; the first, number 0: it is no image"),
+        ([good, good, bad], "1 of 3 images cannot be read; the first, number 2"),
+        ([good, good, tmp_path / "none.png"], "no such file"),
+        ([good, good, grey[0], 7], "int"),
+    ):
+        with pytest.raises(DataError, match=told):
+            DCGAN(**settings).fit(wrong)
+
+
 def test_a_collapse_is_seen_said_and_gone_back_from():
     from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
     from everymodel.training.loop import Plan, train

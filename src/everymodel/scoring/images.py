@@ -218,11 +218,13 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.nda
     return made
 
 
-def common_shape(cells: Sequence[Any], longest: int = 64, keep: int = 96) -> tuple[tuple[int, int, int], bool]:
+def common_shape(
+    cells: Sequence[Any], longest: int | None = 64, keep: int = 96
+) -> tuple[tuple[int, int, int], bool]:
     """(height, width, channels) for a column of images, and whether they differ in size.
 
-    Images of one size up to `keep` stay as they are; all others become `longest` on their longer side, by their median
-    proportions. One channel if no image has colour.
+    Images of one size up to `keep` stay as they are; all others become `longest` on their longer side (None: as long as
+    their median, up to `keep`), by their median proportions. One channel if no image has colour.
     """
     sizes, colour = [], False
     for cell in cells:
@@ -233,10 +235,10 @@ def common_shape(cells: Sequence[Any], longest: int = 64, keep: int = 96) -> tup
         sizes.append(image.shape[:2])
         colour |= image.shape[2] == 3 and bool((image[:, :, :1] != image).any())
     if not sizes:
-        return (longest, longest, 3), False
+        return (longest or 64, longest or 64, 3), False
     mixed = len(set(sizes)) > 1
     height, width = (float(v) for v in np.median(np.array(sizes), axis=0))
     if mixed or max(height, width) > keep:
-        scale = longest / max(height, width)
+        scale = (longest or min(keep, max(height, width))) / max(height, width)
         height, width = height * scale, width * scale
     return (max(round(height), 1), max(round(width), 1), 3 if colour else 1), mixed

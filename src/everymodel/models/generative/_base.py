@@ -106,7 +106,7 @@ def _images(X: Any, least: int) -> Data:
             raise DataError(f"Images of {made.shape[-1]} channels came; expected 1 (grey) or 3 (colours).")
         shape = tuple(made.shape[1:])
     else:
-        shape, mixed = cells_of_images.common_shape(cells, longest=_SIDES[1], keep=_SIDES[1])
+        shape, mixed = cells_of_images.common_shape(cells, longest=None, keep=_SIDES[1])
         made, bad = cells_of_images.stack(cells, shape)
         if bad:
             raise DataError(
