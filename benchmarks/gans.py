@@ -210,7 +210,7 @@ def stacked(asked: argparse.Namespace) -> None:
         rows = rng.integers(0, len(X), (50_000, 3))
         data = np.moveaxis(X[rows], 1, 3)  # (n, 28, 28, 3)
         began = clock()
-        model = em.DCGAN(latent=asked.latent or "mixture", **length(asked), random_state=seed).fit(data)
+        model = em.DCGAN(latent=asked.latent or "groups", **length(asked), random_state=seed).fit(data)
         took = since(began)
         made = model.sample(26_000, seed=seed)
         real = kinds(net, data[:26_000])

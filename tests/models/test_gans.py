@@ -21,7 +21,7 @@ from everymodel.models.generative._adversarial import (
     critic_loss,
     generator_loss,
 )
-from everymodel.models.generative._gan import recount
+from everymodel.models.generative._gan import settle
 from everymodel.models.generative._views import Seen
 from everymodel.models.generative.lapgan import pyramid, whole
 from everymodel.scoring.likeness import kernel_distance
@@ -244,14 +244,15 @@ def test_a_sentence_about_trouble_is_said_once():
     assert game.trouble() is None
 
 
-def test_components_are_drawn_as_often_as_the_rows_near_them():
+def test_components_are_drawn_as_often_as_the_rows_near_them_and_as_wide():
     torch.manual_seed(0)
     latent = Latent(2, 3, code_size=2, learn_shares=True)
     body = torch.nn.Linear(4, 2)
     with torch.no_grad():
         latent.codes.copy_(torch.tensor([[-4.0, 0.0], [0.0, 0.0], [4.0, 0.0]]))
-        body.weight.copy_(torch.cat([0.3 * torch.eye(2), torch.eye(2)], dim=1)), body.bias.zero_()
+        body.weight.copy_(torch.cat([0.15 * torch.eye(2), torch.eye(2)], dim=1)), body.bias.zero_()
     rows = 0.3 * torch.randn(6000, 2)
     rows[:, 0] += torch.tensor([-4.0] * 600 + [0.0] * 1800 + [4.0] * 3600)
-    recount(Maker(latent, body), rows, 0)
+    settle(Maker(latent, torch.nn.Sequential(body)), rows, 0)
     assert np.allclose(latent.arrays()["code_shares"], [0.1, 0.3, 0.6], atol=1e-4)
+    assert 0.24 < float(body.weight[0, 0].detach()) < 0.34  # the rows' own .3, from half of it

@@ -130,7 +130,7 @@ def test_orthogonal_matrices(shape_: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("shape_", [(10, 6), (6, 10)])
 def test_muon_is_that_of_torch_on_matrices(shape_: tuple[int, int]) -> None:
-    """To the digits of bfloat16, in which that of torch iterates."""
+    """To the digits of bfloat16, in which both iterate."""
     ours, theirs = (nn.Parameter(torch.eye(*shape_)) for _ in range(2))
     a = Muon([ours], lr=0.1, momentum=0.95, weight_decay=0.1)
     b = torch.optim.Muon([theirs], lr=0.1, momentum=0.95, weight_decay=0.1, nesterov=True)
@@ -140,7 +140,7 @@ def test_muon_is_that_of_torch_on_matrices(shape_: tuple[int, int]) -> None:
         a.step()
         b.step()
     moved = (theirs.detach() - torch.eye(*shape_)).norm()
-    assert (ours.detach() - theirs.detach()).norm() / moved < 0.02
+    assert (ours.detach() - theirs.detach()).norm() / moved < 0.05
 
 
 def test_muon_takes_kernels_as_matrices_and_members_each_by_itself() -> None:

@@ -16,6 +16,7 @@ import torch._dynamo  # the first optimiser loads it, which takes a second: load
 from torch import nn
 
 from everymodel.core.errors import ParameterError
+from everymodel.training.device import quick
 
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam", "adamw", "muon")
 _PLAIN = ("bias", "scale", "embedding")  # not pulled towards zero
@@ -218,7 +219,7 @@ def _scale(matrix: torch.Tensor) -> float:
 def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """The nearly orthogonal matrices (..., r, c) nearest to `matrix`, by a quintic Newton-Schulz iteration."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    x = matrix.to(getattr(torch, quick(matrix.device)))  # its few digits are enough: the iteration is rough itself
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)

@@ -21,7 +21,7 @@ from everymodel.training.objective import Losses, Objective
 LOSSES = ("relativistic", "non_saturating", "minimax", "least_squares", "hinge", "wasserstein")
 PENALTIES = {"relativistic": 0.1, "wasserstein": 10.0}  # usual strengths; none for the other losses
 _AHEAD = 5  # moves of a Wasserstein critic to one of the generator
-_END = 0.03  # share of the first penalty that is left at the end
+_END = 0.01  # share of the first penalty that is left at the end
 _JUDGED = 1000  # samples that are held against as many real rows
 _FRAMES = 32  # of a film, at most
 _FILM = 16  # samples in a frame

@@ -23,8 +23,11 @@ _HELD = (0.1, 1000)  # share of the rows, and most of them, that only watch
 _END_OF_IMAGES = 0.3  # share of the penalty that is left at the end: the finest structure of images is not as fine
 _PART = 0.5  # of the rows of a step are enough for the penalties
 _IMAGES = {"relativistic": 0.02}  # strengths of the penalty for images; those of rows slow the critic down
-_NEAR = (50_000, 10_000)  # real rows, and samples, that shares are counted with
+_NEAR = (50_000, 10_000, 5_000)  # real rows, and samples, that shares are counted with; rows that tell the width
+_STRETCHED, _NEARLY = (1.0, *(1.15**k for k in range(1, 9))), 1.05  # of the latent variable; of the least distance
 _ALIKE, _DIRECTIONS, _FITTED = 25, 32, 10_000  # images to a group; components, and images, that groups are found by
+_LEAST = 12  # numbers of a latent variable: of few, what is narrow becomes threads
+_CODE = 16  # numbers of a component: more than the latent variable has, or bridges remain
 _WATCHED = 64  # numbers of a row that samples are compared in
 
 
@@ -50,9 +53,9 @@ class AdversarialEstimator(Generative):
         return data.values
 
     def _latent(self, data: Data, classes: int) -> Latent:
-        size = getattr(self, "latent_size", None) or max(2, min(data.flat.shape[1], 64))
+        size = getattr(self, "latent_size", None) or max(_LEAST, min(data.flat.shape[1], 64))
         components = self.components if getattr(self, "latent", "normal") == "mixture" else 0
-        return Latent(size, components, classes=classes, learn_shares=True)
+        return Latent(size, components, code_size=_CODE, classes=classes, learn_shares=True)
 
     def _augment(self, data: Data) -> Any:
         """Changes that the critic sees data through, or None."""
@@ -111,7 +114,7 @@ class AdversarialEstimator(Generative):
         )
         objective.settle(*tensors[1:])
         if latent.lean is not None and values[0].numel() <= FEW:
-            recount(maker.cpu(), values[kept], derive(seed, "shares"))
+            settle(maker.cpu(), values[kept], derive(seed, "shares"))
         self.history_.notes[:0] = data.notes
         self.generator_, self.critic_ = maker.cpu(), critic.cpu()
         self.film_ = [(at, _said(x, data)) for at, x in objective.film]
@@ -155,21 +158,34 @@ def alike(values: torch.Tensor, most: int, seed: int) -> np.ndarray:
     return np.unique(found, return_inverse=True)[1].astype(np.int64)  # none is empty
 
 
-def recount(maker: Maker, rows: torch.Tensor, seed: int) -> None:
-    """Components are drawn as often as real rows (n, p) lie nearest to a sample of theirs: a step of expectation and
-    maximisation, which leads to the right shares at once where the game only moves towards them.
+def settle(maker: Maker, rows: torch.Tensor, seed: int) -> None:
+    """Shares and width of the components by real rows (n, p), at once where the game only moves towards them.
+
+    Components are drawn as often as rows lie nearest to a sample of theirs, a step of expectation and maximisation. A
+    game leaves out what is rare, so components are narrow: the latent variable is stretched until the mean distance of
+    rows to the nearest sample and of samples to the nearest row (Chamfer) is as small as it gets, or nearly.
     """
-    assert maker.latent.lean is not None
+    latent, first = maker.latent, maker.body[0]
+    assert latent.lean is not None
     generator = torch.Generator()
     generator.manual_seed(seed)
     rows = rows[torch.randperm(len(rows), generator=generator)[: _NEAR[0]]]
     with torch.no_grad():
-        z, code = maker.latent.draw(_NEAR[1], generator)
+        z, code = latent.draw(_NEAR[1], generator)
         assert code is not None
         made = maker(z, code, None)
         near = torch.cat([torch.cdist(part, made).argmin(dim=1) for part in rows.split(500)])
-        counts = torch.bincount(code[near], minlength=len(maker.latent.lean))
-        maker.latent.lean.copy_((counts + 1e-3).log())
+        counts = torch.bincount(code[near], minlength=len(latent.lean))
+        latent.lean.copy_((counts + 1e-3).log())
+        rows, before = rows[: _NEAR[2]], first.weight[:, : latent.size].clone()
+        z, code = latent.draw(len(rows), generator)
+        gaps = []
+        for times in _STRETCHED:
+            first.weight[:, : latent.size] = times * before
+            gap = torch.cdist(rows, maker(z, code, None))
+            gaps.append(float(gap.amin(dim=0).mean() + gap.amin(dim=1).mean()))
+        least = min(t for t, gap in zip(_STRETCHED, gaps, strict=True) if gap <= _NEARLY * min(gaps))
+        first.weight[:, : latent.size] = least * before
 
 
 def usual_rate(loss: str, width: int | None = None) -> float:

@@ -11,7 +11,7 @@ import everymodel.training.blocks.convolution  # noqa: F401 - how convolutions a
 
 _LEAST = 4  # side of the smallest maps, or a little more
 FEW = 8  # columns in which rows that lie near one another are alike; in more the nearest is far
-_OCTAVES = 5  # to waves of .4 spreads
+_OCTAVES = 7  # to waves of .1 spreads
 _GAIN = math.sqrt(2 / (1 + 0.2**2))
 
 

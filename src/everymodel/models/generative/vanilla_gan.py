@@ -74,7 +74,7 @@ class VanillaGAN(AdversarialEstimator):
     Parameters
     ----------
     latent : "mixture" or "normal". components : vectors of the mixture. latent_size : numbers in z; None: as many as
-        the data have columns, 2 to 64.
+        the data have columns, 12 to 64.
     width, depth : of both networks.
     loss : "relativistic", or by name one of the textbook losses (see `_adversarial.critic_loss`).
     penalty : strength gamma of the gradient penalties on standardised data; about the square of the finest structure's

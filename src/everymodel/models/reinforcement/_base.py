@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from everymodel.environments.lanes import Lanes
 from everymodel.scoring.steps.acting import Actor
 
 SCREEN = 20  # episodes of a look during the fit
+SURELY = 1.645  # standard errors below a mean that the true one is above with 95 %
 SURE = 100  # episodes by which it is decided that the task is learnt
 
 
@@ -142,7 +144,8 @@ class Trial:
     def look(self, policy: Actor, step: int, *, temperature: float = 0.0) -> float:
         """Mean return of a few episodes; where it is what is asked for, of many more too, which decide.
 
-        They must be a standard error above it, since looks are many and the luckiest would end the fit.
+        The lower end of their one-sided 95 % interval must be above it: looks are many, and a lucky one would end the
+        fit.
         """
         began = time.process_time()
         self.count += 1
@@ -152,7 +155,7 @@ class Trial:
         if self.until is not None and returns.mean() >= self.until:
             # Those that were looked at first are not asked again: they were chosen for being good.
             more, _ = playing.play(self.lanes, policy, SURE, seed=derive(seed, "sure"), temperature=temperature)
-            self.reached = bool(more.mean() - more.std() / SURE**0.5 >= self.until)
+            self.reached = bool(more.mean() - SURELY * more.std() / SURE**0.5 >= self.until)
             returns = np.concatenate([returns, more])
         self.curve.looks.append((step, float(returns.mean())))
         self.seconds += time.process_time() - began
@@ -189,7 +192,12 @@ def record(policy: Actor, env: Any, path: str | Path, *, seed: int = 0, temperat
             import imageio.v3 as film
         except ImportError as error:
             raise CapabilityError("MP4 needs the package imageio[ffmpeg]; GIF needs nothing.") from error
-        film.imwrite(path, np.stack(pictures), fps=30)
+        fresh = path.with_name(f".{path.stem}-{os.getpid()}.mp4")
+        try:
+            film.imwrite(fresh, np.stack(pictures), fps=30)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
         return path
     frames = [Image.fromarray(p) for p in pictures]
     buffer = io.BytesIO()

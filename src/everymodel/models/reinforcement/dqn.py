@@ -40,11 +40,11 @@ CARD = {
     "parameters": {
         "steps": {"default": None, "text": "Steps of the environment; none: 200,000, or as many as the budget allows."},
         "lanes": {"default": 16},
-        "updates": {},
+        "updates": {"default": 2},
         "batch_size": {"default": 256},
         "learning_rate": {"default": 0.001},
         "discount": {},
-        "ahead": {"default": 5},
+        "ahead": {"default": 10},
         "memory": {"default": 100000},
         "first": {},
         "exploration": {"type": "float", "default": 0.4, "low": 0.0, "high": 1.0, "text": "Random choices, at most."},
@@ -67,6 +67,7 @@ CARD = {
 
 _TURNS = 64  # steps of all lanes to an epoch
 _LADDER = 7.0  # of the lanes' exploration: from e to e^(1 + 7)
+_MEAN = 0.02  # how fast the weights that answer follow those that learn
 _TAIL, _LONGEST = 2.0, 64  # of how long a random choice is repeated
 
 
@@ -75,9 +76,10 @@ class DQN(NetworkAgent):
 
         L = E (r_1 + g r_2 + ... + g^(n-1) r_n + g^n Q'(s_n, argmax_a Q(s_n, a)) - Q(s, a))^2
 
-    Q' follows Q. Lanes explore each at a rate of its own, from bold to nearly not at all (Horgan et al. 2018),
-    and a random choice is repeated for a while that is long now and then (Dabney et al. 2021), which finds rewards that
-    single random steps do not reach. Rewards are scaled by their mean size at the start.
+    Q' follows Q, and a slower average of its weights answers. Lanes explore each at a rate of its own, from bold to
+    nearly not at all (Horgan et al. 2018), and a random choice is repeated for a while that is long now and then
+    (Dabney et al. 2021), which finds rewards that single random steps do not reach. Rewards are scaled by their mean
+    size at the start.
 
     Parameters
     ----------
@@ -112,11 +114,11 @@ class DQN(NetworkAgent):
         self,
         steps: int | None = None,
         lanes: int = 16,
-        updates: int = 1,
+        updates: int = 2,
         batch_size: int = 256,
         learning_rate: float = 0.001,
         discount: float = 0.99,
-        ahead: int = 5,
+        ahead: int = 10,
         memory: int = 100_000,
         first: int = 1000,
         exploration: float = 0.4,
@@ -169,13 +171,14 @@ class DQN(NetworkAgent):
         with self._initial():
             net = values(entrance(seen.space, self.filters), self.width, self.depth, lanes.action.n, self.duel)
             target = values(entrance(seen.space, self.filters), self.width, self.depth, lanes.action.n, self.duel)
+            mean = values(entrance(seen.space, self.filters), self.width, self.depth, lanes.action.n, self.duel)
         replay = Replay(
             lanes, seen, Bold(net, lanes.n, lanes.action.n, self.exploration), size=self.memory, batch=self.batch_size,
             ahead=self.ahead, discount=self.discount, first=self.first, turns=_TURNS, updates=self.updates,
             priority=self.priority, seed=self.seed_,
         )  # fmt: skip
         trial = Trial(env, until, self.seed_, replay.curve)
-        learning = Bellman(replay, trial, net, target, self.double, self.gap, self.target_rate)
+        learning = Bellman(replay, trial, net, target, mean, self.double, self.gap, self.target_rate)
         self._learn(
             learning, steps=self.steps, per_epoch=_TURNS * lanes.n, usual=200_000,
             optimizers=Optimizer("adam", self.learning_rate),
@@ -255,11 +258,22 @@ class Bellman(Replaying):
     """What a choice is worth is what it brings, and what the best choice after it is worth."""
 
     def __init__(
-        self, replay: Replay, trial: Trial, net: nn.Module, target: nn.Module, double: bool, gap: float, rate: float
+        self,
+        replay: Replay,
+        trial: Trial,
+        net: nn.Module,
+        target: nn.Module,
+        mean: nn.Module,
+        double: bool,
+        gap: float,
+        rate: float,
     ):
-        target.load_state_dict(net.state_dict())
-        super().__init__(replay, trial, net=net, target=target.requires_grad_(False))
-        self.double, self.gap, self.rate, self.follow = double, gap, rate, follower(target, net)
+        for slow in (target, mean):
+            slow.load_state_dict(net.state_dict())
+            slow.requires_grad_(False)
+        super().__init__(replay, trial, net=net, target=target, mean=mean)
+        self.double, self.gap, self.rate = double, gap, rate
+        self.follow, self.average = follower(target, net), follower(mean, net)
 
     def weights(self) -> Any:
         return {"net": [self.nets["net"]]}
@@ -288,10 +302,11 @@ class Bellman(Replaying):
 
     def after_step(self, step: int) -> None:
         self.follow(self.rate)
+        self.average(_MEAN)
 
     def actor(self) -> NetworkPolicy:
         replay = self.experience
-        layers = written(self.nets["net"])
+        layers = written(self.nets["mean"])
         return NetworkPolicy(replay.seen.space.to_dict(), replay.lanes.action.to_dict(), layers, "values")
 
 

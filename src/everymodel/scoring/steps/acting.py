@@ -68,10 +68,9 @@ class Actor(Step):
         if not (isinstance(temperature, int | float) and 0 <= temperature <= 100):
             raise ParameterError(f"temperature={temperature!r} came; expected a number from 0 to 100.")
         rows, one = self.sees.batch(observation)
-        if isinstance(seed, np.random.Generator):
-            rng = seed
-        else:  # to make one takes as long as to act, and the best action needs none
-            rng = np.random.default_rng(seed) if temperature else _UNUSED
+        rng = seed if isinstance(seed, np.random.Generator) else _UNUSED
+        if rng is _UNUSED and temperature:  # to make one takes as long as to act, and the best action needs none
+            rng = np.random.default_rng(seed)
         made = self.choose(rows, rng, float(temperature), self._allowed(mask, len(rows)))
         if not one:
             return made
