@@ -45,7 +45,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
                                        "random_state": 3}),
     "table_diffusion": (TableDiffusion, {"width": 8, "depth": 1, "dropout": 0.2, "steps": 30, "batch_size": 16,
                                          "random_state": 3}),
-    **{f"srgan_{stage}": (SRGAN, _LARGER) for stage in STAGES},
+    **{f"srgan_{stage}": (SRGAN, _LARGER) for stage in ("faithful", "vivid")},
 }  # fmt: skip
 
 
@@ -163,7 +163,7 @@ def test_a_killed_generator_ends_as_one_that_was_not(name: str, killed: Path) ->
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ["faithful", "vivid"])
 def test_stages_that_were_over_are_not_learnt_again(stage: str, killed: Path) -> None:
     name = f"srgan_{stage}"
     assert checkpoint.read(killed / f"{name}.{stage}")["place"][2] == KEPT
