@@ -218,9 +218,7 @@ def grid(images: np.ndarray, columns: int | None = None, gap: int = 2) -> np.nda
     return made
 
 
-def common_shape(
-    cells: Sequence[Any], longest: int | None = 64, keep: int = 96
-) -> tuple[tuple[int, int, int], bool]:
+def common_shape(cells: Sequence[Any], longest: int | None = 64, keep: int = 96) -> tuple[tuple[int, int, int], bool]:
     """(height, width, channels) for a column of images, and whether they differ in size.
 
     Images of one size up to `keep` stay as they are; all others become `longest` on their longer side (None: as long as

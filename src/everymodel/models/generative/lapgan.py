@@ -36,6 +36,12 @@ CARD = {
     "advice": ["slow"],
     "priority": 4,
     "parameters": {
+        "latent": {
+            "default": "groups",
+            "choices": ["groups", "mixture", "normal"],
+            "text": "What the coarsest images are made of; groups are of images alike, found before the fit.",
+        },
+        "components": {},
         "levels": {
             "type": "int",
             "default": 2,
@@ -65,7 +71,15 @@ CARD = {
     },
     "tiny": [
         {"width": 4, "steps": 8, "latent_size": 8, "levels": 1, "batch_size": 32, "random_state": 0},
-        {"width": 4, "steps": 4, "latent_size": 4, "loss": "hinge", "batch_size": 16, "random_state": 1},
+        {
+            "width": 4,
+            "steps": 4,
+            "latent": "normal",
+            "latent_size": 4,
+            "loss": "hinge",
+            "batch_size": 16,
+            "random_state": 1,
+        },
     ],
     "presets": [{}],
     "classes": {"generator": {"class": "everymodel.models.generative.lapgan:LAPGAN", "tasks": ["generate"]}},
@@ -151,14 +165,14 @@ class Pyramid(Adversarial):
         images = [batch[0]]
         for _ in range(self.levels):
             images.append(down(images[-1]))
-        yield from super().step(nets, (images[-1],))
+        yield from super().step(nets, (images[-1], *batch[1:]))
         for k in range(1, self.levels + 1):
             real, larger = images[self.levels - k], up(images[self.levels - k + 1])
             fake = nets[f"generator_{k}"](noise(real), larger)
             yield from self.play(nets[f"critic_{k}"], real, fake, larger, (f"critic_{k}", f"generator_{k}"))
 
     def made(self, nets: Any, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
-        image = super().made(nets, n, None, generator)
+        image = super().made(nets, n, y, generator)
         for k in range(1, self.levels + 1):
             larger = up(image)
             image = nets[f"generator_{k}"](noise(larger, generator), larger)
@@ -166,7 +180,9 @@ class Pyramid(Adversarial):
 
     def right(self, nets: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         top = nets[f"critic_{self.levels}"] if self.levels else nets["critic"]
-        return top(real, up(down(real))) > top(fake, up(down(fake))) if self.levels else top(real) > top(fake)
+        if not self.levels:
+            return top(real, y) > top(fake, y)
+        return top(real, up(down(real))) > top(fake, up(down(fake)))
 
 
 def noise(images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -184,6 +200,7 @@ class LAPGAN(AdversarialEstimator):
 
     Parameters
     ----------
+    latent, components : of the coarsest images, as in `DCGAN`.
     levels : doublings, as far as the sides can be halved and stay 4 or more.
     latent_size : numbers in z_K; None: by the size of the coarsest image. Finer levels have a map each.
     width : channels of the largest maps.
@@ -214,6 +231,8 @@ class LAPGAN(AdversarialEstimator):
 
     def __init__(
         self,
+        latent: str = "groups",
+        components: int = 256,
         levels: int = 2,
         latent_size: int | None = None,
         width: int = 16,
@@ -229,6 +248,8 @@ class LAPGAN(AdversarialEstimator):
         random_state: int | None = None,
         verbose: int = 0,
     ):
+        self.latent = latent
+        self.components = components
         self.levels = levels
         self.latent_size = latent_size
         self.width = width
@@ -253,12 +274,13 @@ class LAPGAN(AdversarialEstimator):
             data.notes.append(f"Sides of {h} x {w} cannot be halved: there is one level, as in DCGAN.")
         coarse = (h, w, c)
         features, count = critic(coarse, self.width)
-        self._finer = [Finer(c, self.width) for _ in range(self.levels_)]
+        # Small maps are cheap, and what they lack is the most: the smaller, the wider.
+        self._finer = [Finer(c, self.width << min(self.levels_ - k, 3)) for k in range(self.levels_)]
         self._critics = []
         for k in range(1, self.levels_ + 1):
             body, m = critic((h << k, w << k, c), self.width, 2 * c)
             self._critics.append(Beside(Critic(body, m)))
-        return Maker(latent, maker(latent.width, coarse, self.width, normalised=True)), Critic(features, count)
+        return Maker(latent, maker(latent.width, coarse, self.width, normalised=True)), Critic(features, count, classes)
 
     def _game(self, maker: Maker, critic: nn.Module, **given: Any) -> Adversarial:
         return Pyramid(maker, critic, self._finer, self._critics, **given)
@@ -268,7 +290,8 @@ class LAPGAN(AdversarialEstimator):
         h, w, _ = data.shape
         size = latent.size + sum((h >> i) * (w >> i) for i in range(self.levels_))
         del self._finer, self._critics
-        return PyramidGenerator(network=written(maker), size=size, finer=finer, **data.units())
+        told = {**latent.arrays(), **data.units(), **classes, "size": size}
+        return PyramidGenerator(network=written(maker), finer=finer, **told)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

@@ -306,7 +306,8 @@ class PyramidGenerator(LatentGenerator):
     """Images from coarse to fine: I_k = up(I_k+1) + h_k, h_k = finer_k([up(I_k+1), z_k]), the coarsest by `network`.
 
     finer : networks from the second coarsest to the finest; each doubles the sides. `size` counts the numbers of all
-    latent variables: those of the coarsest network, then a map of one channel for each finer one.
+    latent variables: those of the coarsest network, then a map of one channel for each finer one. `codes` are given to
+    the coarsest network.
     """
 
     finer: tuple[Layer, ...] = ()
@@ -319,7 +320,8 @@ class PyramidGenerator(LatentGenerator):
 
     def _images(self, latents: np.ndarray) -> np.ndarray:
         first = self.size - sum(self._maps())
-        image, at = self.network(latents[:, :first]), first  # (n, h, w, c)
+        coarse = np.concatenate([latents[:, :first], latents[:, self.size :]], axis=1)  # z_K, and its group
+        image, at = self.network(coarse), first  # (n, h, w, c)
         for network, count in zip(self.finer, self._maps(), strict=True):
             image = _DOUBLED(image)
             z = latents[:, at : at + count].reshape(*image.shape[:3], 1)
@@ -352,7 +354,7 @@ class PyramidGenerator(LatentGenerator):
 
     def check(self) -> None:
         LatentGenerator.check(self)
-        need(len(self.shape) == 3 and self.codes is None and self.labels is None, "a pyramid makes images alone")
+        need(len(self.shape) == 3 and self.labels is None, "a pyramid makes images alone")
         factor = 1 << len(self.finer)
         need(self.shape[0] % factor == self.shape[1] % factor == 0, "a pyramid's levels do not fit its images")
         need(self.size > sum(self._maps()), "a pyramid has a wrong latent size")
