@@ -293,7 +293,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert kept.is_file() and first.search.leaderboard[0]["ended_by"] == "budget"
     second = em.fit("FrozenLake-v1", models="q_learning", until=None, budget=2, out=folder, resume=True)
     assert second.search.leaderboard[0]["steps"] > first.search.leaderboard[0]["steps"]
-    third = em.fit("FrozenLake-v1", models="q_learning", until=0.01, budget=2, out=folder)
+    third = em.fit("FrozenLake-v1", models="q_learning", until=0.01, budget=30, out=folder)
     assert third.search.leaderboard[0]["steps"] < second.search.leaderboard[0]["steps"] and not kept.parent.exists()
 
 
