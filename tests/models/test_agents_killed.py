@@ -6,8 +6,8 @@ import functools
 import importlib.util
 import os
 import signal
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,32 +79,15 @@ def die(name: str, path: Path) -> None:
     fitted(name, path)
 
 
-DEATH = """
-import os
-import sys
-from pathlib import Path
-sys.path.insert(0, {folder!r})
-import torch
-torch.set_num_threads(1)
-import test_agents_killed as own
-own.PPO(**own.CASES["ppo"][1] | {{"steps": 1}}).fit("CartPole-v1", until=None)  # what torch loads late, it loads once
-for name in own.CASES:
-    if os.fork() == 0:
-        own.die(name, Path({place!r}) / name)
-        os._exit(0)
-for _ in own.CASES:
-    print(os.wait()[1])
-"""
+def ready() -> None:
+    """What torch loads late, it loads once."""
+    PPO(**CASES["ppo"][1] | {"steps": 1}).fit("CartPole-v1", until=None)
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(kill_each: Callable[..., Path]) -> Path:
     """Checkpoints of fits that were killed on their way."""
-    place = tmp_path_factory.mktemp("killed")
-    script = DEATH.format(folder=str(Path(__file__).parent), place=str(place))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
-    assert done.stdout.split() == ["9"] * len(CASES), done.stderr
-    return place
+    return kill_each(CASES, 600)
 
 
 def arrays(agent: Any) -> dict[str, np.ndarray]:

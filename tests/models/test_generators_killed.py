@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,32 +91,19 @@ def die(name: str, path: Path) -> None:
     fitted(name, path)
 
 
-DEATH = """
-import os
-import sys
-from pathlib import Path
-sys.path.insert(0, {folder!r})
-import sklearn.cluster, sklearn.decomposition
-import test_generators_killed as own
-own._base.EPOCH = own.EPOCH
-own.VanillaGAN(steps=1, width=2).fit(own.data("vanilla_gan")[0])  # what torch loads late, it loads once
-for name in own.CASES:
-    if os.fork() == 0:
-        own.die(name, Path({place!r}) / name)
-        os._exit(0)
-for _ in own.CASES:
-    print(os.wait()[1])
-"""
+def ready() -> None:
+    """What torch and the grouping of images load late, they load once."""
+    import sklearn.cluster
+    import sklearn.decomposition  # noqa: F401
+
+    _base.EPOCH = EPOCH
+    VanillaGAN(steps=1, width=2).fit(data("vanilla_gan")[0])
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(kill_each: Callable[..., Path]) -> Path:
     """Checkpoints of fits that were killed on their way."""
-    place = tmp_path_factory.mktemp("killed")
-    script = DEATH.format(folder=str(Path(__file__).parent), place=str(place))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=900)
-    assert done.stdout.split() == ["9"] * len(CASES), done.stderr
-    return place
+    return kill_each(CASES, 900)
 
 
 @pytest.fixture(autouse=True)

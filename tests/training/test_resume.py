@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,34 +82,23 @@ def run(path: Path | None, death: int | None = None, kind: str = "adam", **optio
 
 KINDS = ("adam", "sgd", "muon", "gathered", "ragged")
 
-DEATH = """
-import os
-import sys
-sys.path.insert(0, {folder!r})
-import torch
-torch.set_num_threads(1)
-import test_resume
-test_resume.loop._LOOK = -1.0
-write = test_resume.checkpoint.write
-test_resume.checkpoint.write = lambda path, state: write(path, state) if state["place"][2] > 18 else None
-test_resume.run(None, epochs=1)  # what torch loads late, it loads once
-for kind in test_resume.KINDS:
-    if os.fork() == 0:
-        test_resume.run(test_resume.Path({place!r}) / kind, 23, kind)
-        os._exit(0)
-for _ in test_resume.KINDS:
-    print(os.wait()[1])
-"""
+
+def ready() -> None:
+    """The state is written at each step; what torch loads late, it loads once."""
+    loop._LOOK, write = -1.0, checkpoint.write
+    checkpoint.write = lambda path, state: write(path, state) if state["place"][2] > 18 else None
+    run(None, epochs=1)
+
+
+def die(kind: str, path: Path) -> None:
+    """Only ever called in a process forked for it, which has no other way to its end."""
+    run(path, 23, kind)
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def killed(kill_each: Callable[..., Path]) -> Path:
     """Checkpoints of runs that were killed in the middle of their third epoch."""
-    place = tmp_path_factory.mktemp("killed")
-    script = DEATH.format(folder=str(Path(__file__).parent), place=str(place))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split() == ["9"] * len(KINDS), done.stderr
-    return place
+    return kill_each(KINDS, 120)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
