@@ -126,6 +126,7 @@ def shakespeare(folder: Path, programs: list[str], minutes: list[float], seeds: 
                     told = model.evaluate(test, train=train, n=50)
                     kept = ("nats_per_character", "distinct_2", "distinct_2_real", "copied_usual", "copied_usual_real")
                     print("    " + "  ".join(f"{k} {told[k]:.3f}" for k in (*kept, "copied", "novelty")))
+                    print("    " + " ".join(model.history_.notes))
                     print("    " + repr(model.sample(1, "ROMEO:", seed=0, length=200)[0]), flush=True)
 
 

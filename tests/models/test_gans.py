@@ -23,7 +23,7 @@ from everymodel.models.generative._adversarial import (
 )
 from everymodel.models.generative._gan import settle
 from everymodel.models.generative._views import Seen
-from everymodel.models.generative.lapgan import pyramid, whole
+from everymodel.models.generative.lapgan import down, pyramid, up, whole
 from everymodel.scoring.likeness import kernel_distance
 from everymodel.testing.generating import tiny_images, tiny_rows
 
@@ -161,6 +161,22 @@ def test_a_pyramid_is_put_together_as_it_was():
     odd = LAPGAN(width=4, steps=2, latent_size=4, random_state=0).fit(X[:, :11, :11])
     assert odd.levels_ == 0 and any("cannot be halved" in note for note in odd.history_.notes)
     assert odd.sample(2, seed=0).shape == (2, 11, 11, 1)
+    wide, _ = tiny_images(30, side=48)
+    whole_of = LAPGAN(width=2, steps=1, latent_size=4, random_state=0).fit(np.repeat(wide, 2, axis=2))  # 48 x 96
+    assert whole_of.levels_ == 3  # to 6 x 12: no side above 16
+
+
+def test_detail_is_held_to_the_image_that_was_halved():
+    X, _ = tiny_images(60, side=16)
+    real = torch.from_numpy(X[:, None, :, :].reshape(60, 1, 16, 16).astype(np.float32) / 127.5 - 1)
+    far = []
+    for weight in (0.0, 100.0):
+        model = LAPGAN(width=4, steps=60, latent_size=4, reconstruction=weight, random_state=0).fit(X)
+        larger = up(down(real)).permute(0, 2, 3, 1).numpy()
+        z = np.random.default_rng(0).standard_normal((60, 16, 16, 1)).astype(np.float32)
+        made = larger + model.step_.finer[0](np.concatenate([larger, z], axis=3))
+        far.append(float(np.square(made - real.permute(0, 2, 3, 1).numpy()).mean()))
+    assert far[1] < 0.7 * far[0]
 
 
 def test_views_move_and_hide_and_let_gradients_through():

@@ -33,7 +33,7 @@ def _net(kind: str, **more) -> LanguageNet:
     torch.manual_seed(0)
     if kind == "gpt":
         blocks = [Block(24, 2, 48), Block(24, 2, 48)]
-        net = LanguageNet(40, 24, blocks, norm(24, "rms", 1e-6), 24, orders=(2, 3), buckets=97, limit=32, **more)
+        net = LanguageNet(40, 24, blocks, norm(24, "rms", 1e-6), 24, orders=(2, 3, 6), buckets=97, limit=32, **more)
     elif kind == "old":  # as GPT-2 is
         blocks = [Block(24, 3, 96, kind="gelu_tanh", turned=0, even=False, norms="layer", eps=1e-5, bias="all")]
         net = LanguageNet(40, 24, blocks, norm(24, "layer", 1e-5), 24, tied=True, places=32, limit=32)
@@ -94,6 +94,21 @@ def test_runs_end_at_borders():
     assert np.array_equal(two[:, 2:], alone[0]) and np.array_equal(three[:, 2:], alone[1])
     assert two[0, 1] == two[0, 4] and three[0, 0] == three[0, 3]
     assert np.array_equal(run_places(torch.from_numpy(ids), (2, 3), 10_007, 1)[1].numpy(), three)
+
+
+def test_some_runs_are_unheard_while_learning():
+    torch.manual_seed(0)
+    net = LanguageNet(40, 24, [], None, 24, orders=(2,), buckets=97, unheard=0.5)
+    with torch.no_grad():
+        net.head.weight.copy_(torch.eye(40)[:, :24])  # the first scores are the vectors themselves
+        net.table.zero_()
+        net.grams.fill_(1.0)
+    ids = torch.randint(0, 40, (50, 30))
+    vectors = net.train()(ids)[..., :24]
+    told = vectors.amax(dim=2)
+    assert torch.equal(told, vectors.amin(dim=2)) and set(told.unique().tolist()) == {0.0, 2.0}  # whole, or not at all
+    assert 0.45 < float((told > 0).float().mean()) < 0.55
+    assert torch.equal(net.eval()(ids)[..., :24], torch.ones(50, 30, 24))
 
 
 def test_texts_of_all_kinds_are_read(tmp_path: Path):

@@ -227,13 +227,18 @@ class Adversarial(Objective):
         y: torch.Tensor | None,
         names: tuple[str, str],
         weight: torch.Tensor | None = None,
+        more: torch.Tensor | float = 0.0,
     ) -> Losses:
-        """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers."""
+        """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers.
+
+        more : what the generator makes small besides.
+        """
         yield names[0], self._critic(critic, real, fake.detach(), y)
         if self.loss == "wasserstein" and self.at % _AHEAD:
             return
         scores = critic(self.augment(fake), y)
-        yield names[1], generator_loss(self.loss, self.scored, scores, weight)  # real rows were scored a move ago
+        told = generator_loss(self.loss, self.scored, scores, weight)  # real rows were scored a move ago
+        yield names[1], told + more
 
     def _critic(self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         gamma = self.penalty * self.end**self.done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,7 @@ CARD = {
     "references": [
         "Denton, Chintala, Szlam and Fergus (2015), Deep generative image models using a Laplacian pyramid.",
         "Burt and Adelson (1983), The Laplacian pyramid as a compact image code.",
+        "Isola, Zhu, Zhou and Efros (2017), Image-to-image translation with conditional adversarial networks.",
     ],
     "advice": ["slow"],
     "priority": 4,
@@ -44,10 +46,10 @@ CARD = {
         "components": {},
         "levels": {
             "type": "int",
-            "default": 2,
+            "default": None,
             "low": 1,
             "high": 6,
-            "text": "Times that sides are doubled, as far as the image can be halved.",
+            "text": "Times that sides are doubled, as far as the image can be halved; none: from 16 pixels or fewer.",
         },
         "latent_size": {},
         "width": {
@@ -60,6 +62,13 @@ CARD = {
         },
         "loss": {},
         "penalty": {},
+        "reconstruction": {
+            "type": "float",
+            "default": 100.0,
+            "low": 0.0,
+            "high": 10_000.0,
+            "text": "How strongly detail is held to the image that was halved; 0: not at all, as in the paper.",
+        },
         "averaging": {"default": 0.01},
         "steps": {"text": "Steps of training; none: 5,000, or as many as the budget allows."},
         "batch_size": {"default": 64},
@@ -84,6 +93,9 @@ CARD = {
     "presets": [{}],
     "classes": {"generator": {"class": "everymodel.models.generative.lapgan:LAPGAN", "tasks": ["generate"]}},
 }
+
+_COARSE = 16  # pixels of the coarsest image, at most, where levels are not given: one game learns such a one quickly
+_PART, _FEWEST = 8, 4  # an eighth of the rows, or so many, for the finer levels
 
 
 def down(images: torch.Tensor) -> torch.Tensor:
@@ -149,11 +161,21 @@ class Beside(nn.Module):
 class Pyramid(Adversarial):
     """A game on each level: the coarsest as ever, each finer one given the enlarged image of the level below.
 
-    Levels learn side by side, each from real images of the level below.
+    Levels learn side by side, each from real images of the level below. Detail that is made for a real image can be
+    held against its own, which says at once what a critic says after long; so a part of the rows is enough for it.
     """
 
-    def __init__(self, maker: Maker, critic: nn.Module, finer: list[Finer], critics: list[Beside], **given: Any):
+    def __init__(
+        self,
+        maker: Maker,
+        critic: nn.Module,
+        finer: list[Finer],
+        critics: list[Beside],
+        reconstruction: float,
+        **given: Any,
+    ):
         super().__init__(maker, critic, **given)
+        self.reconstruction = reconstruction
         for k, (one, other) in enumerate(zip(finer, critics, strict=True), 1):
             self.nets[f"generator_{k}"], self.nets[f"critic_{k}"] = one, other
         self.levels = len(finer)
@@ -166,10 +188,13 @@ class Pyramid(Adversarial):
         for _ in range(self.levels):
             images.append(down(images[-1]))
         yield from super().step(nets, (images[-1], *batch[1:]))
+        few = max(len(batch[0]) // _PART, min(_FEWEST, len(batch[0])))
         for k in range(1, self.levels + 1):
-            real, larger = images[self.levels - k], up(images[self.levels - k + 1])
+            real, larger = images[self.levels - k][:few], up(images[self.levels - k + 1][:few])
             fake = nets[f"generator_{k}"](noise(real), larger)
-            yield from self.play(nets[f"critic_{k}"], real, fake, larger, (f"critic_{k}", f"generator_{k}"))
+            near = self.reconstruction * (fake - real).square().mean()
+            names = (f"critic_{k}", f"generator_{k}")
+            yield from self.play(nets[names[0]], real, fake, larger, names, more=near)
 
     def made(self, nets: Any, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
         image = super().made(nets, n, y, generator)
@@ -201,10 +226,13 @@ class LAPGAN(AdversarialEstimator):
     Parameters
     ----------
     latent, components : of the coarsest images, as in `DCGAN`.
-    levels : doublings, as far as the sides can be halved and stay 4 or more.
+    levels : doublings, as far as the sides can be halved and stay 4 or more; None: one, and more until the coarsest
+        image has 16 pixels a side or fewer.
     latent_size : numbers in z_K; None: by the size of the coarsest image. Finer levels have a map each.
     width : channels of the largest maps.
     loss, penalty, averaging : as in `VanillaGAN`.
+    reconstruction : weight of the mean squared distance of a finer image to the real one whose half it was made from
+        (pixels in -1 to 1), as images are translated (Isola et al. 2017); 0: the critic alone, as in the paper.
     steps : steps of training; None: 5,000, or as many as the budget allows.
     learning_rate : None: 0.004 (0.064 / width for wider networks), or 0.0005 for the textbooks' losses.
     batch_size, budget, device, checkpoint, random_state, verbose : as for all networks.
@@ -233,11 +261,12 @@ class LAPGAN(AdversarialEstimator):
         self,
         latent: str = "groups",
         components: int = 256,
-        levels: int = 2,
+        levels: int | None = None,
         latent_size: int | None = None,
         width: int = 16,
         loss: str = "relativistic",
         penalty: float | None = None,
+        reconstruction: float = 100.0,
         averaging: float = 0.01,
         steps: int | None = None,
         batch_size: int = 64,
@@ -255,6 +284,7 @@ class LAPGAN(AdversarialEstimator):
         self.width = width
         self.loss = loss
         self.penalty = penalty
+        self.reconstruction = reconstruction
         self.averaging = averaging
         self.steps = steps
         self.batch_size = batch_size
@@ -267,23 +297,25 @@ class LAPGAN(AdversarialEstimator):
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
         h, w, c = data.shape
-        self.levels_ = 0
-        while self.levels_ < self.levels and h % 2 == w % 2 == 0 and min(h, w) >= 8:
+        self.levels_, most = 0, self.levels or max(math.ceil(math.log2(max(h, w) / _COARSE)), 1)
+        while self.levels_ < most and h % 2 == w % 2 == 0 and min(h, w) >= 8:
             h, w, self.levels_ = h // 2, w // 2, self.levels_ + 1
         if not self.levels_:
             data.notes.append(f"Sides of {h} x {w} cannot be halved: there is one level, as in DCGAN.")
         coarse = (h, w, c)
-        features, count = critic(coarse, self.width)
         # Small maps are cheap, and what they lack is the most: the smaller, the wider.
-        self._finer = [Finer(c, self.width << min(self.levels_ - k, 3)) for k in range(self.levels_)]
+        width, *finer = (self.width << min(self.levels_ - k, 3) for k in range(self.levels_ + 1))
+        features, count = critic(coarse, width)
+        self._finer = [Finer(c, wide) for wide in finer]
         self._critics = []
-        for k in range(1, self.levels_ + 1):
-            body, m = critic((h << k, w << k, c), self.width, 2 * c)
+        for k, wide in enumerate(finer, 1):
+            body, m = critic((h << k, w << k, c), wide, 2 * c)
             self._critics.append(Beside(Critic(body, m)))
-        return Maker(latent, maker(latent.width, coarse, self.width, normalised=True)), Critic(features, count, classes)
+        body = maker(latent.width, coarse, width, width // 2, normalised=True)
+        return Maker(latent, body), Critic(features, count, classes)
 
     def _game(self, maker: Maker, critic: nn.Module, **given: Any) -> Adversarial:
-        return Pyramid(maker, critic, self._finer, self._critics, **given)
+        return Pyramid(maker, critic, self._finer, self._critics, self.reconstruction, **given)
 
     def _written(self, maker: Maker, latent: Latent, data: Data, classes: dict[str, Any]) -> PyramidGenerator:
         finer = tuple(written(one.cpu().body) for one in self._finer)

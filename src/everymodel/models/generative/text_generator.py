@@ -42,6 +42,7 @@ CARD = {
         "Vaswani et al. (2017), Attention is all you need.",
         "Radford et al. (2019), Language models are unsupervised multitask learners.",
         "Hochreiter and Schmidhuber (1997), Long short-term memory.",
+        "Guo, Pleiss, Sun and Weinberger (2017), On calibration of modern neural networks.",
     ],
     "advice": ["slow"],
     "priority": 10,
@@ -99,7 +100,10 @@ CARD = {
 
 _RATES = {"adamw": 2e-3, "adam": 2e-3}
 _MUON = {"gpt": (0.02, 0.3), "lstm": (0.05, 0.15)}  # rate, and its factor for vectors of tokens and scores
-_RUNS = {"characters": (2, 3, 4), "bytes": (2, 3, 4), "bpe": (2,)}
+_UNHEARD = 0.5  # share of the vectors of runs that are left out while learning
+_CALIBRATED = (2_000, 1 << 22)  # least tokens of held-back text for it, and most scores
+_RUNS = {"characters": (2, 3, 4, 5, 6), "bytes": (2, 3, 4, 5, 6), "bpe": (2,)}
+_BUCKETS = (8, 16)  # least and most bits of the number of vectors for runs; one for 16 tokens of text in between
 
 
 class TextGenerator(Generative):
@@ -223,6 +227,8 @@ class TextGenerator(Generative):
         self._learn(net, corpus, context, base is not None)
         merge(net)
         self.net_ = net.cpu()
+        if base is None:
+            self._calibrate(chunks(corpus.held, context))
         letters = corpus.alphabet
         newline = letters.read("\n")
         first = int(newline[0]) if len(newline) else 0
@@ -254,6 +260,15 @@ class TextGenerator(Generative):
             self.history_.notes.append(told)
         self.history_.notes[:0] = corpus.notes
 
+    def _calibrate(self, held: torch.Tensor | None) -> None:
+        """Divide the scores by the number for which held-back text costs least (Guo et al. 2017)."""
+        if held is None or held[:, 1:].numel() < _CALIBRATED[0]:
+            return
+        found = temperature(self.net_, held)
+        with torch.no_grad():
+            self.net_.head.weight.div_(found)
+        self.history_.notes.append(f"Scores are divided by {found:.2f}, for which held-back text costs least.")
+
     def _finish(
         self, letters: Alphabet, documents: bool, begin: int, template: Mapping[str, str] | None, usual: int = 300
     ) -> None:
@@ -271,9 +286,10 @@ class TextGenerator(Generative):
             raise ParameterError(f"width={size} cannot be shared by {heads} heads of an even number each.")
         shared: dict[str, Any] = {
             "orders": _RUNS[self.tokens],
-            "buckets": 1 << min(max((3 * len(corpus.ids)).bit_length(), 8), 14),  # no more than there can be runs
+            "buckets": 1 << min(max((len(corpus.ids) // 16).bit_length(), _BUCKETS[0]), _BUCKETS[1]),
             "border": corpus.alphabet.end if corpus.documents else -1,
             "dropout": self.dropout,
+            "unheard": _UNHEARD if self.dropout else 0.0,
         }
         tokens = corpus.alphabet.size
         if self.architecture == "lstm":
@@ -362,6 +378,24 @@ def _judged(net: LanguageNet, held: torch.Tensor) -> float:
     net.eval()
     losses = [F.cross_entropy(net(w[None, :-1])[0].float(), w[1:].long()).item() for w in held]
     return float(np.mean(losses))
+
+
+@torch.no_grad()
+def temperature(net: LanguageNet, held: torch.Tensor) -> float:
+    """The number by which scores are divided so that windows (m, T + 1) cost least: networks that have read a text
+    often are surer than they should be.
+    """
+    from scipy.optimize import minimize_scalar
+
+    net.eval()
+    count = max(_CALIBRATED[1] // (net.table.shape[0] * (held.shape[1] - 1)), 1)  # windows
+    some = held[np.linspace(0, len(held) - 1, min(count, len(held))).astype(np.int64)]
+    scores = torch.cat([net(part[:, :-1]).flatten(0, 1).float() for part in some.split(32)])
+    wanted = some[:, 1:].reshape(-1).long()
+    best = minimize_scalar(
+        lambda t: F.cross_entropy(scores * math.exp(-t), wanted).item(), bounds=(-0.5, 0.7), method="bounded"
+    )
+    return math.exp(best.x)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:

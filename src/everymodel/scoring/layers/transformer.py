@@ -17,7 +17,8 @@ from everymodel.scoring.layers.recurrence import Recurrent
 from everymodel.scoring.steps.base import need
 
 KINDS = ("relu2", "gelu_tanh", "gelu", "silu", "relu")
-PRIMES = (1, 40_503, 2_654_435, 97_755_397, 805_459_861)  # by which ids are mixed into the place of a run
+# By which ids are mixed into the place of a run.
+PRIMES = (1, 40_503, 2_654_435, 97_755_397, 805_459_861, 999_983, 15_485_863, 32_452_843)
 _ROWS = 1 << 22  # numbers of scores at once
 
 

@@ -163,7 +163,8 @@ class LanguageNet(nn.Module):
     Parameters
     ----------
     last : module before the scores, or None. tied : scores by the table of the tokens.
-    places : how many learnt positions; 0: none. orders, buckets : runs of the last tokens that have vectors.
+    places : how many learnt positions; 0: none. orders, buckets : runs of the last tokens that have vectors. unheard :
+        share of these vectors that are left out while learning: each is rare, and is learnt by heart otherwise.
     border : id at which texts begin, -1 for one long text. apart : whether texts see nothing of those before them.
     limit : places that are read at once; 0: as many as one likes.
     """
@@ -184,6 +185,7 @@ class LanguageNet(nn.Module):
         apart: bool = False,
         limit: int = 0,
         dropout: float = 0.0,
+        unheard: float = 0.0,
     ):
         super().__init__()
         self.table = role(torch.randn(tokens, size) * 0.3, "embedding")
@@ -195,7 +197,7 @@ class LanguageNet(nn.Module):
             nn.init.zeros_(self.head.weight)
             role(self.head.weight, "last")
         self.orders, self.border, self.apart, self.limit = orders, border, apart, limit
-        self.dropout = Dropout(dropout)
+        self.dropout, self.unheard = Dropout(dropout), unheard
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         ids = ids.long()
@@ -204,7 +206,7 @@ class LanguageNet(nn.Module):
             x = x + self.positions[: ids.shape[1]]
         if self.grams is not None:
             for at in run_places(ids, self.orders, len(self.grams), self.border):
-                x = x + F.embedding(at, self.grams)
+                x = x + F.dropout1d(F.embedding(at, self.grams), self.unheard, self.training)  # whole vectors
         x = self.dropout(x)
         mask = None
         if self.apart:
