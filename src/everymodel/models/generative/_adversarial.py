@@ -20,7 +20,7 @@ from everymodel.training.objective import Losses, Objective
 
 LOSSES = ("relativistic", "non_saturating", "minimax", "least_squares", "hinge", "wasserstein")
 PENALTIES = {"relativistic": 0.1, "wasserstein": 10.0}  # usual strengths; none for the other losses
-_AHEAD = 5  # moves of a Wasserstein critic to one of the generator
+AHEAD = 5  # moves of a Wasserstein critic to one of the generator
 _END = 0.01  # share of the first penalty that is left at the end
 _JUDGED = 1000  # samples that are held against as many real rows
 _FRAMES = 32  # of a film, at most
@@ -227,18 +227,13 @@ class Adversarial(Objective):
         y: torch.Tensor | None,
         names: tuple[str, str],
         weight: torch.Tensor | None = None,
-        more: torch.Tensor | float = 0.0,
     ) -> Losses:
-        """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers.
-
-        more : what the generator makes small besides.
-        """
+        """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers."""
         yield names[0], self._critic(critic, real, fake.detach(), y)
-        if self.loss == "wasserstein" and self.at % _AHEAD:
+        if self.loss == "wasserstein" and self.at % AHEAD:
             return
         scores = critic(self.augment(fake), y)
-        told = generator_loss(self.loss, self.scored, scores, weight)  # real rows were scored a move ago
-        yield names[1], told + more
+        yield names[1], generator_loss(self.loss, self.scored, scores, weight)  # real rows were scored a move ago
 
     def _critic(self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         gamma = self.penalty * self.end**self.done

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
+from everymodel.models.generative._adversarial import AHEAD, Adversarial, Critic, Latent, Maker, generator_loss
 from everymodel.models.generative._base import Data, fit
 from everymodel.models.generative._gan import AdversarialEstimator
 from everymodel.models.generative._strided import critic, maker, started
@@ -34,6 +34,7 @@ CARD = {
         "Denton, Chintala, Szlam and Fergus (2015), Deep generative image models using a Laplacian pyramid.",
         "Burt and Adelson (1983), The Laplacian pyramid as a compact image code.",
         "Isola, Zhu, Zhou and Efros (2017), Image-to-image translation with conditional adversarial networks.",
+        "Karnewar and Wang (2020), MSG-GAN: multi-scale gradients for generative adversarial networks.",
     ],
     "advice": ["slow"],
     "priority": 4,
@@ -67,7 +68,7 @@ CARD = {
             "default": 100.0,
             "low": 0.0,
             "high": 10_000.0,
-            "text": "How strongly detail is held to the image that was halved; 0: not at all, as in the paper.",
+            "text": "How strongly detail is held to the image that was halved; 0: not at all.",
         },
         "averaging": {"default": 0.01},
         "steps": {"text": "Steps of training; none: 5,000, or as many as the budget allows."},
@@ -95,7 +96,7 @@ CARD = {
 }
 
 _COARSE = 16  # pixels of the coarsest image, at most, where levels are not given: one game learns such a one quickly
-_PART, _FEWEST = 8, 4  # an eighth of the rows, or so many, for the finer levels
+_PART, _FEWEST = 8, 4  # an eighth of the rows, or so many, are enough for all but the finest critic
 
 
 def down(images: torch.Tensor) -> torch.Tensor:
@@ -147,67 +148,73 @@ class Finer(nn.Module):
         return larger + self.body(torch.cat([larger, z], dim=1))
 
 
-class Beside(nn.Module):
-    """A critic that is shown an image and, beside it, what it was made from."""
-
-    def __init__(self, critic: Critic):
-        super().__init__()
-        self.critic = critic
-
-    def forward(self, x: torch.Tensor, larger: torch.Tensor | None = None) -> torch.Tensor:
-        return self.critic(x if larger is None else torch.cat([x, larger], dim=1))
-
-
 class Pyramid(Adversarial):
-    """A game on each level: the coarsest as ever, each finer one given the enlarged image of the level below.
+    """A game on each level: a finer generator enlarges what the level below has made, and a critic judges the images of
+    its own size.
 
-    Levels learn side by side, each from real images of the level below. Detail that is made for a real image can be
-    held against its own, which says at once what a critic says after long; so a part of the rows is enough for it.
+    The finest critic sees all samples and teaches all generators: taught level by level from real images alone (as in
+    the paper), a finer generator never sees the faults of what it is given. The smaller critics see a part of the rows.
+    Detail made for a real image is held against its own, which says at once what critics say after long.
     """
 
     def __init__(
         self,
         maker: Maker,
-        critic: nn.Module,
+        critics: list[Critic],
         finer: list[Finer],
-        critics: list[Beside],
         reconstruction: float,
         **given: Any,
     ):
-        super().__init__(maker, critic, **given)
-        self.reconstruction = reconstruction
-        for k, (one, other) in enumerate(zip(finer, critics, strict=True), 1):
+        super().__init__(maker, critics[-1], **given)
+        self.reconstruction, self.levels = reconstruction, len(finer)
+        for k, (one, other) in enumerate(zip(finer, critics, strict=False), 1):
             self.nets[f"generator_{k}"], self.nets[f"critic_{k}"] = one, other
-        self.levels = len(finer)
 
     def weights(self) -> dict[str, Iterable[nn.Module]]:
-        return {name: [net] for name, net in self.nets.items()}
+        critics = {name: [net] for name, net in self.nets.items() if name.startswith("critic")}
+        return {**critics, "generator": [net for name, net in self.nets.items() if name.startswith("generator")]}
 
     def step(self, nets: Any, batch: Any) -> Losses:
-        images = [batch[0]]
+        real, y = [batch[0]], batch[1] if self.conditional else None
         for _ in range(self.levels):
-            images.append(down(images[-1]))
-        yield from super().step(nets, (images[-1], *batch[1:]))
-        few = max(len(batch[0]) // _PART, min(_FEWEST, len(batch[0])))
+            real.insert(0, down(real[0]))
+        latent, n = nets["generator"].latent, len(batch[0])
+        z, code = latent.draw(n)
+        fake, few, scores = self._levels(nets, z, code, y), max(n // _PART, min(_FEWEST, n)), []
+        names = [f"critic_{k}" for k in range(1, self.levels + 1)] + ["critic"]
+        counts = [few] * self.levels + [n]
+        for name, a, b, m in zip(names, real, fake, counts, strict=True):
+            yield name, self._critic(nets[name], a[:m], b[:m].detach(), None if y is None else y[:m])
+            scores.append(self.scored)
+        if self.loss == "wasserstein" and self.at % AHEAD:
+            return
+        told, weight = torch.zeros((), device=z.device), latent.weight(code)
+        for name, b, m, score in zip(names, fake, counts, scores, strict=True):
+            made = nets[name](self.augment(b[:m]), None if y is None else y[:m])
+            told = told + generator_loss(self.loss, score, made, None if weight is None else weight[:m])
+        for k in range(1, self.levels + 1 if self.reconstruction else 1):
+            a, larger = real[k][:few], up(real[k - 1][:few])
+            near = (nets[f"generator_{k}"](noise(larger), larger) - a).square().mean()
+            told = told + self.reconstruction * near
+        yield "generator", told
+
+    def _levels(
+        self,
+        nets: Any,
+        z: torch.Tensor,
+        code: torch.Tensor | None,
+        y: torch.Tensor | None,
+        generator: torch.Generator | None = None,
+    ) -> list[torch.Tensor]:
+        """Images from coarse to fine."""
+        made = [nets["generator"](z, code, y)]
         for k in range(1, self.levels + 1):
-            real, larger = images[self.levels - k][:few], up(images[self.levels - k + 1][:few])
-            fake = nets[f"generator_{k}"](noise(real), larger)
-            near = self.reconstruction * (fake - real).square().mean()
-            names = (f"critic_{k}", f"generator_{k}")
-            yield from self.play(nets[names[0]], real, fake, larger, names, more=near)
+            larger = up(made[-1])
+            made.append(nets[f"generator_{k}"](noise(larger, generator), larger))
+        return made
 
     def made(self, nets: Any, n: int, y: torch.Tensor | None, generator: torch.Generator) -> torch.Tensor:
-        image = super().made(nets, n, y, generator)
-        for k in range(1, self.levels + 1):
-            larger = up(image)
-            image = nets[f"generator_{k}"](noise(larger, generator), larger)
-        return image
-
-    def right(self, nets: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
-        top = nets[f"critic_{self.levels}"] if self.levels else nets["critic"]
-        if not self.levels:
-            return top(real, y) > top(fake, y)
-        return top(real, up(down(real))) > top(fake, up(down(fake)))
+        return self._levels(nets, *nets["generator"].latent.draw(n, generator), y, generator)[-1]
 
 
 def noise(images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -221,7 +228,8 @@ class LAPGAN(AdversarialEstimator):
 
         I_K = G_K(z_K),   I_k = up(I_k+1) + G_k(z_k, up(I_k+1))
 
-    Each level has a critic that sees the image beside the enlarged one it was made from, and the game of `VanillaGAN`.
+    Each level has a critic of its own and the game of `VanillaGAN`. Levels are taught together, by gradients that go
+    from the finest critic through all of them (Karnewar and Wang 2020); the paper teaches each by itself.
 
     Parameters
     ----------
@@ -232,7 +240,7 @@ class LAPGAN(AdversarialEstimator):
     width : channels of the largest maps.
     loss, penalty, averaging : as in `VanillaGAN`.
     reconstruction : weight of the mean squared distance of a finer image to the real one whose half it was made from
-        (pixels in -1 to 1), as images are translated (Isola et al. 2017); 0: the critic alone, as in the paper.
+        (pixels in -1 to 1), as images are translated (Isola et al. 2017); 0: the critics alone.
     steps : steps of training; None: 5,000, or as many as the budget allows.
     learning_rate : None: 0.004 (0.064 / width for wider networks), or 0.0005 for the textbooks' losses.
     batch_size, budget, device, checkpoint, random_state, verbose : as for all networks.
@@ -305,17 +313,13 @@ class LAPGAN(AdversarialEstimator):
         coarse = (h, w, c)
         # Small maps are cheap, and what they lack is the most: the smaller, the wider.
         width, *finer = (self.width << min(self.levels_ - k, 3) for k in range(self.levels_ + 1))
-        features, count = critic(coarse, width)
         self._finer = [Finer(c, wide) for wide in finer]
-        self._critics = []
-        for k, wide in enumerate(finer, 1):
-            body, m = critic((h << k, w << k, c), wide, 2 * c)
-            self._critics.append(Beside(Critic(body, m)))
+        self._critics = [Critic(*critic((h << k, w << k, c), wide), classes) for k, wide in enumerate((width, *finer))]
         body = maker(latent.width, coarse, width, width // 2, normalised=True)
-        return Maker(latent, body), Critic(features, count, classes)
+        return Maker(latent, body), self._critics[-1]
 
     def _game(self, maker: Maker, critic: nn.Module, **given: Any) -> Adversarial:
-        return Pyramid(maker, critic, self._finer, self._critics, self.reconstruction, **given)
+        return Pyramid(maker, self._critics, self._finer, self.reconstruction, **given)
 
     def _written(self, maker: Maker, latent: Latent, data: Data, classes: dict[str, Any]) -> PyramidGenerator:
         finer = tuple(written(one.cpu().body) for one in self._finer)
