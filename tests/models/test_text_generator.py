@@ -14,7 +14,7 @@ from sklearn.base import clone
 from everymodel import TextGenerator
 from everymodel.core.errors import CapabilityError, DataError, ModelFileError, ParameterError
 from everymodel.models.generative._checkpoint import room
-from everymodel.models.generative._text import read
+from everymodel.models.generative._text import read, temperature
 from everymodel.models.generative._text_quality import longest_runs
 from everymodel.scoring.layers import base
 from everymodel.scoring.layers.alphabet import Characters, plain_bytes, words
@@ -109,6 +109,22 @@ def test_some_runs_are_unheard_while_learning():
     assert torch.equal(told, vectors.amin(dim=2)) and set(told.unique().tolist()) == {0.0, 2.0}  # whole, or not at all
     assert 0.45 < float((told > 0).float().mean()) < 0.55
     assert torch.equal(net.eval()(ids)[..., :24], torch.ones(50, 30, 24))
+
+
+def test_scores_are_divided_until_they_are_as_sure_as_they_may_be():
+    net, rng = _net("gpt"), np.random.default_rng(0)
+    ids = rng.integers(0, 40, (40, 31))
+    with torch.no_grad():
+        for at in range(30):  # what follows is drawn by the network itself
+            shares = net(torch.from_numpy(ids[:, : at + 1]))[:, -1].double().softmax(dim=1).numpy()
+            ids[:, at + 1] = [rng.choice(40, p=p / p.sum()) for p in shares]
+        held = torch.from_numpy(ids)
+        assert 0.9 < temperature(net, held) < 1.1
+        net.head.weight.mul_(1.5)
+        assert 1.35 < temperature(net, held) < 1.65
+    fitted = TextGenerator(width=16, depth=1, context=16, steps=20, validation_fraction=0.5, random_state=0)
+    fitted.fit(tiny_text(2_000))
+    assert any("Scores are divided by" in note for note in fitted.history_.notes)
 
 
 def test_texts_of_all_kinds_are_read(tmp_path: Path):

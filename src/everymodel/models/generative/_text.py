@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ LARGEST = 400_000_000  # bytes of a text that is turned into ids in memory
 LEAST = 16  # tokens
 _SYMBOLS = 20_000  # characters that get an id of their own
 _JUDGED = 60_000  # tokens of the validation part that are looked at
+CALIBRATED, _SCORES = 2_000, 1 << 22  # least tokens of held-back text that `temperature` takes, and most scores
 
 
 @dataclass
@@ -338,3 +340,21 @@ class NextToken(Objective):
     def judge(self, nets: Any, batches: Iterable[Any]) -> dict[str, torch.Tensor | float]:
         told = super().judge(nets, batches)
         return {**told, "nats_per_character": told["loss"] / max(self.signs, 1e-9)}
+
+
+@torch.no_grad()
+def temperature(net: Any, held: torch.Tensor) -> float:
+    """The number by which scores are divided so that windows (m, T + 1) cost least: networks that have read a text
+    often are surer than they should be.
+    """
+    from scipy.optimize import minimize_scalar
+
+    net.eval()
+    count = max(_SCORES // (net.table.shape[0] * (held.shape[1] - 1)), 1)  # windows
+    some = held[np.linspace(0, len(held) - 1, min(count, len(held))).astype(np.int64)]
+    scores = torch.cat([net(part[:, :-1]).flatten(0, 1).float() for part in some.split(32)])
+    wanted = some[:, 1:].reshape(-1).long()
+    best = minimize_scalar(
+        lambda t: F.cross_entropy(scores * math.exp(-t), wanted).item(), bounds=(-0.5, 0.7), method="bounded"
+    )
+    return math.exp(best.x)

@@ -15,7 +15,7 @@ from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.memory import free_memory
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._checkpoint import frozen, opened
-from everymodel.models.generative._text import Corpus, NextToken, Windows, chunks, read
+from everymodel.models.generative._text import CALIBRATED, Corpus, NextToken, Windows, chunks, read, temperature
 from everymodel.models.generative._text_quality import by_frequency, quality
 from everymodel.scoring.layers.alphabet import Alphabet
 from everymodel.scoring.steps.base import Step
@@ -101,7 +101,6 @@ CARD = {
 _RATES = {"adamw": 2e-3, "adam": 2e-3}
 _MUON = {"gpt": (0.02, 0.3), "lstm": (0.05, 0.15)}  # rate, and its factor for vectors of tokens and scores
 _UNHEARD = 0.5  # share of the vectors of runs that are left out while learning
-_CALIBRATED = (2_000, 1 << 22)  # least tokens of held-back text for it, and most scores
 _RUNS = {"characters": (2, 3, 4, 5, 6), "bytes": (2, 3, 4, 5, 6), "bpe": (2,)}
 _BUCKETS = (8, 16)  # least and most bits of the number of vectors for runs; one for 16 tokens of text in between
 
@@ -262,7 +261,7 @@ class TextGenerator(Generative):
 
     def _calibrate(self, held: torch.Tensor | None) -> None:
         """Divide the scores by the number for which held-back text costs least (Guo et al. 2017)."""
-        if held is None or held[:, 1:].numel() < _CALIBRATED[0]:
+        if held is None or held[:, 1:].numel() < CALIBRATED:
             return
         found = temperature(self.net_, held)
         with torch.no_grad():
@@ -378,24 +377,6 @@ def _judged(net: LanguageNet, held: torch.Tensor) -> float:
     net.eval()
     losses = [F.cross_entropy(net(w[None, :-1])[0].float(), w[1:].long()).item() for w in held]
     return float(np.mean(losses))
-
-
-@torch.no_grad()
-def temperature(net: LanguageNet, held: torch.Tensor) -> float:
-    """The number by which scores are divided so that windows (m, T + 1) cost least: networks that have read a text
-    often are surer than they should be.
-    """
-    from scipy.optimize import minimize_scalar
-
-    net.eval()
-    count = max(_CALIBRATED[1] // (net.table.shape[0] * (held.shape[1] - 1)), 1)  # windows
-    some = held[np.linspace(0, len(held) - 1, min(count, len(held))).astype(np.int64)]
-    scores = torch.cat([net(part[:, :-1]).flatten(0, 1).float() for part in some.split(32)])
-    wanted = some[:, 1:].reshape(-1).long()
-    best = minimize_scalar(
-        lambda t: F.cross_entropy(scores * math.exp(-t), wanted).item(), bounds=(-0.5, 0.7), method="bounded"
-    )
-    return math.exp(best.x)
 
 
 def pack(model: Any, n_classes: int | None = None) -> Step:
