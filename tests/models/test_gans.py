@@ -164,6 +164,9 @@ def test_a_pyramid_is_put_together_as_it_was():
     wide, _ = tiny_images(30, side=48)
     whole_of = LAPGAN(width=2, steps=1, latent_size=4, random_state=0).fit(np.repeat(wide, 2, axis=2))  # 48 x 96
     assert whole_of.levels_ == 3  # to 6 x 12: no side above 16
+    for wrong in ({"levels": 0}, {"levels": "two"}, {"reconstruction": -1.0}, {"reconstruction": float("nan")}):
+        with pytest.raises(ParameterError, match=next(iter(wrong))):
+            LAPGAN(steps=1, **wrong).fit(X)
 
 
 def test_detail_is_held_to_the_image_that_was_halved():

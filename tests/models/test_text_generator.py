@@ -119,6 +119,9 @@ def test_scores_are_divided_until_they_are_as_sure_as_they_may_be():
             shares = net(torch.from_numpy(ids[:, : at + 1]))[:, -1].double().softmax(dim=1).numpy()
             ids[:, at + 1] = [rng.choice(40, p=p / p.sum()) for p in shares]
         held = torch.from_numpy(ids)
+        few = torch.from_numpy(rng.integers(0, 40, (79, 31)))  # 2,370 tokens; then 1,980
+        assert temperature(net, None) is None and temperature(net, few[:66]) is None and temperature(net, few) > 0
+        held = held.repeat(2, 1)
         assert 0.9 < temperature(net, held) < 1.1
         net.head.weight.mul_(1.5)
         assert 1.35 < temperature(net, held) < 1.65

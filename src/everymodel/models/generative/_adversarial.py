@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from everymodel.training.objective import Losses, Objective
 
 LOSSES = ("relativistic", "non_saturating", "minimax", "least_squares", "hinge", "wasserstein")
 PENALTIES = {"relativistic": 0.1, "wasserstein": 10.0}  # usual strengths; none for the other losses
-AHEAD = 5  # moves of a Wasserstein critic to one of the generator
+_AHEAD = 5  # moves of a Wasserstein critic to one of the generator
 _END = 0.01  # share of the first penalty that is left at the end
 _JUDGED = 1000  # samples that are held against as many real rows
 _FRAMES = 32  # of a film, at most
@@ -217,23 +217,33 @@ class Adversarial(Objective):
         latent = nets["generator"].latent
         z, code = latent.draw(len(real))
         fake = nets["generator"](z, code, y)
-        yield from self.play(nets["critic"], real, fake, y, ("critic", "generator"), latent.weight(code))
+        yield from self.play(nets, [("critic", real, fake)], y, latent.weight(code))
 
     def play(
         self,
-        critic: Any,
-        real: torch.Tensor,
-        fake: torch.Tensor,
+        nets: Any,
+        games: Sequence[tuple[str, torch.Tensor, torch.Tensor]],
         y: torch.Tensor | None,
-        names: tuple[str, str],
         weight: torch.Tensor | None = None,
+        more: Callable[[], torch.Tensor] | None = None,
     ) -> Losses:
-        """Losses of the critic, and then of the generator that made `fake`, under the names of their optimisers."""
-        yield names[0], self._critic(critic, real, fake.detach(), y)
-        if self.loss == "wasserstein" and self.at % AHEAD:
+        """Losses of the critics, and then of all that made what they were shown.
+
+        games : (name of the critic, real rows, made rows); a shorter game is of the first rows. y, weight : (n,) of the
+        longest. more : what the generators make small besides.
+        """
+        known = []  # scores of real rows, of before the critic's move
+        for name, real, fake in games:
+            yield name, self._critic(nets[name], real, fake.detach(), None if y is None else y[: len(real)])
+            known.append(self.scored)
+        if self.loss == "wasserstein" and self.at % _AHEAD:
             return
-        scores = critic(self.augment(fake), y)
-        yield names[1], generator_loss(self.loss, self.scored, scores, weight)  # real rows were scored a move ago
+        told = torch.zeros((), device=games[0][1].device)
+        for (name, _, fake), right in zip(games, known, strict=True):
+            n = len(fake)
+            scores = nets[name](self.augment(fake), None if y is None else y[:n])
+            told = told + generator_loss(self.loss, right, scores, None if weight is None else weight[:n])
+        yield "generator", told if more is None else told + more()
 
     def _critic(self, critic: Any, real: torch.Tensor, fake: torch.Tensor, y: torch.Tensor | None) -> torch.Tensor:
         gamma = self.penalty * self.end**self.done

@@ -28,7 +28,7 @@ LARGEST = 400_000_000  # bytes of a text that is turned into ids in memory
 LEAST = 16  # tokens
 _SYMBOLS = 20_000  # characters that get an id of their own
 _JUDGED = 60_000  # tokens of the validation part that are looked at
-CALIBRATED, _SCORES = 2_000, 1 << 22  # least tokens of held-back text that `temperature` takes, and most scores
+_CALIBRATED, _SCORES = 2_000, 1 << 24  # least tokens of held-back text that `temperature` takes, and most scores
 
 
 @dataclass
@@ -343,15 +343,20 @@ class NextToken(Objective):
 
 
 @torch.no_grad()
-def temperature(net: Any, held: torch.Tensor) -> float:
+def temperature(net: Any, held: torch.Tensor | None) -> float | None:
     """The number by which scores are divided so that windows (m, T + 1) cost least: networks that have read a text
-    often are surer than they should be.
+    often are surer than they should be. None where the windows, or as many as memory is taken for, are too few to tell.
     """
     from scipy.optimize import minimize_scalar
 
+    if held is None:
+        return None
+    span = held.shape[1] - 1
+    count = min(len(held), _SCORES // (net.table.shape[0] * span))
+    if count * span < _CALIBRATED:
+        return None
     net.eval()
-    count = max(_SCORES // (net.table.shape[0] * (held.shape[1] - 1)), 1)  # windows
-    some = held[np.linspace(0, len(held) - 1, min(count, len(held))).astype(np.int64)]
+    some = held[np.linspace(0, len(held) - 1, count).astype(np.int64)]
     scores = torch.cat([net(part[:, :-1]).flatten(0, 1).float() for part in some.split(32)])
     wanted = some[:, 1:].reshape(-1).long()
     best = minimize_scalar(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from everymodel.models.generative._adversarial import AHEAD, Adversarial, Critic, Latent, Maker, generator_loss
+from everymodel.core.errors import ParameterError
+from everymodel.models.generative._adversarial import Adversarial, Critic, Latent, Maker
 from everymodel.models.generative._base import Data, fit
 from everymodel.models.generative._gan import AdversarialEstimator
 from everymodel.models.generative._strided import critic, maker, started
@@ -180,23 +181,21 @@ class Pyramid(Adversarial):
             real.insert(0, down(real[0]))
         latent, n = nets["generator"].latent, len(batch[0])
         z, code = latent.draw(n)
-        fake, few, scores = self._levels(nets, z, code, y), max(n // _PART, min(_FEWEST, n)), []
-        names = [f"critic_{k}" for k in range(1, self.levels + 1)] + ["critic"]
-        counts = [few] * self.levels + [n]
-        for name, a, b, m in zip(names, real, fake, counts, strict=True):
-            yield name, self._critic(nets[name], a[:m], b[:m].detach(), None if y is None else y[:m])
-            scores.append(self.scored)
-        if self.loss == "wasserstein" and self.at % AHEAD:
-            return
-        told, weight = torch.zeros((), device=z.device), latent.weight(code)
-        for name, b, m, score in zip(names, fake, counts, scores, strict=True):
-            made = nets[name](self.augment(b[:m]), None if y is None else y[:m])
-            told = told + generator_loss(self.loss, score, made, None if weight is None else weight[:m])
-        for k in range(1, self.levels + 1 if self.reconstruction else 1):
-            a, larger = real[k][:few], up(real[k - 1][:few])
-            near = (nets[f"generator_{k}"](noise(larger), larger) - a).square().mean()
-            told = told + self.reconstruction * near
-        yield "generator", told
+        fake, few = self._levels(nets, z, code, y), max(n // _PART, min(_FEWEST, n))
+        names = [*(f"critic_{k}" for k in range(1, self.levels + 1)), "critic"]
+        counts = [*[few] * self.levels, n]
+        games = [(name, a[:m], b[:m]) for name, a, b, m in zip(names, real, fake, counts, strict=True)]
+        parts = [images[:few] for images in real]
+        more = (lambda: self._off(nets, parts)) if self.levels and self.reconstruction else None
+        yield from self.play(nets, games, y, latent.weight(code), more)
+
+    def _off(self, nets: Any, real: list[torch.Tensor]) -> torch.Tensor:
+        """How far detail made for real images, from coarse to fine, is from their own."""
+        found = torch.zeros((), device=real[0].device)
+        for k in range(1, self.levels + 1):
+            larger = up(real[k - 1])
+            found = found + (nets[f"generator_{k}"](noise(larger), larger) - real[k]).square().mean()
+        return self.reconstruction * found
 
     def _levels(
         self,
@@ -304,9 +303,13 @@ class LAPGAN(AdversarialEstimator):
         self.verbose = verbose
 
     def _build(self, data: Data, latent: Latent, classes: int) -> tuple[Maker, nn.Module]:
+        if self.levels is not None and (not isinstance(self.levels, Integral) or self.levels < 1):
+            raise ParameterError(f"levels={self.levels!r} came; expected a whole number from 1, or None.")
+        if not isinstance(self.reconstruction, Real) or not 0 <= self.reconstruction < float("inf"):
+            raise ParameterError(f"reconstruction={self.reconstruction!r} came; expected a number from 0.")
         h, w, c = data.shape
-        self.levels_, most = 0, self.levels or max(math.ceil(math.log2(max(h, w) / _COARSE)), 1)
-        while self.levels_ < most and h % 2 == w % 2 == 0 and min(h, w) >= 8:
+        self.levels_ = 0
+        while h % 2 == w % 2 == 0 and min(h, w) >= 8 and self._more(max(h, w)):
             h, w, self.levels_ = h // 2, w // 2, self.levels_ + 1
         if not self.levels_:
             data.notes.append(f"Sides of {h} x {w} cannot be halved: there is one level, as in DCGAN.")
@@ -317,6 +320,12 @@ class LAPGAN(AdversarialEstimator):
         self._critics = [Critic(*critic((h << k, w << k, c), wide), classes) for k, wide in enumerate((width, *finer))]
         body = maker(latent.width, coarse, width, width // 2, normalised=True)
         return Maker(latent, body), self._critics[-1]
+
+    def _more(self, side: int) -> bool:
+        """Whether an image of this longer side is to be halved again."""
+        if self.levels is None:
+            return not self.levels_ or side > _COARSE
+        return self.levels_ < self.levels
 
     def _game(self, maker: Maker, critic: nn.Module, **given: Any) -> Adversarial:
         return Pyramid(maker, self._critics, self._finer, self.reconstruction, **given)

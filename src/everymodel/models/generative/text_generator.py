@@ -15,7 +15,7 @@ from everymodel.core.errors import DataError, ParameterError
 from everymodel.core.memory import free_memory
 from everymodel.models.generative._base import Generative, fit
 from everymodel.models.generative._checkpoint import frozen, opened
-from everymodel.models.generative._text import CALIBRATED, Corpus, NextToken, Windows, chunks, read, temperature
+from everymodel.models.generative._text import Corpus, NextToken, Windows, chunks, read, temperature
 from everymodel.models.generative._text_quality import by_frequency, quality
 from everymodel.scoring.layers.alphabet import Alphabet
 from everymodel.scoring.steps.base import Step
@@ -117,7 +117,8 @@ class TextGenerator(Generative):
     tokens : "characters"; "bytes", for any file of any size; "bpe", pieces of words (needs the package tokenizers).
     vocabulary : pieces of words. context : tokens that are seen at once.
     width, depth, heads : numbers by token, blocks, heads of attention (None: of 32 to 64 numbers each).
-    dropout : share of numbers left out while learning; the more, the more often the text is read.
+    dropout : share of numbers left out while learning; the more, the more often the text is read. Where it is not 0,
+        half of the vectors of runs of tokens are left out too.
     steps : steps of training; None: 2,000, or as many as the budget allows. batch_size : windows of `context` tokens.
     learning_rate, weight_decay, optimizer : see `everymodel.training.optimizers`.
     base : folder of a checkpoint in Hugging Face's form (GPT-2, Llama, Mistral, Qwen 2; weights in safetensors) that
@@ -261,9 +262,9 @@ class TextGenerator(Generative):
 
     def _calibrate(self, held: torch.Tensor | None) -> None:
         """Divide the scores by the number for which held-back text costs least (Guo et al. 2017)."""
-        if held is None or held[:, 1:].numel() < CALIBRATED:
-            return
         found = temperature(self.net_, held)
+        if found is None:
+            return
         with torch.no_grad():
             self.net_.head.weight.div_(found)
         self.history_.notes.append(f"Scores are divided by {found:.2f}, for which held-back text costs least.")
